@@ -1,0 +1,6 @@
+"""``python -m rlnlp`` is the ``rlnlp`` command."""
+
+from rlnlp.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,61 @@
+"""Looking on while a policy trains: figures, held-out measurements, samples. Changes no byte of training."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from rlnlp.config import Samples
+from rlnlp.data.prompts import PromptTable
+from rlnlp.evaluate.measure import Measured
+from rlnlp.maths.advantages import equal_groups
+from rlnlp.run import Run
+from rlnlp.types import Rollout, Scores, Texts
+
+
+class Observer:
+    """Called once a step: keeps samples, and measures on held-out prompts when that is due."""
+
+    def __init__(
+        self, every: int, samples: Samples, table: PromptTable, measure: Callable[[], Measured], run: Run
+    ) -> None:
+        self.every, self.samples, self.table, self.measure, self.run = every, samples, table, measure, run
+
+    def __call__(self, step: int, rollout: Rollout, scores: Scores, kl: Tensor) -> dict[str, float]:
+        """Held-out figures for the log, or none."""
+        if self.run.due(self.samples.every, step):
+            self.run.sample(step, sample_rows(self.table.texts(rollout), scores, kl), self.samples.show)
+        if not self.run.due(self.every, step):
+            return {}
+        seen = self.measure()
+        return {"heldout/score": float(seen.score.mean()), "heldout/kl": float(seen.kl.mean())}
+
+
+def rollout_metrics(rollout: Rollout, scores: Scores, kl: Tensor, group: int) -> dict[str, float]:
+    """What the README's table of metrics says of a rollout."""
+    distinct = {
+        tuple(row[mask].tolist()) for row, mask in zip(rollout.responses.cpu(), rollout.mask.cpu(), strict=True)
+    }
+    return {
+        "score": float(scores.score.mean()),
+        **{f"score/{name}": float(term.mean()) for name, term in scores.terms.items()},
+        "kl": float(kl.sum(1).mean()),
+        "response_tokens": float(rollout.mask.sum(1).float().mean()),
+        "ended": float(rollout.ended.float().mean()),
+        "unique": len(distinct) / len(rollout.responses),
+        "equal_groups": float(equal_groups(scores.score, group).float().mean()),
+    }
+
+
+def sample_rows(texts: Texts, scores: Scores, kl: Tensor) -> list[dict[str, Any]]:
+    """One record per response for samples.jsonl."""
+    return [
+        {
+            "prompt": texts.prompts[i],
+            "response": texts.completions[i],
+            "score": float(scores.score[i]),
+            "terms": {name: float(term[i]) for name, term in scores.terms.items()},
+            "kl": float(kl[i].sum()),
+        }
+        for i in range(len(texts.prompts))
+    ]

@@ -1,0 +1,47 @@
+"""The optimizer step that every algorithm shares."""
+
+import math
+
+import torch
+
+from rlnlp.config import Optimisation
+from rlnlp.errors import Exit, Failure
+
+
+def adamw(module: torch.nn.Module, c: Optimisation) -> torch.optim.AdamW:
+    """Adam without weight decay (Kingma and Ba 2015) over the parameters that learn."""
+    learning = [p for p in module.parameters() if p.requires_grad]
+    return torch.optim.AdamW(learning, lr=c.learning_rate, weight_decay=0.0, fused=True)
+
+
+def learning_rate(c: Optimisation, step: int) -> float:
+    """The rate of ``step`` (1 to total_steps): a linear rise over the warm-up, then constant, or down to 0.
+
+    The first step after the warm-up has the full rate; a falling schedule would reach 0 one step after the last.
+    """
+    if step <= c.warmup_steps:
+        return c.learning_rate * step / (c.warmup_steps + 1)
+    done = (step - 1 - c.warmup_steps) / max(1, c.total_steps - c.warmup_steps)
+    fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
+    return c.learning_rate * fall[c.lr_schedule]
+
+
+def descend(optimizer: torch.optim.Optimizer, step: int, c: Optimisation) -> float:
+    """One step down the gradients that ``backward`` has left; they are cleared. Returns their norm before clipping.
+
+    Raises:
+        Failure: exit 8, if the norm is not finite; the weights are as they were.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, c.max_grad_norm))
+    if not math.isfinite(norm):
+        raise Failure(
+            Exit.NONFINITE,
+            f"step {step}: the gradient is not finite; the update was not made\n"
+            "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewards in metrics.jsonl",
+        )
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(c, step)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return norm

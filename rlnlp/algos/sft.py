@@ -1,0 +1,100 @@
+"""Supervised fine-tuning: make given texts likely (maximum likelihood), one optimizer step per batch."""
+
+from collections.abc import Callable
+
+import torch
+
+from rlnlp import build
+from rlnlp.algos.optim import adamw, descend, learning_rate
+from rlnlp.config import Sft, SftRun
+from rlnlp.data.order import rows_of_step
+from rlnlp.data.texts import TextTable, check_texts, text_table
+from rlnlp.evaluate.fit import Fit, conclude
+from rlnlp.maths.distribution import Distribution
+from rlnlp.maths.losses import negative_log_likelihood
+from rlnlp.maths.masked import masked_mean, reduce
+from rlnlp.models.policy import Policy, context_length
+from rlnlp.run import Run
+from rlnlp.sampling import Collect, sampler
+from rlnlp.types import Rollout, chunks
+
+
+def train(
+    policy: Policy,
+    distribution: Distribution,
+    batches: Callable[[int], Rollout],
+    observe: Callable[[int], dict[str, float]],
+    c: Sft,
+    run: Run,
+) -> None:
+    """Descend the mean negative log-likelihood per token of each batch."""
+    optimizer = adamw(policy, c)
+    for step in run.steps(c.total_steps, {"policy": policy, "optimizer": optimizer}):
+        batch = batches(step)
+        total, loss_sum, entropy_sum = int(batch.mask.sum()), 0.0, 0.0
+        for part in chunks(batch, len(batch.mask), c.micro_batch_size):
+            out = policy(part, distribution)
+            loss = reduce(negative_log_likelihood(out.logprobs), part.mask, total)
+            loss.backward()
+            loss_sum += loss.item()
+            entropy_sum += out.entropy.sum().item()
+        grad_norm = descend(optimizer, step, c)
+        figures = {"loss": loss_sum, "entropy": entropy_sum / total, "grad_norm": grad_norm}
+        figures["learning_rate"] = learning_rate(c, step)
+        run.log(step, episodes=len(batch.mask), tokens=total, **figures, **observe(step))
+
+
+def main(c: SftRun, run: Run) -> None:
+    """Put the parts of the config together, measure, train, measure again, and tell."""
+    language = build.language(c.model, c.device, c.seed)
+    run.computes_on(language.device, c.device.threads)
+    policy, tokenizer, device = language.policy, language.tokenizer, language.device
+    table = text_table(c.data, c.heldout.prompts, c.seed, tokenizer, context_length(policy))
+    check_texts(table)
+    plain = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
+    collect = sampler(policy, build.distribution(c.sampler, tokenizer.end), c.sampler.max_new_tokens, tokenizer.pad)
+
+    def batches(step: int) -> Rollout:
+        rows = rows_of_step(len(table.train), c.algo.batch_size, step, c.seed)
+        return table.batch([table.train[i] for i in rows], device)
+
+    def fit() -> Fit:
+        return measured(policy, plain, table, collect, run, c.algo.micro_batch_size, device)
+
+    def observe(step: int) -> dict[str, float]:
+        if run.due(c.samples.every, step):
+            keep_samples(table, collect, run, step, c.samples.show, device)
+        return {"heldout/loss": float(fit().loss.mean())} if run.due(c.heldout.every, step) else {}
+
+    before = fit()
+    train(policy, plain, batches, observe, c.algo, run)
+    conclude(run, before, fit(), policy, tokenizer)
+
+
+@torch.no_grad()
+def measured(
+    policy: Policy, plain: Distribution, table: TextTable, collect: Collect, run: Run, size: int, device: torch.device
+) -> Fit:
+    """The mean nats per token of each held-out text, and a few texts that the policy writes itself."""
+    losses = []
+    for start in range(0, len(table.heldout), size):
+        batch = table.batch(table.heldout[start : start + size], device)
+        out = policy(batch, plain)
+        losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
+    rollout = collect(table.prompts(table.heldout[:3], device), run.rng("heldout"))
+    return Fit(torch.stack(losses).cpu(), written(table, rollout))
+
+
+def written(table: TextTable, rollout: Rollout) -> list[tuple[str, str]]:
+    """Prompt and response of each row, in words."""
+    before = [table.pairs[r][0] for r in rollout.prompts.rows.tolist()]
+    rows = zip(before, rollout.responses.cpu(), rollout.mask.cpu(), strict=True)
+    decode = table.tokenizer
+    return [(decode.decode(ids), decode.decode_rest(ids, row[mask].tolist())) for ids, row, mask in rows]
+
+
+def keep_samples(table: TextTable, collect: Collect, run: Run, step: int, show: int, device: torch.device) -> None:
+    """A few texts of the policy into samples.jsonl."""
+    rollout = collect(table.prompts(table.heldout[:3], device), run.rng("samples", step))
+    texts = written(table, rollout)
+    run.sample(step, [{"prompt": prompt, "response": response, "score": None} for prompt, response in texts], show)

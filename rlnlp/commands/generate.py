@@ -1,0 +1,130 @@
+"""``rlnlp generate RUN|MODEL [PROMPT ...]``: draw responses."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rlnlp.commands.settings import choice, is_run, merged, split_words
+from rlnlp.config import GenerateRun
+from rlnlp.errors import Exit, Failure, safe_text
+from rlnlp.manifest import read_config
+from rlnlp.models.locate import locate
+from rlnlp.parse import parse
+
+
+def main(argv: list[str]) -> int:
+    """Draw and print.
+
+    Raises:
+        Failure: for what the user can mend.
+    """
+    asked = arguments(argv)
+    settings, words = split_words(asked.words, GenerateRun)
+    config = parse(GenerateRun, merged(base(asked.source), settings))
+    prompts = given_prompts(words, asked.file)
+    locate(config.model)
+    responses = drawn(config, prompts, asked.n)
+    if asked.json:
+        print(json.dumps(responses))
+    else:
+        tell(responses)
+    return Exit.DONE
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="rlnlp generate",
+        description="Draw responses from the policy of a run, or from any causal language model.",
+        epilog="Settings: sampler.temperature=0.7, sampler=greedy, seed=1, device=cpu, ... as for rlnlp train.",
+    )
+    parser.add_argument(
+        "source", metavar="RUN|MODEL", help="a run directory, a model directory, a hub id, or 'embedded'"
+    )
+    parser.add_argument("words", metavar="PROMPT|key=value", nargs="*", help="prompts as plain words, and settings")
+    parser.add_argument("--file", help="prompts from a .jsonl, .csv or .txt file")
+    parser.add_argument("-n", type=int, default=1, help="responses per prompt")
+    parser.add_argument("--json", action="store_true", help="print a list of records")
+    asked = parser.parse_intermixed_args(argv)
+    if asked.n < 1:
+        parser.error("-n must be at least 1")
+    return asked
+
+
+def base(source: str) -> dict[str, Any]:
+    """The settings before the user's: those of the run, or conf's defaults with the model's place.
+
+    Raises:
+        Failure: exit 6, for a run that has not saved a policy yet.
+    """
+    directory = Path(source).expanduser()
+    if not is_run(directory):
+        groups: dict[str, Any] = {"model": choice("model", "tiny") | {"path": source}}
+        return {"seed": 0, **groups, "sampler": choice("sampler", "default"), "device": choice("device", "auto")}
+    if not (directory / "policy").is_dir():
+        raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
+    run = asdict(read_config(directory))
+    model = run["model"] | {"path": str(directory / "policy"), "tokenizer": None}
+    return {"seed": run["seed"], "model": model, "sampler": run["sampler"], "device": run["device"]}
+
+
+def given_prompts(words: list[str], file: str | None) -> list[str]:
+    """Prompts from the command line, else from the file, else from stdin, a line each.
+
+    Raises:
+        Failure: exit 2 without any, exit 3 for a bad file.
+    """
+    from rlnlp.data.records import read_records, refused, text_fault
+
+    if words and file:
+        raise Failure(Exit.CONFIG, "give prompts as words or with --file, not both")
+    if words:
+        return words
+    if file is not None:
+        records = read_records(file, "--file", "prompt")
+        faults = [f"record {i}: {fault}" for i, r in enumerate(records, 1) if (fault := text_fault(r, "prompt"))]
+        if faults:
+            raise refused("--file", file, faults)
+        return [record["prompt"] for record in records]
+    if sys.stdin.isatty():
+        raise Failure(Exit.CONFIG, "no prompt: give it as words, with --file, or on standard input")
+    lines = [line.strip() for line in sys.stdin.read().split("\n") if line.strip()]
+    if not lines:
+        raise Failure(Exit.DATA, "no prompt on standard input")
+    return lines
+
+
+def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any]]:
+    """One record for each response, ``n`` for each prompt, in order."""
+    from rlnlp import build
+    from rlnlp.data.prompts import check_room, table_of
+    from rlnlp.models.policy import context_length
+    from rlnlp.sampling import sampler
+    from rlnlp.streams import stream
+
+    language = build.language(config.model, config.device, config.seed)
+    tokenizer, longest = language.tokenizer, config.sampler.max_new_tokens
+    context = context_length(language.policy)
+    check_room(context - longest, longest, context)
+    table = table_of([{"prompt": prompt} for prompt in prompts], tokenizer, context - longest)
+    collect = sampler(language.policy, build.distribution(config.sampler, tokenizer.end), longest, tokenizer.pad)
+    rng, found = stream(config.seed, "generate"), []
+    for start in range(0, len(prompts), 32):
+        rows = range(start, min(start + 32, len(prompts)))
+        rollout = collect(table.batch(rows, language.device).repeat(n), rng)
+        texts = table.texts(rollout)
+        figures = zip(rollout.ended.tolist(), rollout.mask.sum(1).tolist(), strict=True)
+        for prompt, response, (ended, tokens) in zip(texts.prompts, texts.completions, figures, strict=True):
+            found.append({"prompt": prompt, "response": response, "ended": ended, "tokens": tokens})
+    return found
+
+
+def tell(responses: list[dict[str, Any]]) -> None:
+    """Print each prompt with its response; bold prompts in a terminal."""
+    bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
+    for record in responses:
+        joint = "" if record["response"][:1].isspace() or record["prompt"][-1:].isspace() else " "
+        print(f"{bold}{safe_text(record['prompt'])}{plain}{joint}{safe_text(record['response'])}")

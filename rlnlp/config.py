@@ -1,0 +1,228 @@
+"""Every knob of every command: its type, meaning, unit and limits. The values live in conf/."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+REWARDS = ("length", "diversity", "coherence", "similarity", "sentiment")
+Problem = tuple[str, str]  # key below the object's own, what is wrong
+
+
+def knob(meaning: str, unit: str = "", **limits: float) -> Any:
+    """A setting without a default: what it means, its unit, and limits ``gt``, ``ge``, ``lt``, ``le``."""
+    return field(metadata={"meaning": meaning, "unit": unit, **limits})
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A Llama with random weights, for a language of one's own."""
+
+    layers: int = knob("transformer layers", ge=1)
+    width: int = knob("width of the residual stream", ge=8)
+    heads: int = knob("attention heads; they divide the width into even parts", ge=1)
+    context: int = knob("longest text", "tokens", ge=8)
+
+    def problems(self) -> Iterator[Problem]:
+        """Heads that do not divide the width."""
+        if self.width % (2 * self.heads):
+            yield "heads", f"must divide width {self.width} into even parts, got {self.heads}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Any causal language model that transformers can load."""
+
+    path: str | None = knob("'embedded', a directory, or a hub id; null makes a fresh model")
+    tokenizer: str | None = knob("where the tokenizer lies; null means beside the model")
+    allow_download: bool = knob("fetch a hub id from the network if it is not in the local cache")
+    fresh: Fresh = knob("the size of a fresh model; not read when path is set")
+
+    def problems(self) -> Iterator[Problem]:
+        """A fresh model without a tokenizer."""
+        if self.path is None and self.tokenizer is None:
+            yield "tokenizer", "must be set when model.path is null: a fresh model has none of its own"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the work is done."""
+
+    name: str = knob("auto, cpu, cuda, cuda:N or mps")
+    threads: int = knob("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How responses are drawn from the policy."""
+
+    temperature: float = knob("divides the logits", gt=0)
+    top_k: int = knob("only the k likeliest tokens; 0 means all", "tokens", ge=0)
+    top_p: float = knob("only the likeliest tokens with this mass; 1 means all", gt=0, le=1)
+    max_new_tokens: int = knob("longest response", "tokens", ge=1)
+    min_new_tokens: int = knob("the end token is not drawn before this", "tokens", ge=0)
+
+    def problems(self) -> Iterator[Problem]:
+        """A least length above the longest."""
+        if self.min_new_tokens > self.max_new_tokens:
+            yield (
+                "min_new_tokens",
+                f"must be <= sampler.max_new_tokens {self.max_new_tokens}, got {self.min_new_tokens}",
+            )
+
+
+@dataclass(frozen=True)
+class RewardTerm:
+    """One term of the reward: weight times a function of the texts."""
+
+    fn: str = knob("a built-in term, or file.py:function, or package.module:function")
+    weight: float = field(default=1.0, metadata={"meaning": "factor of this term in the sum", "unit": ""})
+    args: dict[str, Any] = field(default_factory=dict, metadata={"meaning": "further arguments, by name", "unit": ""})
+
+    def problems(self) -> Iterator[Problem]:
+        """A name that is neither a built-in term nor a path to a function."""
+        if ":" not in self.fn and self.fn not in REWARDS:
+            yield "fn", f"must be one of {', '.join(REWARDS)}, or file.py:function, got '{self.fn}'"
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The weighted sum that training makes large."""
+
+    terms: dict[str, RewardTerm] = knob("the terms of the sum, by a name of one's own")
+
+    def problems(self) -> Iterator[Problem]:
+        """A reward without terms."""
+        if not self.terms:
+            yield "terms", "must have at least one term"
+
+
+@dataclass(frozen=True)
+class PromptData:
+    """What the policy is asked."""
+
+    prompts: str = knob("'embedded', or a file of prompts: .jsonl, .csv or .txt")
+    heldout: str | None = knob("a file of prompts to measure on; null takes a seeded part of data.prompts")
+
+
+@dataclass(frozen=True)
+class TextData:
+    """What a language model is fitted to."""
+
+    texts: str = knob("'embedded', or a file of texts: .jsonl, .csv or .txt")
+    heldout: str | None = knob("a file of texts to measure on; null takes a seeded part of data.texts")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """When the state of training is saved."""
+
+    every: int = knob("a checkpoint each so many steps; 0 means only at the end", "steps", ge=0)
+    keep: int = knob("how many checkpoints stay", ge=1)
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """What is measured before and after training, on prompts that training never sees."""
+
+    prompts: int = knob("how many (texts, for sft); at most a tenth of the data; 0 measures on the training data", ge=0)
+    every: int = knob("measured in between, each so many steps; 0 means never", "steps", ge=0)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Which responses are kept and shown."""
+
+    every: int = knob("samples.jsonl gets responses each so many steps; 0 means never", "steps", ge=0)
+    show: int = knob("how many of them are shown while training", ge=0)
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """What every algorithm's optimizer needs. AdamW, no weight decay."""
+
+    total_steps: int = knob("length of the run", "steps", ge=1)
+    batch_size: int = knob("prompts (texts, for sft) per step", ge=1)
+    micro_batch_size: int = knob("responses in memory at once; changes no result", "responses", ge=1)
+    learning_rate: float = knob("highest rate of the schedule", ge=0)
+    lr_schedule: Literal["constant", "linear", "cosine"] = knob("how the rate falls, to 0 at the end or not at all")
+    warmup_steps: int = knob("the rate rises linearly from 0 over these", "steps", ge=0)
+    max_grad_norm: float = knob("a longer gradient is shortened to this", gt=0)
+
+    def problems(self) -> Iterator[Problem]:
+        """A warm-up longer than the run."""
+        if self.warmup_steps > self.total_steps:
+            yield "warmup_steps", f"must be <= algo.total_steps {self.total_steps}, got {self.warmup_steps}"
+
+
+@dataclass(frozen=True)
+class Sft(Optimisation):
+    """Supervised fine-tuning: make given texts likely."""
+
+    name: Literal["sft"] = knob("the algorithm")
+
+
+@dataclass(frozen=True)
+class Reinforce(Optimisation):
+    """REINFORCE with a baseline and a KL penalty."""
+
+    name: Literal["reinforce"] = knob("the algorithm")
+    num_generations: int = knob("responses per prompt", ge=1)
+    baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = knob("what a return is compared with")
+    ema_decay: float = knob("share of the old mean in baseline=ema", ge=0, lt=1)
+    normalize_groups: bool = knob("divide by the standard deviation of the prompt's returns (as GRPO)")
+    kl_coef: float = knob("price of one nat of KL to the reference, in units of the reward", ge=0)
+    entropy_coef: float = knob("worth of one nat of entropy per token", ge=0)
+    loss_reduction: Literal["sequences", "tokens"] = knob("the loss is divided by the number of these in the step")
+
+    def problems(self) -> Iterator[Problem]:
+        """Group statistics over groups of one."""
+        yield from super().problems()
+        if self.num_generations < 2 and (self.baseline == "leave-one-out" or self.normalize_groups):
+            why = "algo.baseline=leave-one-out" if self.baseline == "leave-one-out" else "algo.normalize_groups=true"
+            yield "num_generations", f"must be >= 2 with {why}, got {self.num_generations}"
+
+
+@dataclass(frozen=True)
+class Common:
+    """The keys beside the groups."""
+
+    seed: int = knob("every random stream is derived from it", ge=0)
+    checkpoint: Checkpoint = knob("saving")
+    heldout: Heldout = knob("measuring")
+    samples: Samples = knob("keeping responses")
+
+
+@dataclass(frozen=True)
+class SftRun(Common):
+    """`rlnlp train algo=sft`."""
+
+    algo: Sft = knob("the algorithm's settings")
+    model: Model = knob("the language model")
+    data: TextData = knob("the texts")
+    sampler: Sampler = knob("drawing of samples to show")
+    device: Device = knob("where to compute")
+
+
+@dataclass(frozen=True)
+class ReinforceRun(Common):
+    """`rlnlp train algo=reinforce`."""
+
+    algo: Reinforce = knob("the algorithm's settings")
+    model: Model = knob("the language model")
+    data: PromptData = knob("the prompts")
+    sampler: Sampler = knob("drawing of responses")
+    reward: Reward = knob("what is rewarded")
+    device: Device = knob("where to compute")
+
+
+@dataclass(frozen=True)
+class GenerateRun:
+    """`rlnlp generate`: the part of a run's settings that drawing needs."""
+
+    seed: int = knob("every random stream is derived from it", ge=0)
+    model: Model = knob("the language model")
+    sampler: Sampler = knob("drawing of responses")
+    device: Device = knob("where to compute")
+
+
+RUNS: dict[str, type[SftRun] | type[ReinforceRun]] = {"sft": SftRun, "reinforce": ReinforceRun}

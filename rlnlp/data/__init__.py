@@ -1,0 +1,1 @@
+"""Prompts and texts: files in, seeded orders of rows out."""

@@ -1,0 +1,27 @@
+"""In which order rows are used: seeded permutations, epoch after epoch, a function of the step alone."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from rlnlp.streams import stream
+
+
+def rows_of_step(count: int, size: int, step: int, seed: int) -> np.ndarray:
+    """The ``size`` rows of ``step`` (1, 2, ...) out of ``count``: the stream of permutations, cut in pieces.
+
+    Nothing needs to be saved to continue: step and seed say all.
+    """
+    places = np.arange((step - 1) * size, step * size)
+    return np.array([_permutation(count, place // count, seed)[place % count] for place in places.tolist()])
+
+
+def split(count: int, part: int, seed: int) -> tuple[list[int], list[int]]:
+    """A seeded choice: (the others, ``part`` of ``range(count)``), both in rising order."""
+    chosen = set(stream(seed, "split").permutation(count)[:part].tolist())
+    return [i for i in range(count) if i not in chosen], sorted(chosen)
+
+
+@lru_cache(maxsize=4)
+def _permutation(count: int, epoch: int, seed: int) -> np.ndarray:
+    return stream(seed, "order", epoch).permutation(count)

@@ -1,0 +1,107 @@
+"""Texts to imitate: a table of prompts and completions, and batches of it as rollouts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from rlnlp.config import TextData
+from rlnlp.data.grammar import corpus
+from rlnlp.data.order import split
+from rlnlp.data.records import Record, read_records, refused, text_fault
+from rlnlp.errors import Exit, Failure
+from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.types import Prompts, Rollout
+
+EMBEDDED_TEXTS = 20_000
+Pair = tuple[list[int], list[int]]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """Rows of (prompt, completion with its end token); ``train`` and ``heldout`` say which is which."""
+
+    pairs: list[Pair]
+    train: list[int]
+    heldout: list[int]
+    tokenizer: Tokenizer
+
+    def batch(self, rows: Sequence[int], device: torch.device) -> Rollout:
+        """The texts of ``rows`` as if a policy had written them: every completion token counts."""
+        pad, prompts = self.tokenizer.pad, self.prompts(rows, device)
+        longest = max(len(self.pairs[r][1]) for r in rows)
+        lengths = [len(self.pairs[r][1]) for r in rows]
+        responses = torch.tensor([self.pairs[r][1] + [pad] * (longest - n) for r, n in zip(rows, lengths, strict=True)])
+        mask = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+        responses, mask = responses.to(device), mask.to(device)
+        ended = torch.ones(len(rows), dtype=torch.bool, device=device)
+        return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
+
+    def prompts(self, rows: Sequence[int], device: torch.device) -> Prompts:
+        """What stands before the completions of ``rows``, padded on the left."""
+        pad, found = self.tokenizer.pad, [self.pairs[r][0] for r in rows]
+        width = max(map(len, found))
+        tokens = torch.tensor([[pad] * (width - len(ids)) + ids for ids in found])
+        mask = torch.tensor([[False] * (width - len(ids)) + [True] * len(ids) for ids in found])
+        return Prompts(tokens.to(device), mask.to(device), torch.tensor(list(rows)).to(device))
+
+
+def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, room: int) -> TextTable:
+    """The texts of the config, none longer than ``room`` tokens, and the held-out ones.
+
+    Raises:
+        Failure: exit 3, with the number of each bad record.
+    """
+    train = _read("data.texts", data.texts, tokenizer, room)
+    if data.heldout is not None:
+        apart = _read("data.heldout", data.heldout, tokenizer, room)[: heldout or None]
+        count = len(train)
+        return TextTable(train + apart, list(range(count)), list(range(count, count + len(apart))), tokenizer)
+    rest, held = split(len(train), min(heldout, len(train) // 10), seed)
+    return TextTable(train, rest, held or rest[: max(heldout, 1)], tokenizer)
+
+
+def _read(key: str, name: str, tokenizer: Tokenizer, room: int) -> list[Pair]:
+    if name == "embedded":
+        records: list[Record] = [{"text": text} for text in corpus.texts(EMBEDDED_TEXTS, 0)]
+    else:
+        records = read_records(name, key, "text")
+    faults: list[str] = []
+    pairs = []
+    for number, record in enumerate(records, 1):
+        pair = _pair(record, tokenizer, room)
+        if isinstance(pair, str):
+            faults.append(f"record {number}: {pair}")
+        else:
+            pairs.append(pair)
+    if faults:
+        raise refused(key, name, faults)
+    return pairs
+
+
+def _pair(record: Record, tokenizer: Tokenizer, room: int) -> Pair | str:
+    fields = ("prompt", "completion") if "completion" in record else ("text",)
+    fault = next((f for f in (text_fault(record, field) for field in fields) if f), None)
+    if fault is not None:
+        return fault
+    end = [tokenizer.end[0]]
+    if "completion" in record:
+        before, rest = tokenizer.encode(record["prompt"]), [*tokenizer.encode_rest(record["completion"]), *end]
+    else:
+        ids = tokenizer.encode(record["text"])
+        before, rest = ids[:1], [*ids[1:], *end]
+    if not before:
+        return "nothing to start from: the prompt is empty, and the tokenizer has no start token"
+    if len(before) + len(rest) > room:
+        return f"{len(before) + len(rest)} tokens, but the model reads at most {room}"
+    return before, rest
+
+
+def check_texts(table: TextTable) -> None:
+    """Refuse a table that leaves nothing to learn from.
+
+    Raises:
+        Failure: exit 3.
+    """
+    if not table.train:
+        raise Failure(Exit.DATA, "data.texts: nothing is left to train on; give more texts, or set heldout.prompts=0")

@@ -1,0 +1,1 @@
+"""Measuring policies, and telling what came of it."""

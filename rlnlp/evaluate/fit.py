@@ -1,0 +1,56 @@
+"""How well a language model fits held-out texts, before and after."""
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from torch import Tensor
+
+from rlnlp.console import as_text
+from rlnlp.evaluate.curves import draw
+from rlnlp.evaluate.report import save_policy, show_samples, whereabouts
+from rlnlp.maths.statistics import mean_interval
+from rlnlp.models.policy import Policy
+from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.run import Run
+
+
+@dataclass(frozen=True)
+class Fit:
+    """``loss`` (N,) mean nats per token of each held-out text; ``samples`` (prompt, response) of the model's own."""
+
+    loss: Tensor
+    samples: list[tuple[str, str]]
+
+
+def conclude(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tokenizer) -> None:
+    """Save the policy, draw the curves, write the result and print it."""
+    save_policy(run.directory / "policy", policy, tokenizer)
+    draw(run.directory)
+    result = comparison(before, after)
+    run.finish(**result)
+    old, new = result["before"]["loss"], result["after"]["loss"]
+    low, high = result["difference"]["interval"] or (math.nan, math.nan)
+    console = Console(file=sys.stdout, highlight=False)
+    lines = [
+        f"held-out texts: {result['n']}",
+        f"loss        {old:.3f} -> {new:.3f} nats per token, difference {new - old:+.3f} [{low:+.3f}, {high:+.3f}]",
+        f"perplexity  {math.exp(old):.2f} -> {math.exp(new):.2f}",
+    ]
+    for line in lines:
+        console.print(as_text(line))
+    show_samples(console, [(p, b, a) for (p, b), (_, a) in zip(before.samples, after.samples, strict=True)])
+    whereabouts(run.directory, console, after.samples[0][0])
+
+
+def comparison(before: Fit, after: Fit) -> dict[str, Any]:
+    """What ``run.json`` says; the interval of 95 % is paired by text."""
+    mean, low, high = mean_interval(after.loss - before.loss)
+    return {
+        "n": len(before.loss),
+        "before": {"loss": float(before.loss.mean())},
+        "after": {"loss": float(after.loss.mean())},
+        "difference": {"loss": mean, "interval": [low, high] if len(before.loss) > 1 else None},
+    }

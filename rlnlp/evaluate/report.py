@@ -1,0 +1,93 @@
+"""The end of a run: figures before and after, samples of both, where everything lies, what to type next."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from rlnlp.checkpoint import STAGED, storage_failure, sync
+from rlnlp.console import as_text
+from rlnlp.errors import one_line
+from rlnlp.evaluate.curves import draw
+from rlnlp.evaluate.measure import Measured, comparison
+from rlnlp.models.policy import Policy
+from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.run import Run
+
+SAMPLES = 3
+
+
+def conclude(run: Run, before: Measured, after: Measured, policy: Policy, tokenizer: Tokenizer) -> None:
+    """Save the policy, draw the curves, write the result and print it."""
+    save_policy(run.directory / "policy", policy, tokenizer)
+    draw(run.directory)
+    result = comparison(before, after)
+    run.finish(**result)
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(score_table(result))
+    show_samples(console, list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES])
+    whereabouts(run.directory, console, before.prompts[0])
+
+
+def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
+    """Prompts with the responses before and after."""
+    for prompt, before, after in samples:
+        console.print(as_text(f"prompt  {one_line(prompt)}"), style="bold")
+        console.print(as_text(f"before  {one_line(before, 400)}"))
+        console.print(as_text(f"after   {one_line(after, 400)}"))
+
+
+def whereabouts(directory: Path, console: Console, prompt: str) -> None:
+    """Where everything lies, and the next command."""
+    lines = [
+        "",
+        f"{directory}/",
+        "  policy/        the model, for transformers' from_pretrained",
+        "  curves.png     the figures over the steps (metrics.jsonl)",
+        "  samples.jsonl  responses along the way",
+        f'next: rlnlp generate {directory} "{one_line(prompt, 60)}"',
+    ]
+    for line in lines:
+        console.print(as_text(line), soft_wrap=True)
+
+
+def score_table(result: dict[str, Any]) -> Table:
+    """Score, terms and KL: before, after, difference with its interval."""
+    kind = "held-out prompts" if result["heldout"] else "responses to training prompts (none are held out)"
+    table = Table(title=f"{kind}: {result['n']}", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for column in ("", "before", "after", "difference [95 % interval]"):
+        table.add_column(column, justify="left" if column in ("", "difference [95 % interval]") else "right")
+    rows = [("score", result["before"]["score"], result["after"]["score"], result["difference"]["score"])]
+    for name, difference in result["difference"]["terms"].items():
+        rows.append((f"  {name}", result["before"]["terms"][name], result["after"]["terms"][name], difference))
+    for name, old, new, difference in rows:
+        ends = difference["interval"]
+        interval = f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else ""
+        table.add_row(as_text(name), f"{old:.3f}", f"{new:.3f}", as_text(f"{difference['mean']:+.3f}{interval}"))
+    table.add_row(
+        "KL", f"{result['before']['kl']:.2f}", f"{result['after']['kl']:.2f}", "nats per response from the start"
+    )
+    return table
+
+
+def save_policy(place: Path, policy: Policy, tokenizer: Tokenizer) -> None:
+    """The model and its tokenizer as a folder that transformers loads, complete or not there at all.
+
+    Raises:
+        Failure: exit 5, if the disk does not take it.
+    """
+    staged = place.with_name(STAGED + place.name)
+    try:
+        policy.lm.save_pretrained(staged)
+        tokenizer.raw.save_pretrained(staged)
+        for file in staged.iterdir():
+            file.chmod(0o644)
+            sync(file)
+        sync(staged)
+        staged.rename(place)
+    except Exception as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise storage_failure("saving the policy", place.parent, error) from error

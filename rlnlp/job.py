@@ -1,0 +1,92 @@
+"""One job of a run or a sweep. ``python -m rlnlp.job DIRECTORY`` runs the settings that come on stdin."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rlnlp.config import RUNS
+from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.outcome import guarded
+from rlnlp.parse import nearest, parse
+
+
+class Job:
+    """The function that Hydra calls with composed settings."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
+
+    def __call__(self, composed: Any) -> float | None:
+        """Run it here; or, as one of a sweep, in a process of its own, whose end stops no other job."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        hydra = HydraConfig.get()
+        settings = OmegaConf.to_container(composed, resolve=True)
+        place = _short(Path(hydra.runtime.output_dir))
+        if hydra.mode != RunMode.MULTIRUN:
+            try:
+                perform(settings, place, self.command)
+            except Exception as error:
+                self.error = error
+            return None
+        overrides = [word.lstrip("+") for word in hydra.overrides.task]
+        print(f"job {hydra.job.num}: {one_line(' '.join(overrides))}", file=sys.stderr, flush=True)
+        status = subprocess.run(
+            [sys.executable, "-m", "rlnlp.job", str(place), self.command],
+            input=json.dumps(settings), text=True, check=False,
+        ).returncode  # fmt: skip
+        record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
+        (place / "job.json").write_text(json.dumps(record) + "\n")
+        return _reached(place)
+
+
+def perform(settings: Any, place: Path, command: str) -> None:
+    """Check ``settings`` and train in ``place``.
+
+    Raises:
+        Failure: whatever the user can mend.
+    """
+    name = settings.get("algo", {}).get("name") if isinstance(settings, Mapping) else None
+    if name not in RUNS:
+        raise Failure(
+            Exit.CONFIG, f"no algorithm {name!r}{nearest(str(name), list(RUNS))}; choose from: {', '.join(RUNS)}"
+        )
+    config = parse(RUNS[name], settings)
+    from rlnlp.models.locate import locate
+
+    locate(config.model)  # a model that does not exist is told before torch takes its seconds
+    from rlnlp.run import Run
+
+    with Run(place, config, command) as run:
+        import_module(f"rlnlp.algos.{name.replace('-', '_')}").main(config, run)
+
+
+def _short(place: Path) -> Path:
+    """``place`` as the user would type it from here."""
+    here = Path.cwd()
+    return place.relative_to(here) if place.is_relative_to(here) else place
+
+
+def _reached(place: Path) -> float | None:
+    """The held-out score of a finished job, for sweepers that optimise; None if it has none."""
+    try:
+        result = json.loads((place / "run.json").read_text())["result"]
+        return float(result["after"]["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _child() -> int:
+    perform(json.load(sys.stdin), Path(sys.argv[1]), sys.argv[2])
+    return Exit.DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(f"rlnlp {sys.argv[2]}", _child))

@@ -1,0 +1,31 @@
+"""KL(policy || reference) from samples of the policy, and the rewards that are penalised with it."""
+
+from torch import Tensor
+
+from rlnlp.maths.masked import last_true
+
+
+def k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """Log pi - log ref of the taken tokens, nats: unbiased for the KL, may be negative. Any shape.
+
+    Schulman, "Approximating KL divergence" (2020), names it k1.
+    """
+    return logprobs - ref_logprobs
+
+
+def penalised_rewards(rewards: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
+    """r_t - kl_coef * KL_t on the tokens that the policy chose, 0 elsewhere. All (B, T).
+
+    Ziegler et al. 2019 (arXiv:1909.08593) eq. 2, written per token. The KL is a number here: no gradient passes.
+    """
+    return (rewards - kl_coef * kl.detach()).masked_fill(~mask, 0)
+
+
+def on_last_token(scores: Tensor, mask: Tensor) -> Tensor:
+    """Each score on the last token that the policy chose, 0 elsewhere. (B,), (B, T) -> (B, T).
+
+    Raises:
+        ValueError: a row of ``mask`` has no True place.
+    """
+    rewards = scores.new_zeros(mask.shape)
+    return rewards.scatter(1, last_true(mask).unsqueeze(1), scores.unsqueeze(1))

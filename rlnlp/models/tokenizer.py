@@ -1,0 +1,65 @@
+"""A tokenizer with the few facts that training needs, and text in and out of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from rlnlp.errors import Exit, Failure
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """``end`` are the tokens that end a response, ``pad`` fills up (masks come from lengths, never from this id)."""
+
+    raw: Any
+    end: tuple[int, ...]
+    pad: int
+    start: tuple[int, ...]
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text`` with the tokenizer's own start, never its end; words like ``</s>`` stay words."""
+        ids: list[int] = self.raw.encode(text, add_special_tokens=True, split_special_tokens=True)
+        while ids and ids[-1] in self.end and ids != list(self.start):
+            ids.pop()
+        return ids
+
+    def encode_rest(self, text: str) -> list[int]:
+        """Token ids of a text that continues another: no start, no end."""
+        ids: list[int] = self.raw.encode(text, add_special_tokens=False, split_special_tokens=True)
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ``ids`` without special tokens."""
+        text: str = self.raw.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def decode_rest(self, before: Sequence[int], ids: Sequence[int]) -> str:
+        """The text that ``ids`` add behind ``before``: some tokenizers drop a leading space when they start afresh."""
+        head, whole = self.decode(before), self.decode([*before, *ids])
+        return whole[len(head) :] if whole.startswith(head) else self.decode(ids)
+
+
+def load_tokenizer(place: str, local_only: bool) -> Tokenizer:
+    """The tokenizer at ``place``, a directory or hub id.
+
+    Raises:
+        Failure: exit 4, if there is none, or it knows no end token.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        raw = AutoTokenizer.from_pretrained(place, local_files_only=local_only, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise Failure(Exit.MODEL, f"no tokenizer in '{place}': {str(error).splitlines()[0]}") from error
+    if raw.eos_token_id is None:
+        raise Failure(Exit.MODEL, f"the tokenizer of '{place}' has no end token: responses could not end")
+    pad = raw.eos_token_id if raw.pad_token_id is None else raw.pad_token_id
+    start = () if raw.bos_token_id is None else (raw.bos_token_id,)
+    return Tokenizer(raw, (raw.eos_token_id,), pad, start)
+
+
+def texts_of(tokenizer: Tokenizer, tokens: Tensor, mask: Tensor) -> list[str]:
+    """The text of the True places of each row. (B, T), (B, T) -> B texts."""
+    return [tokenizer.decode(row[keep].tolist()) for row, keep in zip(tokens.cpu(), mask.cpu(), strict=True)]

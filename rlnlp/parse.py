@@ -1,0 +1,122 @@
+"""From a composed config to checked dataclasses: every problem at once, with its full key. Imports nothing heavy."""
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from rlnlp.errors import Exit, Failure, one_line
+
+T = TypeVar("T")
+LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
+    "gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", operator.lt), "le": ("<=", operator.le),
+}  # fmt: skip
+WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
+
+
+def parse(schema: type[T], composed: Mapping[str, Any]) -> T:
+    """``composed`` (plain containers) as a ``schema``.
+
+    Raises:
+        Failure: exit 2; one line for each unknown, missing, mistyped, non-finite or out-of-range setting.
+    """
+    problems: list[str] = []
+    value = _dataclass(schema, composed, "", problems)
+    if problems:
+        raise Failure(Exit.CONFIG, "\n".join(problems))
+    parsed: T = value
+    return parsed
+
+
+def settings(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
+    """Every leaf of ``schema``: its full key, type and field."""
+    hints = get_type_hints(schema)
+    for f in fields(schema):
+        kind, key = hints[f.name], f"{prefix}{f.name}"
+        if is_dataclass(kind):
+            yield from settings(kind, f"{key}.")  # type: ignore[arg-type]
+        else:
+            yield key, kind, f
+
+
+def nearest(word: str, options: list[str]) -> str:
+    """``; did you mean 'x'?``, or nothing if no option is near."""
+    near = get_close_matches(word, options, 1, 0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _dataclass(schema: Any, node: Any, prefix: str, problems: list[str]) -> Any:
+    if not isinstance(node, Mapping):
+        problems.append(f"{prefix.rstrip('.') or 'config'} must be a group of settings, got {_show(node)}")
+        return None
+    hints, known, before = get_type_hints(schema), {f.name: f for f in fields(schema)}, len(problems)
+    for key in node:
+        if key not in known:
+            problems.append(f"no setting '{prefix}{key}'" + _near_key(str(key), prefix, known))
+    values = {}
+    for name, f in known.items():
+        if name not in node and f.default is MISSING and f.default_factory is MISSING:
+            problems.append(f"{prefix}{name} is missing")
+        elif name in node:
+            values[name] = _value(hints[name], node[name], prefix + name, f.metadata, problems)
+    if len(problems) > before:
+        return None
+    made = schema(**values)
+    if hasattr(made, "problems"):
+        problems.extend(f"{prefix}{key} {what}" for key, what in made.problems())
+    return made
+
+
+def _near_key(key: str, prefix: str, known: Mapping[str, Any]) -> str:
+    hint = nearest(key, list(known))
+    return hint or f"; {'the settings of ' + prefix.rstrip('.') if prefix else 'the groups'} are: {', '.join(known)}"
+
+
+def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str]) -> Any:
+    if node == "???":
+        problems.append(f"{key} is missing")
+        return None
+    if is_dataclass(kind):
+        return _dataclass(kind, node, f"{key}.", problems)
+    if get_origin(kind) is dict:
+        return _map(get_args(kind)[1], node, key, problems)
+    return _leaf(kind, node, key, limits, problems)
+
+
+def _map(kind: Any, node: Any, key: str, problems: list[str]) -> Any:
+    if not isinstance(node, Mapping):
+        problems.append(f"{key} must be a map of names to values, got {_show(node)}")
+        return None
+    if kind is Any:
+        return dict(node)
+    return {str(name): _value(kind, value, f"{key}.{name}", {}, problems) for name, value in node.items()}
+
+
+def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str]) -> Any:
+    if get_origin(kind) is Literal:
+        choices = [str(choice) for choice in get_args(kind)]
+        if node not in choices:
+            problems.append(
+                f"{key} must be one of {', '.join(choices)}, got {_show(node)}{nearest(str(node), choices)}"
+            )
+        return node
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    if float in kinds and type(node) is int:
+        node = float(node)
+    if type(node) not in kinds:
+        whole = isinstance(node, float) and int in kinds and math.isfinite(node) and node == int(node)
+        hint = f"; write {int(node)}" if whole else ""
+        problems.append(f"{key} must be {' or '.join(WORDS[k] for k in kinds)}, got {_show(node)}{hint}")
+    elif isinstance(node, float) and not math.isfinite(node):
+        problems.append(f"{key} must be finite, got {node}")
+    elif node is not None and not all(LIMITS[k][1](node, v) for k, v in limits.items() if k in LIMITS):
+        want = " and ".join(f"{LIMITS[k][0]} {v:g}" for k, v in limits.items() if k in LIMITS)
+        problems.append(f"{key} must be {want}, got {_show(node)}")
+    return node
+
+
+def _show(node: Any) -> str:
+    return "null" if node is None else one_line(repr(node), 60)

@@ -1,0 +1,117 @@
+"""The reward contract ``rollout -> Scores``: checked terms, and their weighted sum."""
+
+import inspect
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.maths.kl import on_last_token
+from rlnlp.outcome import describe
+from rlnlp.types import Rollout, Scores, Texts
+
+Term = Callable[[Rollout], Tensor]
+Reward = Callable[[Rollout], Scores]
+TextFunction = Callable[..., Any]
+
+
+def weighted_sum(terms: Mapping[str, tuple[Term, float]]) -> Reward:
+    """``rollout -> Scores`` with sum_k weight_k term_k on each response's last token."""
+
+    def reward(rollout: Rollout) -> Scores:
+        values = {name: checked(name, term(rollout), len(rollout.responses)) for name, (term, _) in terms.items()}
+        total = torch.stack([weight * values[name] for name, (_, weight) in terms.items()]).sum(0)
+        return Scores(on_last_token(total.to(rollout.mask.device), rollout.mask), values)
+
+    return reward
+
+
+def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], read: Callable[[Rollout], Texts]) -> Term:
+    """A function of lists as a term. It is given by keyword what its signature names.
+
+    It may name ``prompts``, ``completions``, ``references``, any column of the data, and its own ``args``; with
+    ``**kwargs`` it is given all of them (the convention of TRL's GRPO).
+
+    Raises:
+        Failure: exit 2, if ``args`` has a word that the function does not take.
+    """
+    named, everything = _signature(fn)
+    for word in args:
+        if word not in named and not everything:
+            raise Failure(Exit.CONFIG, f"reward.terms.{name}.args: no argument '{word}'; it takes: {', '.join(named)}")
+
+    def term(rollout: Rollout) -> Tensor:
+        texts = read(rollout)
+        offered = {
+            "prompts": texts.prompts, "completions": texts.completions, "references": texts.references,
+            **texts.columns, **args,
+        }  # fmt: skip
+        for word, needed in named.items():
+            if needed and word not in offered:
+                raise Failure(
+                    Exit.DATA,
+                    f"reward term '{name}' needs '{word}'; it is neither in reward.terms.{name}.args nor in the data"
+                    f" (which has: {', '.join(offered)})",
+                )
+        given = offered if everything else {word: value for word, value in offered.items() if word in named}
+        return numbers_of(name, _call(name, fn, given), len(texts.completions))
+
+    return term
+
+
+def numbers_of(name: str, values: Any, count: int) -> Tensor:
+    """``values`` as (count,) float32 on the CPU.
+
+    Raises:
+        Failure: exit 7, unless it is a flat list, array or tensor of ``count`` finite numbers.
+    """
+    if isinstance(values, Tensor | np.ndarray):
+        values = values.tolist()
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise _bad(name, f"returned {type(values).__name__}, want a list of {count} numbers")
+    if len(values) != count:
+        raise _bad(name, f"returned {len(values)} values for {count} completions")
+    for place, value in enumerate(values):
+        if not isinstance(value, numbers.Real):
+            raise _bad(name, f"returned {one_line(repr(value), 60)} for completion {place}, want a number")
+    return checked(name, torch.tensor([float(v) for v in values], dtype=torch.float32), count)
+
+
+def checked(name: str, values: Tensor, count: int) -> Tensor:
+    """``values`` themselves, (count,).
+
+    Raises:
+        Failure: exit 7, for another shape or a number that is not finite.
+    """
+    if values.shape != (count,):
+        raise _bad(name, f"has shape {tuple(values.shape)}, want ({count},)")
+    if not bool(values.isfinite().all()):
+        place = int((~values.isfinite()).nonzero()[0])
+        raise _bad(name, f"returned {float(values[place])} for completion {place}")
+    return values
+
+
+def _call(name: str, fn: TextFunction, given: dict[str, Any]) -> Any:
+    try:
+        return fn(**given)
+    except Failure:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _bad(name, f"raised {describe(error)}") from error
+
+
+def _signature(fn: TextFunction) -> tuple[dict[str, bool], bool]:
+    """Argument -> whether it must be given; and whether any further ones are taken."""
+    parameters = inspect.signature(fn).parameters.values()
+    named = {p.name: p.default is p.empty for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _bad(name: str, what: str) -> Failure:
+    return Failure(
+        Exit.REWARD, f"reward term '{name}' {what}\nmend the function (reward.terms.{name}.fn) and run again"
+    )

@@ -1,0 +1,85 @@
+"""Draw responses from a policy, one token at a time; a row's tokens depend on its prompt and its numbers alone."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlnlp.errors import Exit, Failure
+from rlnlp.maths.distribution import Distribution, draw_logits, inverse_cdf
+from rlnlp.models.policy import Policy, positions
+from rlnlp.types import Prompts, Rollout
+
+Collect = Callable[[Prompts, np.random.Generator], Rollout]
+
+
+def sampler(policy: Policy, distribution: Distribution, max_new_tokens: int, pad: int) -> Collect:
+    """``collect(prompts, rng)``: one response per prompt, drawn from ``policy`` as it is when called."""
+
+    def collect(prompts: Prompts, rng: np.random.Generator) -> Rollout:
+        uniforms = torch.from_numpy(rng.random((len(prompts.rows), max_new_tokens)))
+        return sample(policy, prompts, uniforms.to(prompts.tokens.device), distribution, pad)
+
+    return collect
+
+
+@torch.no_grad()
+def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Distribution, pad: int) -> Rollout:
+    """One response per prompt; token t of row b is decided by ``uniforms[b, t]``, (B, T) in [0, 1).
+
+    The numbers are drawn up front, so rows that end, other batch cuts and other rows change nothing of a row. Rows
+    that have ended leave the batch as soon as a quarter of it has.
+
+    Raises:
+        Failure: exit 8, if a logit is not finite.
+    """
+    count, longest = uniforms.shape
+    end = torch.tensor(distribution.end, device=uniforms.device)
+    responses = prompts.tokens.new_full((count, longest), pad)
+    mask = torch.zeros_like(responses, dtype=torch.bool)
+    rows = torch.arange(count, device=uniforms.device)  # the rows still in the batch
+    alive = torch.ones_like(rows, dtype=torch.bool)
+    attention, inputs, cache = prompts.mask, prompts.tokens, None
+    for t in range(longest):
+        out = policy.lm(
+            input_ids=inputs,
+            attention_mask=attention.long(),
+            position_ids=positions(attention)[:, -inputs.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits = finite(out.logits[:, -1], t)
+        token = inverse_cdf(draw_logits(logits, torch.full_like(rows, t), distribution), uniforms[rows, t])
+        responses[rows, t] = token.where(alive, responses[rows, t])
+        mask[rows, t] = alive
+        attention = torch.cat([attention, alive.unsqueeze(1)], dim=1)
+        alive = alive & ~torch.isin(token, end)
+        if not bool(alive.any()):
+            break
+        cache, inputs = out.past_key_values, token.unsqueeze(1)
+        if int(alive.sum()) <= 0.75 * len(alive):
+            keep = alive.nonzero().squeeze(1)
+            cache.batch_select_indices(keep)
+            rows, inputs, attention, alive = rows[keep], inputs[keep], attention[keep], alive[keep]
+    used = int(mask.any(0).sum())
+    responses, mask = responses[:, :used], mask[:, :used]
+    ended = (torch.isin(responses, end) & mask).any(1)
+    return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
+
+
+def finite(logits: Tensor, place: int) -> Tensor:
+    """``logits`` (B, V) themselves.
+
+    Raises:
+        Failure: exit 8, if one is NaN or infinite: greedy decoding would return a token in silence.
+    """
+    if not bool(logits.isfinite().all()):
+        row = int((~logits.isfinite()).any(-1).nonzero()[0])
+        raise Failure(
+            Exit.NONFINITE,
+            f"the policy's logits are not finite while sampling token {place} of response {row}\n"
+            "the weights are broken: lower algo.learning_rate, and start from an earlier checkpoint",
+        )
+    return logits

@@ -1,0 +1,144 @@
+"""The data that flows: Prompts -> Rollout -> Scores -> the update.
+
+Shapes: B sequences, P prompt places (left-padded), T response places (right-padded). Texts and columns of the data
+stay outside the tensors; ``rows`` finds them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What the policy is asked. ``tokens`` (B, P) int64; ``mask`` (B, P) bool, True = real; ``rows`` (B,) int64."""
+
+    tokens: Tensor
+    mask: Tensor
+    rows: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit.
+
+        Raises:
+            ValueError: shapes differ.
+        """
+        same_shape(tokens=self.tokens, mask=self.mask)
+        same_shape(rows=self.rows, first_column=self.tokens[:, 0])
+
+    def repeat(self, times: int) -> "Prompts":
+        """Each prompt ``times`` times, side by side. (B, P) -> (B * times, P)."""
+        rows = torch.arange(len(self.rows), device=self.rows.device).repeat_interleave(times)
+        return take(self, rows)
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Prompts with one response each.
+
+    ``responses`` (B, T) int64. ``mask`` (B, T) bool: the tokens that the policy chose, end token included; it may
+    have holes (a user's turn). ``attention`` (B, P + T) bool: all that is real. ``ended`` (B,) bool: the policy chose
+    the end token.
+    """
+
+    prompts: Prompts
+    responses: Tensor
+    mask: Tensor
+    attention: Tensor
+    ended: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit.
+
+        Raises:
+            ValueError: shapes differ.
+        """
+        same_shape(responses=self.responses, mask=self.mask)
+        same_shape(attention=self.attention, tokens=self.tokens)
+        same_shape(ended=self.ended, rows=self.prompts.rows)
+
+    @property
+    def tokens(self) -> Tensor:
+        """Prompt and response side by side, (B, P + T)."""
+        return torch.cat([self.prompts.tokens, self.responses], dim=1)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a rollout is worth. ``rewards`` (B, T), before the KL penalty; ``terms`` name -> (B,), unweighted."""
+
+    rewards: Tensor
+    terms: dict[str, Tensor]
+
+    def __post_init__(self) -> None:
+        """Refuse terms that do not fit.
+
+        Raises:
+            ValueError: shapes differ.
+        """
+        for name, term in self.terms.items():
+            same_shape(**{f"term {name}": term, "rewards of a row": self.rewards[:, 0]})
+
+    @property
+    def score(self) -> Tensor:
+        """One number per response, (B,)."""
+        return self.rewards.sum(1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy says of given responses: ``logprobs`` and ``entropy``, (B, T), nats, 0 where the mask is False."""
+
+    logprobs: Tensor
+    entropy: Tensor
+
+
+@dataclass(frozen=True)
+class ValuedEvaluation(Evaluation):
+    """The same from a policy with a value head: ``values`` (B, T) of the state before each token."""
+
+    values: Tensor
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A rollout as people read it, one entry per response; ``columns`` are the further fields of the data."""
+
+    prompts: list[str]
+    completions: list[str]
+    references: list[str | None]
+    columns: dict[str, list[Any]]
+
+
+def same_shape(**tensors: Tensor) -> None:
+    """Let nothing broadcast by mistake.
+
+    Raises:
+        ValueError: the tensors do not all have one shape.
+    """
+    if len({t.shape for t in tensors.values()}) > 1:
+        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
+        raise ValueError(f"shapes differ: {shapes}")
+
+
+def take(batch: Batch, rows: Tensor) -> Batch:
+    """The given rows of every tensor in a (nested) dataclass of tensors."""
+    values = {f.name: getattr(batch, f.name) for f in fields(batch)}  # type: ignore[arg-type]
+    return type(batch)(**{name: _rows(value, rows) for name, value in values.items()})
+
+
+def chunks(batch: Batch, count: int, size: int) -> Iterator[Batch]:
+    """The ``count`` rows of ``batch`` in order, at most ``size`` at a time."""
+    for rows in torch.arange(count).split(size):
+        yield take(batch, rows)
+
+
+def _rows(value: Any, rows: Tensor) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return take(value, rows)
+    return value[rows.to(value.device)]
