@@ -1,0 +1,24 @@
+"""One torch thread everywhere, and a small real model on disk for the tests that need one."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+import small
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory):
+    """A directory with a random Llama of 2 layers and its word tokenizer, as transformers saves them."""
+    return small.save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def prompts_file(tmp_path):
+    """Forty prompts with references and a column."""
+    return small.write_prompts(tmp_path / "prompts.jsonl", 40)
