@@ -1,0 +1,72 @@
+"""REINFORCE reaches the closed-form optimum of a language whose every text can be listed."""
+
+import statistics
+
+import pytest
+from omegaconf import OmegaConf
+
+import enumerable
+import small
+from rlnlp.algos import reinforce
+from rlnlp.algos.baselines import group_leave_one_out
+from rlnlp.config import Reinforce
+from rlnlp.maths.kl import k1
+from rlnlp.models.policy import scorer
+from rlnlp.parse import parse
+from rlnlp.sampling import sampler
+from rlnlp.streams import stream
+
+
+class StepsOnly:
+    """The part of a run that the loop needs: steps and streams, nothing on disk."""
+
+    def __init__(self, seed: int) -> None:
+        self.seed, self.rows = seed, []
+
+    def steps(self, total, parts):
+        """1 to ``total``."""
+        yield from range(1, total + 1)
+
+    def rng(self, name, *index):
+        """The stream of a real run."""
+        return stream(self.seed, name, *index)
+
+    def log(self, step, **values):
+        """Keep the figures."""
+        self.rows.append(values)
+
+
+def settings(**changes) -> Reinforce:
+    """conf/algo/reinforce.yaml with changes."""
+    composed = OmegaConf.to_container(OmegaConf.load(small.ROOT / "conf" / "algo" / "reinforce.yaml").algo)
+    return parse(Reinforce, {**composed, **changes})
+
+
+def gained(seed: int, **changes) -> float:
+    """The share of the possible gain after training as the settings say."""
+    c = settings(**{
+        "total_steps": 800, "batch_size": 1, "num_generations": 256, "micro_batch_size": 256, "learning_rate": 3e-3,
+        "lr_schedule": "linear", "kl_coef": 0.5, **changes,
+    })  # fmt: skip
+    language = enumerable.language(seed, c.kl_coef)
+    assert language.gained() == pytest.approx(0, abs=1e-6)
+    d = small.plain()
+    now, then = scorer(language.policy, d, 512), scorer(language.reference, d, 512)
+    reinforce.train(
+        language.policy, d, enumerable.one_prompt, sampler(language.policy, d, enumerable.LONGEST, 0),
+        language.reward(), lambda rollout: k1(now(rollout), then(rollout)),
+        group_leave_one_out(c.num_generations), lambda *_: {}, c, StepsOnly(seed),
+    )  # fmt: skip
+    return language.gained()
+
+
+@pytest.mark.slow
+def test_leave_one_out_reaches_the_closed_form_optimum_on_five_seeds():
+    shares = [gained(seed) for seed in range(5)]
+    print("share of the possible gain:", [f"{share:.4f}" for share in shares])
+    assert min(shares) >= 0.98
+    assert statistics.median(shares) >= 0.99
+
+
+def test_a_fifth_of_the_steps_gains_most_of_it():
+    assert gained(0, total_steps=160) >= 0.85
