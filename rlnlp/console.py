@@ -112,7 +112,7 @@ class LiveDisplay:
 
     def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
         """Draw the new figures."""
-        self.row, self.speed = dict(row), timing["tokens_per_second"]
+        self.row, self.speed = {**self.row, **row}, timing["tokens_per_second"]
         self.first = {**row, **self.first}
         self.scores.append(row["score"] if "score" in row else -row["loss"])
         self.progress.update(self.task, completed=step)

@@ -7,7 +7,7 @@ import torch
 from rlnlp import build
 from rlnlp.algos.optim import adamw, descend, learning_rate
 from rlnlp.config import Sft, SftRun
-from rlnlp.data.order import rows_of_step
+from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
 from rlnlp.evaluate.fit import Fit, conclude
 from rlnlp.maths.distribution import Distribution
@@ -54,8 +54,10 @@ def main(c: SftRun, run: Run) -> None:
     plain = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     collect = sampler(policy, build.distribution(c.sampler, tokenizer.end), c.sampler.max_new_tokens, tokenizer.pad)
 
+    lengths = [len(table.pairs[r][1]) for r in table.train]
+
     def batches(step: int) -> Rollout:
-        rows = rows_of_step(len(table.train), c.algo.batch_size, step, c.seed)
+        rows = alike_rows_of_step(lengths, c.algo.batch_size, step, c.seed)
         return table.batch([table.train[i] for i in rows], device)
 
     def fit() -> Fit:

@@ -6,6 +6,8 @@ import numpy as np
 
 from rlnlp.streams import stream
 
+WINDOW = 16
+
 
 def rows_of_step(count: int, size: int, step: int, seed: int) -> np.ndarray:
     """The ``size`` rows of ``step`` (1, 2, ...) out of ``count``: the stream of permutations, cut in pieces.
@@ -14,6 +16,19 @@ def rows_of_step(count: int, size: int, step: int, seed: int) -> np.ndarray:
     """
     places = np.arange((step - 1) * size, step * size)
     return np.array([_permutation(count, place // count, seed)[place % count] for place in places.tolist()])
+
+
+def alike_rows_of_step(lengths: list[int], size: int, step: int, seed: int) -> np.ndarray:
+    """As ``rows_of_step``, but the rows of a step are of similar length, so that little of a batch is padding.
+
+    Batches are cut from windows of ``WINDOW`` batches sorted by length, and taken in a random order within the window.
+    """
+    window, place = divmod(step - 1, WINDOW)
+    first = window * WINDOW + 1
+    rows = np.concatenate([rows_of_step(len(lengths), size, s, seed) for s in range(first, first + WINDOW)])
+    by_length = rows[np.argsort([lengths[r] for r in rows.tolist()], kind="stable")]
+    batch = int(stream(seed, "window", window).permutation(WINDOW)[place])
+    return by_length[batch * size : (batch + 1) * size]
 
 
 def split(count: int, part: int, seed: int) -> tuple[list[int], list[int]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from rlnlp.config import PromptData
+from rlnlp.data.batch import left_padded
 from rlnlp.data.order import split
 from rlnlp.data.records import Record, read_records, refused, text_fault
 from rlnlp.errors import Exit, Failure
@@ -36,11 +37,7 @@ class PromptTable:
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Prompts:
         """The prompts of ``rows``, padded on the left."""
-        width = max(len(self.tokens[r]) for r in rows)
-        padded = [[self.tokenizer.pad] * (width - len(self.tokens[r])) + self.tokens[r] for r in rows]
-        real = [[False] * (width - len(self.tokens[r])) + [True] * len(self.tokens[r]) for r in rows]
-        parts = torch.tensor(padded), torch.tensor(real), torch.tensor(list(rows))
-        return Prompts(*(part.to(device) for part in parts))
+        return left_padded([self.tokens[r] for r in rows], rows, self.tokenizer.pad, device)
 
     def texts(self, rollout: Rollout) -> Texts:
         """The rollout in words, with what the data says beside each prompt."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from rlnlp.config import TextData
+from rlnlp.data.batch import left_padded
 from rlnlp.data.grammar import corpus
 from rlnlp.data.order import split
 from rlnlp.data.records import Record, read_records, refused, text_fault
@@ -39,11 +40,7 @@ class TextTable:
 
     def prompts(self, rows: Sequence[int], device: torch.device) -> Prompts:
         """What stands before the completions of ``rows``, padded on the left."""
-        pad, found = self.tokenizer.pad, [self.pairs[r][0] for r in rows]
-        width = max(map(len, found))
-        tokens = torch.tensor([[pad] * (width - len(ids)) + ids for ids in found])
-        mask = torch.tensor([[False] * (width - len(ids)) + [True] * len(ids) for ids in found])
-        return Prompts(tokens.to(device), mask.to(device), torch.tensor(list(rows)).to(device))
+        return left_padded([self.pairs[r][0] for r in rows], rows, self.tokenizer.pad, device)
 
 
 def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, room: int) -> TextTable:

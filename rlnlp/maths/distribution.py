@@ -1,6 +1,8 @@
 """The distribution that a token is drawn from, and what it says of a token: log-probability and entropy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,7 +40,7 @@ def draw_logits(logits: Tensor, place: Tensor, d: Distribution) -> Tensor:
     Temperature first, then the least length, then top-k, then top-p (Holtzman et al. 2020, arXiv:1904.09751, eq. 2:
     the smallest set of the likeliest tokens whose mass is at least p; the token that crosses p is kept).
     """
-    logits = logits.float() / d.temperature
+    logits = _tempered(logits, d)
     if d.min_new_tokens > 0 and d.end:
         is_end = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
         is_end[list(d.end)] = True
@@ -54,6 +56,11 @@ def draw_logits(logits: Tensor, place: Tensor, d: Distribution) -> Tensor:
     return logits
 
 
+def _tempered(logits: Tensor, d: Distribution) -> Tensor:
+    logits = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
+    return logits if d.temperature == 1 else logits / d.temperature
+
+
 def taken_logits(logits: Tensor, tokens: Tensor, place: Tensor, d: Distribution) -> Tensor:
     """``draw_logits`` in which the taken token is never ruled out. (..., V), (...), (...) -> (..., V) float32.
 
@@ -61,20 +68,75 @@ def taken_logits(logits: Tensor, tokens: Tensor, place: Tensor, d: Distribution)
     otherwise find itself outside, with log-probability minus infinity.
     """
     if not d.filtered:
-        return logits.float() / d.temperature
+        return _tempered(logits, d)
     kept = draw_logits(logits, place, d)
     index = tokens.unsqueeze(-1)
-    return kept.scatter(-1, index, (logits.float() / d.temperature).gather(-1, index))
+    return kept.scatter(-1, index, _tempered(logits, d).gather(-1, index))
+
+
+def logprobs_and_entropy(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Log softmax(logits) at ``tokens``, and -sum_a p_a log p_a, nats. (..., V), (...) -> (...), (...).
+
+    Both with their gradients, and never more than one array of the size of ``logits`` beside it.
+    """
+    flat = logits.reshape(-1, logits.shape[-1])
+    logprobs, entropy = _TokenStatistics.apply(flat, tokens.reshape(-1))  # type: ignore[no-untyped-call]
+    return logprobs.view(tokens.shape), entropy.view(tokens.shape)
 
 
 def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
     """Log softmax(logits) at ``tokens``. (..., V), (...) -> (...)."""
-    return logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
+    return logprobs_and_entropy(logits, tokens)[0]
 
 
 def entropy(logits: Tensor) -> Tensor:
     """-sum_a p_a log p_a of softmax(logits), nats. (..., V) -> (...)."""
-    return logits.logsumexp(-1) - (logits.softmax(-1) * logits).sum(-1)
+    return logprobs_and_entropy(logits, torch.zeros_like(logits[..., 0], dtype=torch.int64))[1]
+
+
+class _TokenStatistics(torch.autograd.Function):
+    """A few rows at a time, so that each pass over them finds them in the cache.
+
+    With z = log sum_a exp l_a and p = exp(l - z): log p_k = l_k - z has the gradient e_k - p, and the entropy
+    H = z - p.l has the gradient -p (l - z + H).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, V), (N,) -> (N,), (N,)."""
+        log_z = torch.empty_like(logits[:, 0])
+        entropy = torch.empty_like(log_z)
+        for rows in _row_slices(logits):
+            part = logits[rows]
+            log_z[rows] = part.logsumexp(-1)
+            p = (part - log_z[rows].unsqueeze(1)).exp_()
+            entropy[rows] = log_z[rows] - p.mul_(part).sum(-1)
+        ctx.save_for_backward(logits, tokens, log_z, entropy)
+        ctx.set_materialize_grads(False)
+        return logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - log_z, entropy
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor, None]:
+        """The gradient of the logits, (N, V)."""
+        logits, tokens, log_z, entropy = ctx.saved_tensors
+        by_logprob, by_entropy = (torch.zeros_like(log_z) if g is None else g for g in upstream)
+        through_entropy = bool(by_entropy.any())
+        gradient = torch.empty_like(logits)
+        for rows in _row_slices(logits):
+            centred = logits[rows] - log_z[rows].unsqueeze(1)
+            factor = -by_logprob[rows].unsqueeze(1)
+            if through_entropy:
+                factor = factor - by_entropy[rows].unsqueeze(1) * (centred + entropy[rows].unsqueeze(1))
+            torch.mul(centred.exp_() if not through_entropy else centred.exp(), factor, out=gradient[rows])
+        gradient.scatter_add_(1, tokens.unsqueeze(1), by_logprob.unsqueeze(1))
+        return gradient, None
+
+
+def _row_slices(logits: Tensor) -> Iterator[slice]:
+    """Slices of rows of about a megabyte."""
+    size = max(1, 2**18 // logits.shape[1]) if logits.device.type == "cpu" else max(1, len(logits))
+    for start in range(0, len(logits), size):
+        yield slice(start, start + size)
 
 
 def inverse_cdf(logits: Tensor, uniforms: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from rlnlp.config import Fresh
 from rlnlp.errors import Exit, Failure
-from rlnlp.maths.distribution import Distribution, entropy, taken_logits, token_logprobs
+from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_logits
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Evaluation, Rollout, chunks
 
@@ -28,10 +28,8 @@ class Policy(nn.Module):
         logits = response_logits(self.lm, rollout)
         place = (rollout.mask.long().cumsum(1) - 1).clamp(min=0)
         logits = taken_logits(logits, rollout.responses, place, distribution)
-        return Evaluation(
-            token_logprobs(logits, rollout.responses).masked_fill(~rollout.mask, 0),
-            entropy(logits).masked_fill(~rollout.mask, 0),
-        )
+        logprobs, entropy = logprobs_and_entropy(logits, rollout.responses)
+        return Evaluation(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
 
 
 def response_logits(lm: Any, rollout: Rollout) -> Tensor:
