@@ -100,7 +100,7 @@ class Reward:
 class PromptData:
     """What the policy is asked."""
 
-    prompts: str = knob("'embedded', or a file of prompts: .jsonl, .csv or .txt")
+    prompts: str = knob("'embedded' or 'embedded/DOMAIN', or a file of prompts: .jsonl, .csv or .txt")
     heldout: str | None = knob("a file of prompts to measure on; null takes a seeded part of data.prompts")
 
 

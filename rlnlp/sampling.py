@@ -18,8 +18,10 @@ def sampler(policy: Policy, distribution: Distribution, max_new_tokens: int, pad
     """``collect(prompts, rng)``: one response per prompt, drawn from ``policy`` as it is when called."""
 
     def collect(prompts: Prompts, rng: np.random.Generator) -> Rollout:
-        uniforms = torch.from_numpy(rng.random((len(prompts.rows), max_new_tokens)))
-        return sample(policy, prompts, uniforms.to(prompts.tokens.device), distribution, pad)
+        device = prompts.tokens.device
+        numbers = rng.random((len(prompts.rows), max_new_tokens))
+        uniforms = torch.from_numpy(numbers.astype(np.float32) if device.type == "mps" else numbers).to(device)
+        return sample(policy, prompts, uniforms, distribution, pad)
 
     return collect
 
@@ -50,7 +52,7 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
             use_cache=True,
             logits_to_keep=1,
         )
-        logits = finite(out.logits[:, -1], t)
+        logits = finite(out.logits[:, -1], t, rows)
         token = inverse_cdf(draw_logits(logits, torch.full_like(rows, t), distribution), uniforms[rows, t])
         responses[rows, t] = token.where(alive, responses[rows, t])
         mask[rows, t] = alive
@@ -69,14 +71,14 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
     return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
 
 
-def finite(logits: Tensor, place: int) -> Tensor:
-    """``logits`` (B, V) themselves.
+def finite(logits: Tensor, place: int, rows: Tensor) -> Tensor:
+    """``logits`` (B, V) themselves; ``rows`` (B,) are their numbers in the whole batch.
 
     Raises:
         Failure: exit 8, if one is NaN or infinite: greedy decoding would return a token in silence.
     """
     if not bool(logits.isfinite().all()):
-        row = int((~logits.isfinite()).any(-1).nonzero()[0])
+        row = int(rows[(~logits.isfinite()).any(-1)][0])
         raise Failure(
             Exit.NONFINITE,
             f"the policy's logits are not finite while sampling token {place} of response {row}\n"

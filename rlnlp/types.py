@@ -29,7 +29,7 @@ class Prompts:
             ValueError: shapes differ.
         """
         same_shape(tokens=self.tokens, mask=self.mask)
-        same_shape(rows=self.rows, first_column=self.tokens[:, 0])
+        of_rows(row_count(tokens=self.tokens), rows=self.rows)
 
     def repeat(self, times: int) -> "Prompts":
         """Each prompt ``times`` times, side by side. (B, P) -> (B * times, P)."""
@@ -42,8 +42,8 @@ class Rollout:
     """Prompts with one response each.
 
     ``responses`` (B, T) int64. ``mask`` (B, T) bool: the tokens that the policy chose, end token included; it may
-    have holes (a user's turn). ``attention`` (B, P + T) bool: all that is real. ``ended`` (B,) bool: the policy chose
-    the end token.
+    have holes that are read but not chosen (a user's turn). ``attention`` (B, P + T) bool: all that is real, padding
+    only at the two ends. ``ended`` (B,) bool: the policy chose the end token.
     """
 
     prompts: Prompts
@@ -59,8 +59,8 @@ class Rollout:
             ValueError: shapes differ.
         """
         same_shape(responses=self.responses, mask=self.mask)
+        of_rows(row_count(responses=self.responses), prompts=self.prompts.rows, ended=self.ended)
         same_shape(attention=self.attention, tokens=self.tokens)
-        same_shape(ended=self.ended, rows=self.prompts.rows)
 
     @property
     def tokens(self) -> Tensor:
@@ -124,6 +124,29 @@ def same_shape(**tensors: Tensor) -> None:
     if len({t.shape for t in tensors.values()}) > 1:
         shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
         raise ValueError(f"shapes differ: {shapes}")
+
+
+def row_count(**tensors: Tensor) -> int:
+    """The number of rows of a tensor that must be a matrix.
+
+    Raises:
+        ValueError: it has another number of dimensions than two.
+    """
+    ((name, tensor),) = tensors.items()
+    if tensor.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, got shape {tuple(tensor.shape)}")
+    return len(tensor)
+
+
+def of_rows(count: int, **tensors: Tensor) -> None:
+    """Let every tensor hold one entry per row.
+
+    Raises:
+        ValueError: one has another shape than (count,).
+    """
+    for name, tensor in tensors.items():
+        if tensor.shape != (count,):
+            raise ValueError(f"{name} must have shape ({count},), got {tuple(tensor.shape)}")
 
 
 def take(batch: Batch, rows: Tensor) -> Batch:

@@ -50,7 +50,9 @@ class Language:
 
     def reward(self) -> Callable[[Rollout], Scores]:
         """``rollout -> Scores`` by looking the text up."""
-        index = {key(row, mask): i for i, (row, mask) in enumerate(zip(self.texts.responses, self.texts.mask, strict=True))}
+        index = {
+            key(row, mask): i for i, (row, mask) in enumerate(zip(self.texts.responses, self.texts.mask, strict=True))
+        }
 
         def score(rollout: Rollout) -> Scores:
             found = [index[key(row, mask)] for row, mask in zip(rollout.responses, rollout.mask, strict=True)]

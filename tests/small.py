@@ -16,7 +16,33 @@ from rlnlp.models.policy import Policy
 from rlnlp.types import Prompts
 
 ROOT = Path(__file__).resolve().parent.parent
-WORDS = "the a film food room is was very not good great bad awful okay i we loved hated it . ! and but slow cold".split()
+WORDS = [
+    "the",
+    "a",
+    "film",
+    "food",
+    "room",
+    "is",
+    "was",
+    "very",
+    "not",
+    "good",
+    "great",
+    "bad",
+    "awful",
+    "okay",
+    "i",
+    "we",
+    "loved",
+    "hated",
+    "it",
+    ".",
+    "!",
+    "and",
+    "but",
+    "slow",
+    "cold",
+]
 SPECIAL = ["<pad>", "<s>", "</s>"]  # ids 0, 1, 2
 END = 2
 

@@ -1,6 +1,7 @@
-"""The embedded data, made anew: ``python -m rlnlp.data.embedded DIRECTORY`` writes tokenizer and prompts.
+"""The embedded data, made anew: ``python -m rlnlp.data.embedded DIRECTORY [RUN]`` writes tokenizer and prompts.
 
-The model is then fitted to the grammar's texts with ``rlnlp train`` itself; the model card says how.
+The model is then fitted to the grammar's texts with ``rlnlp sft`` itself, and RUN, its run directory, named in a second
+call. The model card says how.
 """
 
 import json
@@ -45,5 +46,17 @@ def save_tokenizer(place: Path, texts: list[str]) -> None:
     wrapped.save_pretrained(place)
 
 
+def save_model(place: Path, policy: Path) -> None:
+    """The weights of ``policy`` in bfloat16: half the bytes, and as good a start."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    lm = AutoModelForCausalLM.from_pretrained(policy, local_files_only=True, dtype=torch.bfloat16)
+    lm.save_pretrained(place)
+
+
 if __name__ == "__main__":
-    write_assets(Path(sys.argv[1]))
+    if len(sys.argv) == 2:
+        write_assets(Path(sys.argv[1]))
+    else:
+        save_model(Path(sys.argv[1]) / "tiny", Path(sys.argv[2]) / "policy")

@@ -62,9 +62,9 @@ def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer
         Failure: exit 3, with file and line of each bad record.
     """
     train = _read("data.prompts", data.prompts, "prompts.jsonl", tokenizer, room)
-    own = "heldout.jsonl" if data.prompts == "embedded" and data.heldout is None else None
-    if heldout and (data.heldout is not None or own):
-        apart = _read("data.heldout", data.heldout or "embedded", own or "heldout.jsonl", tokenizer, room)[:heldout]
+    held_name = data.prompts if data.heldout is None and _embedded(data.prompts) else data.heldout
+    if heldout and held_name is not None:
+        apart = _read("data.heldout", held_name, "heldout.jsonl", tokenizer, room)[:heldout]
         both = train + apart
         rows = list(range(len(train))), list(range(len(train), len(both)))
     else:
@@ -94,8 +94,20 @@ def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list
 
 
 def _read(key: str, name: str, embedded: str, tokenizer: Tokenizer, room: int) -> list[tuple[Record, list[int]]]:
-    path = str(EMBEDDED / embedded) if name == "embedded" else name
-    return _encoded(key, name, read_records(path, key, "prompt"), tokenizer, room)
+    if not _embedded(name):
+        return _encoded(key, name, read_records(name, key, "prompt"), tokenizer, room)
+    records, domain = read_records(str(EMBEDDED / embedded), key, "prompt"), name.partition("/")[2]
+    domains = sorted({record["domain"] for record in records})
+    if domain and domain not in domains:
+        raise Failure(
+            Exit.CONFIG, f"{key} must be embedded, or embedded/ and one of {', '.join(domains)}, got '{name}'"
+        )
+    chosen = [record for record in records if domain in ("", record["domain"])]
+    return _encoded(key, name, chosen, tokenizer, room)
+
+
+def _embedded(name: str) -> bool:
+    return name.partition("/")[0] == "embedded"
 
 
 def _encoded(

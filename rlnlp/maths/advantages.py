@@ -26,8 +26,10 @@ def over_group_deviation(advantages: Tensor, returns: Tensor, group: int) -> Ten
     weigh as much as the others. Population deviation; a group of equal returns has advantages of exactly 0.
 
     Raises:
-        ValueError: ``group`` does not divide the batch.
+        ValueError: ``group`` does not divide the batch, or the shapes differ.
     """
+    if advantages.shape != returns.shape:
+        raise ValueError(f"advantages {tuple(advantages.shape)} do not fit returns {tuple(returns.shape)}")
     deviation = groups(returns, group).std(1, correction=0, keepdim=True)
     scaled = groups(advantages, group) / deviation.clamp(min=torch.finfo(returns.dtype).tiny)
     return scaled.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)
@@ -40,7 +42,7 @@ def equal_groups(returns: Tensor, group: int) -> Tensor:
     """
     r = groups(returns, group)
     spread = r.amax(1) - r.amin(1)
-    return spread <= 1e-6 * r.mean(1).abs().clamp(min=1)
+    return spread <= 1e-6 * r.abs().amax(1)
 
 
 def groups(x: Tensor, group: int) -> Tensor:

@@ -34,7 +34,7 @@ class Distribution:
 
 
 def draw_logits(logits: Tensor, place: Tensor, d: Distribution) -> Tensor:
-    """Logits of the restricted distribution, float32, ruled-out tokens at ``BANNED``.
+    """Logits of the restricted distribution in float32 or wider, ruled-out tokens at ``BANNED``.
 
     ``logits`` (..., V) of the model; ``place`` (...) int64, how many tokens the policy chose before this one.
     Temperature first, then the least length, then top-k, then top-p (Holtzman et al. 2020, arXiv:1904.09751, eq. 2:
@@ -62,7 +62,7 @@ def _tempered(logits: Tensor, d: Distribution) -> Tensor:
 
 
 def taken_logits(logits: Tensor, tokens: Tensor, place: Tensor, d: Distribution) -> Tensor:
-    """``draw_logits`` in which the taken token is never ruled out. (..., V), (...), (...) -> (..., V) float32.
+    """``draw_logits`` in which the taken token is never ruled out. (..., V), (...), (...) -> (..., V).
 
     A second forward gives logits that differ in the last bits: a token drawn at the very border of a filter could
     otherwise find itself outside, with log-probability minus infinity.
@@ -82,16 +82,6 @@ def logprobs_and_entropy(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor
     flat = logits.reshape(-1, logits.shape[-1])
     logprobs, entropy = _TokenStatistics.apply(flat, tokens.reshape(-1))  # type: ignore[no-untyped-call]
     return logprobs.view(tokens.shape), entropy.view(tokens.shape)
-
-
-def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
-    """Log softmax(logits) at ``tokens``. (..., V), (...) -> (...)."""
-    return logprobs_and_entropy(logits, tokens)[0]
-
-
-def entropy(logits: Tensor) -> Tensor:
-    """-sum_a p_a log p_a of softmax(logits), nats. (..., V) -> (...)."""
-    return logprobs_and_entropy(logits, torch.zeros_like(logits[..., 0], dtype=torch.int64))[1]
 
 
 class _TokenStatistics(torch.autograd.Function):
@@ -145,7 +135,8 @@ def inverse_cdf(logits: Tensor, uniforms: Tensor) -> Tensor:
     One number decides one token, so a row's draw depends on nothing else in the batch. A token of probability 0 is
     never returned: the first place whose sum is *above* the target has a probability above 0.
     """
-    cumulative = logits.softmax(-1).double().cumsum(-1)
+    exact = torch.float32 if logits.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    cumulative = logits.softmax(-1).to(exact).cumsum(-1)
     total = cumulative[:, -1:]
-    target = (uniforms.double().unsqueeze(1) * total).minimum(total.nextafter(torch.zeros_like(total)))
+    target = (uniforms.to(exact).unsqueeze(1) * total).minimum(total.nextafter(torch.zeros_like(total)))
     return torch.searchsorted(cumulative, target, right=True).squeeze(1)

@@ -8,7 +8,12 @@ def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
 
     Williams 1992 ("Simple statistical gradient-following algorithms"), section 5. The advantage is a number here:
     no gradient passes through it.
+
+    Raises:
+        ValueError: ``advantages`` has another shape.
     """
+    if advantages.shape not in (logprobs.shape, (logprobs.shape[0], 1)):
+        raise ValueError(f"advantages {tuple(advantages.shape)} do not fit logprobs {tuple(logprobs.shape)}")
     return -advantages.detach() * logprobs
 
 

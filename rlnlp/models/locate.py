@@ -28,6 +28,9 @@ def _place(key: str, name: str, allow_download: bool) -> str:
     path = Path(name).expanduser()
     if (path / "policy" / "config.json").is_file():  # a run directory: its result
         return str(path / "policy")
+    if path.is_dir() and not (path / "config.json").is_file():
+        unfinished = "is a run that has no policy/ yet" if (path / "run.json").is_file() else "has no config.json"
+        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' {unfinished}: no model lies there")
     if path.is_dir():
         return str(path)
     if path.exists():

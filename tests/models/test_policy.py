@@ -1,0 +1,221 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import reference
+import small
+from rlnlp.maths.distribution import Distribution
+from rlnlp.models.policy import Policy, context_length, frozen, positions, remembered, scorer
+from rlnlp.sampling import sample
+from rlnlp.types import Prompts, Rollout, take
+
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+PROMPTS = [[(3 * i + 5 * j * j) % 13 + 3 for j in range(1 + i % 5)] for i in range(12)]
+DRAWN = [
+    small.plain(),
+    small.plain(0.7),
+    Distribution(1.5, 5, 1.0, 0, (small.END,)),
+    Distribution(1.5, 0, 0.8, 2, (small.END,)),
+]
+
+
+def gpt2():
+    """A model with learned positions: rotary ones are relative and would forgive a prompt that padding has moved."""
+    config = GPT2Config(
+        vocab_size=16, n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5, attn_pdrop=0.5,
+        embd_pdrop=0.5, resid_pdrop=0.5, bos_token_id=1, eos_token_id=small.END, attn_implementation="eager",
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        return GPT2LMHeadModel(config).train()
+
+
+@pytest.fixture(scope="module", params=["llama", "gpt2"])
+def policy(request):
+    return small.policy(seed=1) if request.param == "llama" else Policy(gpt2())
+
+
+@pytest.fixture(scope="module", params=DRAWN, ids=["plain", "cold", "top-k", "top-p"])
+def distribution(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def rollout(policy, distribution):
+    uniforms = torch.rand(12, 12, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    drawn = sample(policy, small.prompts(*PROMPTS), uniforms, distribution, pad=0)
+    assert len(set(drawn.mask.sum(1).tolist())) >= 3, "the rows must be ragged, or padding is not tested"
+    assert not drawn.prompts.mask[:, 0].all()
+    return drawn
+
+
+def says(policy, rollout, distribution):
+    with torch.no_grad():
+        return policy(rollout, distribution)
+
+
+def assert_same(got, want):
+    torch.testing.assert_close(got.logprobs, want.logprobs, **CLOSE)
+    torch.testing.assert_close(got.entropy, want.entropy, **CLOSE)
+
+
+def expected(policy, rollout, d):
+    """Log-probabilities and entropies of each row from the model's plain logits: one sequence, no padding."""
+    out = []
+    for row in range(len(rollout.responses)):
+        real = rollout.attention[row]
+        chosen = torch.cat([torch.zeros_like(rollout.prompts.mask[row]), rollout.mask[row]])[real].tolist()
+        tokens = rollout.tokens[row][real]
+        with torch.no_grad():
+            logits = policy.lm(tokens.unsqueeze(0)).logits[0]
+        logprobs, entropies = [], []
+        for t in (t for t, on in enumerate(chosen) if on):
+            few = [z / d.temperature for z in logits[t - 1].tolist()]
+            if len(logprobs) < d.min_new_tokens:
+                few = reference.restrict(few, set(range(len(few))) - set(d.end))
+            few = reference.restrict(few, reference.top_k_set(few, d.top_k))
+            few = reference.restrict(few, reference.top_p_set(few, d.top_p) if d.top_p < 1 else set(range(len(few))))
+            logprobs.append(reference.log_softmax(few)[tokens[t]])
+            entropies.append(reference.entropy(few))
+        out.append((logprobs, entropies))
+    return out
+
+
+def assert_as_expected(policy, rollout, d):
+    got = says(policy, rollout, d)
+    for row, (logprobs, entropies) in enumerate(expected(policy, rollout, d)):
+        mask = rollout.mask[row]
+        assert got.logprobs[row][mask].tolist() == pytest.approx(logprobs, rel=1e-5, abs=1e-5)
+        assert got.entropy[row][mask].tolist() == pytest.approx(entropies, rel=1e-5, abs=1e-5)
+        assert got.logprobs[row][~mask].tolist() == got.entropy[row][~mask].tolist() == [0.0] * int((~mask).sum())
+
+
+def test_logprobs_and_entropy_match_one_sequence_at_a_time_without_padding(policy, rollout, distribution):
+    assert_as_expected(policy, rollout, distribution)
+
+
+def test_padding_on_either_side_and_the_tokens_behind_the_mask_change_nothing(policy, rollout, distribution):
+    p = rollout.prompts
+    wide = Prompts(
+        torch.cat([torch.full((12, 3), 13), p.tokens.where(p.mask, torch.tensor(11))], dim=1),
+        torch.cat([torch.zeros(12, 3, dtype=torch.bool), p.mask], dim=1),
+        p.rows,
+    )
+    behind = torch.full((12, 2), 9)
+    off = torch.zeros(12, 2, dtype=torch.bool)
+    responses = torch.cat([rollout.responses.where(rollout.mask, torch.tensor(14)), behind], dim=1)
+    mask = torch.cat([rollout.mask, off], dim=1)
+    other = Rollout(wide, responses, mask, torch.cat([wide.mask, mask], dim=1), rollout.ended)
+    got, want = says(policy, other, distribution), says(policy, rollout, distribution)
+    assert not got.logprobs[:, -2:].any()
+    assert not got.entropy[:, -2:].any()
+    assert_same(replace(got, logprobs=got.logprobs[:, :-2], entropy=got.entropy[:, :-2]), want)
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 100])
+def test_the_scorer_gives_the_same_whatever_its_micro_batch(policy, rollout, distribution, size):
+    want = says(policy, rollout, distribution).logprobs
+    torch.testing.assert_close(scorer(policy, distribution, size)(rollout), want, **CLOSE)
+
+
+def test_a_row_of_a_batch_is_what_it_is_alone(policy, rollout, distribution):
+    whole = says(policy, rollout, distribution)
+    for row in range(12):
+        alone = says(policy, take(rollout, torch.tensor([row])), distribution)
+        want = replace(whole, logprobs=whole.logprobs[row : row + 1], entropy=whole.entropy[row : row + 1])
+        assert_same(alone, want)
+
+
+def test_permuted_rows_give_permuted_values(policy, rollout, distribution):
+    order = torch.tensor([3, 0, 4, 2, 1, 11, 7, 6, 5, 10, 9, 8])
+    whole = says(policy, rollout, distribution)
+    want = replace(whole, logprobs=whole.logprobs[order], entropy=whole.entropy[order])
+    assert_same(says(policy, take(rollout, order), distribution), want)
+
+
+def conversation():
+    """A user's turn inside the responses of two rows: read, but not chosen."""
+    prompts = small.prompts([1, 5, 6], [7])
+    responses = torch.tensor([[8, 9, 10, 11, 12, 2], [8, 13, 14, 15, 3, 0]])
+    mask = torch.tensor([[True, True, False, False, True, True], [True, False, False, True, True, False]])
+    read = torch.tensor([[True] * 6, [True] * 5 + [False]])
+    return Rollout(prompts, responses, mask, torch.cat([prompts.mask, read], dim=1), torch.tensor([True, False]))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_a_hole_in_the_mask_has_zeros_and_right_values_after_it(policy, temperature):
+    talk = conversation()
+    assert all(map(reference.has_hole, talk.mask.tolist()))
+    assert_as_expected(policy, talk, small.plain(temperature))
+
+
+def test_a_user_s_turn_does_not_count_towards_the_least_length(policy):
+    talk = conversation()
+    d = Distribution(1.0, 0, 1.0, 3, (small.END,))
+    assert_as_expected(policy, talk, d)
+    free = says(policy, talk, small.plain()).logprobs
+    bound = says(policy, talk, d).logprobs
+    assert bound[0, 4] > free[0, 4], "the third chosen token stands behind the hole and cannot be the end token"
+    torch.testing.assert_close(bound[0, 5], free[0, 5], **CLOSE)
+
+
+@pytest.mark.parametrize(("k", "p"), [(1, 1.0), (2, 1.0), (0, 1e-6), (0, 0.5), (3, 0.5)])
+def test_a_token_outside_a_filter_keeps_a_finite_logprob_and_gradient(k, p):
+    policy = small.policy(seed=1)
+    uniforms = torch.rand(12, 12, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    rollout = sample(policy, small.prompts(*PROMPTS), uniforms, small.plain(2.0), pad=0)
+    d = Distribution(2.0, k, p, 0, (small.END,))
+    out = policy(rollout, d)
+    assert (says(policy, rollout, small.plain(2.0)).logprobs < out.logprobs - 1e-4).any(), (
+        "the filter rules nothing out"
+    )
+    assert out.logprobs[rollout.mask].min() > -50
+    assert out.logprobs.max() <= 1e-6
+    (out.logprobs.sum() + out.entropy.sum()).backward()
+    assert all(bool(weight.grad.isfinite().all()) for weight in policy.parameters())
+
+
+def test_dropout_is_off_so_that_sampling_and_scoring_see_one_distribution():
+    noisy = gpt2()
+    assert noisy.training
+    policy, d, talk = Policy(noisy), small.plain(), conversation()
+    assert torch.equal(says(policy, talk, d).logprobs, says(policy, talk, d).logprobs)
+
+
+def test_positions_count_real_tokens_only():
+    attention = torch.tensor([[False, False, True, True, True], [True, False, True, True, False]])
+    assert positions(attention).tolist() == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 2]]
+
+
+def test_the_reference_stays_as_it_was_when_the_policy_learns():
+    policy, talk = small.policy(), conversation()
+    kept = frozen(policy)
+    score = scorer(policy, small.plain(), 2)
+    before = score(talk)
+    with torch.no_grad():
+        for weight in policy.parameters():
+            weight.mul_(1.5)
+    assert torch.equal(says(kept, talk, small.plain()).logprobs, before)
+    assert not any(weight.requires_grad for weight in kept.parameters())
+    assert all(weight.requires_grad for weight in policy.parameters())
+    assert not torch.allclose(score(talk), before, atol=1e-2), "a scorer asks the policy as it is when called"
+    assert not score(talk).requires_grad
+
+
+def test_an_answer_is_remembered_for_the_same_rollout_only():
+    asked = []
+
+    def ask(rollout):
+        asked.append(rollout)
+        return len(asked)
+
+    first, second, memory = conversation(), conversation(), remembered(ask)
+    assert [memory(first), memory(first), memory(second), memory(second), memory(first)] == [1, 1, 2, 2, 3]
+    assert [id(r) for r in asked] == [id(first), id(second), id(first)]
+
+
+def test_context_length_is_read_from_either_kind_of_config():
+    assert context_length(small.policy()) == 64
+    assert context_length(Policy(gpt2())) == 64

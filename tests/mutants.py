@@ -1,0 +1,275 @@
+"""Known mistakes put into a copy of the program one at a time: the tests must notice each. ``python tests/mutants.py``.
+
+Most are bugs that published trainers have had. A pattern must occur exactly once, so that a change of the program
+cannot turn a mutant into nothing without a word.
+"""
+
+import argparse
+import multiprocessing
+import os
+import queue
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
+COPIED = ("rlnlp", "conf", "tests", "pyproject.toml")
+MASKED, KL, ADVANTAGES, LOSSES, STATISTICS = (
+    f"maths/test_{n}" for n in ("masked", "kl", "advantages", "losses", "statistics")
+)
+DISTRIBUTION, TYPES, SAMPLING, POLICY = "maths/test_distribution", "test_types", "test_sampling", "models/test_policy"
+GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: its name, the file below rlnlp/, what stands there, what is put there, the tests to run."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: tuple[str, ...]
+
+
+def _mutants(file, *tests_and_changes):
+    tests = tuple(t for t in tests_and_changes if isinstance(t, str))
+    return [
+        Mutant(name, file, *pair, tests) for name, *pair in (t for t in tests_and_changes if not isinstance(t, str))
+    ]
+
+
+MUTANTS = [
+    *_mutants(
+        "maths/masked.py", MASKED, KL,
+        ("a sum is divided by the part's own count", ".sum() / total", ".sum() / mask.sum()"),
+        ("the mean counts padding", "reduce(x, mask, mask.sum())", "reduce(x, mask, mask.numel())"),
+        ("padding is read", "loss.masked_fill(~mask, 0).sum()", "(loss * mask).sum()"),
+        ("shapes may broadcast", "if loss.shape != mask.shape:", "if loss.dim() != mask.dim():"),
+        ("the last place ignores holes", "places.expand_as(mask).masked_fill(~mask, -1).amax(1)", "mask.sum(1) - 1"),
+    ),
+    *_mutants(
+        "maths/kl.py", KL,
+        ("k1 inverted", "return logprobs - ref_logprobs", "return ref_logprobs - logprobs"),
+        ("the KL penalty is a bonus", "rewards - kl_coef", "rewards + kl_coef"),
+        ("a hole is charged for its KL", "(rewards - kl_coef * kl.detach()).masked_fill(~mask, 0)",
+         "rewards - kl_coef * kl.detach()"),
+        ("a gradient passes through the penalty", "kl.detach()", "kl"),
+        ("the score stands on the last column", "last_true(mask).unsqueeze(1)",
+         "last_true(mask).unsqueeze(1) * 0 + mask.shape[1] - 1"),
+    ),
+    *_mutants(
+        "maths/distribution.py", DISTRIBUTION, POLICY,
+        ("the temperature is left out of drawing", "    logits = _tempered(logits, d)", "    logits = logits.float()"),
+        ("the temperature is left out of scoring", "return _tempered(logits, d)", "return logits.float()"),
+        ("the taken token has no temperature", "_tempered(logits, d).gather", "logits.gather"),
+        ("a taken token at the border is ruled out",
+         "return kept.scatter(-1, index, _tempered(logits, d).gather(-1, index))", "return kept"),
+        ("half precision stays half", "logits.float() if logits.dtype", "logits if logits.dtype"),
+        ("top-p drops the token that crosses", "probability.cumsum(-1) - probability >= d.top_p",
+         "probability.cumsum(-1) > d.top_p"),
+        ("top-p goes on when p is reached", "probability >= d.top_p", "probability > d.top_p"),
+        ("top-p forgets the order", ".scatter(-1, order, beyond)", ".logical_or(beyond)"),
+        ("top-k keeps one more", "logits.topk(d.top_k, dim=-1)", "logits.topk(d.top_k + 1, dim=-1)"),
+        ("the least length is one longer", "(place < d.min_new_tokens)", "(place <= d.min_new_tokens)"),
+        ("the entropy has the wrong sign", "log_z[rows] - p.mul_(part).sum(-1)", "p.mul_(part).sum(-1) - log_z[rows]"),
+        ("only the first rows are counted", "yield slice(start, start + size)", "yield slice(0, size)"),
+        ("the entropy's gradient forgets the entropy", "(centred + entropy[rows].unsqueeze(1))", "centred"),
+        ("the entropy has no gradient", "through_entropy = bool(by_entropy.any())", "through_entropy = False"),
+        ("the taken token has no gradient of its own",
+         "gradient.scatter_add_(1, tokens.unsqueeze(1), by_logprob.unsqueeze(1))", "pass"),
+        ("a token of probability 0 can be drawn", "right=True", "right=False"),
+        ("tokens outside the filter may have a mass", "BANNED = -1e30", "BANNED = -10.0"),
+    ),
+    *_mutants(
+        "maths/advantages.py", ADVANTAGES,
+        ("the baseline includes the sample", "(r.sum(1, keepdim=True) - r) / (group - 1)",
+         "r.mean(1, keepdim=True).expand_as(r)"),
+        ("the others are divided by all", "- r) / (group - 1)", "- r) / group"),
+        ("the group's deviation is unbiased", "correction=0", "correction=1"),
+        ("equal groups by an epsilon",
+         "scaled.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)",
+         "(groups(advantages, group) / (deviation + 1e-8)).reshape(-1)"),
+        ("groups are interleaved", "x.view(-1, group)", "x.view(group, -1).T"),
+    ),
+    *_mutants(
+        "maths/losses.py", LOSSES,
+        ("the loss has the wrong sign", "-advantages.detach() * logprobs", "advantages.detach() * logprobs"),
+        ("a gradient passes through the advantage", "-advantages.detach()", "-advantages"),
+    ),
+    *_mutants(
+        "maths/statistics.py", STATISTICS,
+        ("the interval has the population's deviation", "x.double().std()", "x.double().std(correction=0)"),
+        ("the interval has n degrees of freedom", "(1 + level) / 2, n - 1)", "(1 + level) / 2, n)"),
+        ("the interval is one-sided", "student_t((1 + level) / 2", "student_t(level"),
+        ("the mean's error is the sample's", "/ math.sqrt(n)", "/ 1"),
+    ),
+    *_mutants(
+        "types.py", TYPES,
+        ("copies of a prompt are interleaved", ".repeat_interleave(times)", ".repeat(times)"),
+        ("shapes may differ", "for t in tensors.values()}) > 1", "for t in tensors.values()}) > 2"),
+        ("a nested batch is not cut", "return take(value, rows)", "return value"),
+    ),
+    *_mutants(
+        "sampling.py", SAMPLING,
+        ("the end token is left out of the mask", "mask[rows, t] = alive\n",
+         "mask[rows, t] = alive & ~torch.isin(token, end)\n"),
+        ("tokens after the end stay in", "alive = alive & ~torch.isin(token, end)", "alive = ~torch.isin(token, end)"),
+        ("the numbers of another row", "uniforms[rows, t]", "uniforms[: len(rows), t]"),
+        ("the cache loses other rows", "cache.batch_select_indices(keep)", "cache.batch_select_indices(keep.flip(0))"),
+        ("all stop with the first", "if not bool(alive.any()):", "if not bool(alive.all()):"),
+        ("the place starts at one", "torch.full_like(rows, t)", "torch.full_like(rows, t + 1)"),
+        ("logits are not looked at", "finite(out.logits[:, -1], t, rows)", "out.logits[:, -1]"),
+        ("the sampler moves a padded prompt", "positions(attention)[:, -inputs.shape[1] :]",
+         "torch.arange(attention.shape[1]).expand_as(attention)[:, -inputs.shape[1] :]"),
+        ("padding is attended to", "attention, inputs, cache = prompts.mask",
+         "attention, inputs, cache = prompts.mask | True"),
+    ),
+    *_mutants(
+        "models/policy.py", POLICY,
+        ("log-probabilities are shifted by one", "out.logits[:, :-1]", "out.logits[:, 1:]"),
+        ("positions ignore left padding", "(attention.long().cumsum(1) - 1).clamp(min=0)",
+         "torch.arange(attention.shape[1]).expand_as(attention)"),
+        ("padding is attended to when scoring", "attention_mask=rollout.attention.long()",
+         "attention_mask=torch.ones_like(rollout.tokens)"),
+        ("a hole counts as chosen", "logprobs.masked_fill(~rollout.mask, 0)",
+         "logprobs.masked_fill(~rollout.attention[:, -rollout.mask.shape[1] :], 0)"),
+        ("a user's turn counts towards the least length", "(rollout.mask.long().cumsum(1) - 1).clamp(min=0)",
+         "torch.arange(rollout.mask.shape[1]).expand(rollout.mask.shape)"),
+        ("dropout stays on", "lm.eval()", "lm"),
+        ("the reference follows the policy", "copy.deepcopy(policy).requires_grad_(False)", "copy.copy(policy)"),
+        ("an old answer is remembered", "last[0][0] is not rollout", "False"),
+    ),
+    *_mutants(
+        "algos/reinforce.py", GRADIENT,
+        ("mean of micro-batch means", "reduce(per_token, part.rollout.mask, total)",
+         "reduce(per_token, part.rollout.mask, part.rollout.mask.sum()) * len(part.advantages) / len(mask)"),
+        ("entropy is a price", "- c.entropy_coef * out.entropy", "+ c.entropy_coef * out.entropy"),
+        ("sequences and tokens are swapped", 'c.loss_reduction == "sequences"', 'c.loss_reduction == "tokens"'),
+        ("the return forgets the penalty", "kl, rollout.mask, c.kl_coef).sum(1)\n        advantages",
+         "kl, rollout.mask, 0.0).sum(1)\n        advantages"),
+        ("the advantage is the return", "returns - baseline(rollout.prompts, returns)", "returns"),
+        ("groups are never normalised", "if c.normalize_groups:", "if False:"),
+        ("only the first micro-batch counts", "chunks(batch, len(mask), c.micro_batch_size)",
+         "chunks(batch, min(len(mask), c.micro_batch_size), c.micro_batch_size)"),
+    ),
+    *_mutants(
+        "algos/baselines.py", OPTIM,
+        ("the greedy value goes to another prompt", "worth(rollout).repeat_interleave(group)",
+         "worth(rollout).repeat(group)"),
+        ("the greedy response is of another prompt", "torch.arange(0, len(returns), group)",
+         "torch.arange(len(returns) // group)"),
+        ("the moving mean starts at 0", "self.sum / self.weight if", "self.sum if"),
+        ("the moving mean holds no state", 'self.sum, self.weight = state["sum"], state["weight"]', "pass"),
+    ),
+    *_mutants(
+        "algos/optim.py", OPTIM,
+        ("the clip is never applied", "clip_grad_norm_(parameters, c.max_grad_norm)",
+         'clip_grad_norm_(parameters, float("inf"))'),
+        ("a broken gradient is taken", "if not math.isfinite(norm):", "if False:"),
+        ("the schedule is a step ahead", "(step - 1 - c.warmup_steps)", "(step - c.warmup_steps)"),
+        ("the warm-up is a step short", "/ (c.warmup_steps + 1)", "/ c.warmup_steps"),
+        ("the schedule is not used", 'group["lr"] = learning_rate(c, step)', 'group["lr"] = c.learning_rate'),
+        ("gradients pile up", "optimizer.zero_grad(set_to_none=True)", "pass"),
+        ("weights decay", "weight_decay=0.0", "weight_decay=0.1"),
+    ),
+]  # fmt: skip
+
+
+def run(tree: Path, tests: tuple[str, ...]) -> str | None:
+    """The first test that fails in ``tree``, or None. Ends the use of this process: what it imported stays."""
+    sys.dont_write_bytecode = True  # two mutants of one second and one size would share their bytecode
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins that are imported already make pytest complain
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    with tempfile.TemporaryFile("w+") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *(f"tests/{t}.py" for t in tests)])
+        sys.stdout.flush()
+        said.seek(0)
+        text = said.read()
+    found = re.search(r"^(?:FAILED|ERROR) \S+?::(\S+)", text, re.MULTILINE)
+    if code not in (0, 1) or (code == 1 and not found):
+        raise RuntimeError(f"the tests did not run:\n{text[-3000:]}")
+    return found[1] if found else None
+
+
+def killer(tree: Path, mutant: Mutant) -> str | None:
+    """The test that notices ``mutant``, or None if it survives. The tree is as before afterwards."""
+    file = tree / "rlnlp" / mutant.file
+    text = file.read_text()
+    if text.count(mutant.right) != 1:
+        raise ValueError(
+            f"'{mutant.name}': its pattern occurs {text.count(mutant.right)} times in {mutant.file}, not once"
+        )
+    file.write_text(text.replace(mutant.right, mutant.wrong))
+    try:
+        return run(tree, mutant.tests)
+    finally:
+        file.write_text(text)
+
+
+def copy_of(place: Path) -> Path:
+    """The program and its tests below ``place``."""
+    place.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, place / name)
+    return place
+
+
+def judge(trees: "queue.Queue[Path]", mutant: Mutant) -> str | None:
+    """``killer`` in a tree that nobody else uses."""
+    tree = trees.get()
+    try:
+        return killer(tree, mutant)
+    finally:
+        trees.put(tree)
+
+
+def survivors(word: str = "", workers: int = 2) -> list[str]:
+    """The names of the mutants that no test notices, among those whose name or file has ``word`` in it.
+
+    Raises:
+        RuntimeError: the tests fail on the program as it is: no kill would mean anything.
+    """
+    chosen = [m for m in MUTANTS if word in m.name or word in m.file]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload(SLOW_IMPORTS)
+    alive = []
+    with (
+        tempfile.TemporaryDirectory() as place,
+        fork.Manager() as manager,
+        fork.Pool(workers, maxtasksperchild=1) as pool,
+    ):
+        trees = manager.Queue()
+        for i in range(workers):
+            trees.put(copy_of(Path(place) / str(i)))
+        failing = pool.apply(run, (copy_of(Path(place) / "whole"), tuple(sorted({t for m in chosen for t in m.tests}))))
+        if failing:
+            raise RuntimeError(f"{failing} fails without any mutant")
+        waiting = [(mutant, pool.apply_async(judge, (trees, mutant))) for mutant in chosen]
+        for mutant, answer in waiting:
+            test = answer.get(timeout=300)
+            print(f"{'KILLED  ' if test else 'SURVIVED'} {mutant.file:22} {mutant.name} | {test or ''}", flush=True)
+            if not test:
+                alive.append(mutant.name)
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} killed")
+    return alive
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-k", default="", metavar="WORD", help="only mutants with WORD in their name or file")
+    sys.exit(1 if survivors(parser.parse_args().k) else 0)
