@@ -104,6 +104,7 @@ def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: l
             )
         return node
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    given = node
     if float in kinds and type(node) is int:
         node = float(node)
     if type(node) not in kinds:
@@ -114,7 +115,7 @@ def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: l
         problems.append(f"{key} must be finite, got {node}")
     elif node is not None and not all(LIMITS[k][1](node, v) for k, v in limits.items() if k in LIMITS):
         want = " and ".join(f"{LIMITS[k][0]} {v:g}" for k, v in limits.items() if k in LIMITS)
-        problems.append(f"{key} must be {want}, got {_show(node)}")
+        problems.append(f"{key} must be {want}, got {_show(given)}")
     return node
 
 
