@@ -7,6 +7,7 @@ every file, because neither torch nor safetensors notices a flipped bit. The new
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure
 
-STAGED, SCHEMA = ".tmp-", 1
+STAGED, SCHEMA, NAME = ".tmp-", 1, re.compile(r"step-\d{8,}")
 
 
 @runtime_checkable
@@ -51,18 +52,19 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any], keep: 
         plain = {name: _write_part(staged, name, part) for name, part in parts.items()}
         (staged / "state.json").write_text(json.dumps({"step": step, **state, "parts": plain}, allow_nan=False))
         _seal(staged)
-        if target.exists():
-            shutil.rmtree(target)
-        staged.rename(target)
+        _put(staged, target)
         sync(folder)
     except Exception as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise storage_failure(f"saving step {step}", folder, error) from error
-    for old in sorted(folder.glob("step-*"))[:-keep]:
-        gone = folder / f"{STAGED}del-{old.name}-{secrets.token_hex(4)}"
-        old.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+    for old in checkpoints(folder)[:-keep]:
+        _drop(old)
     return target
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of ``folder``, oldest first; what has another name is not ours."""
+    return sorted(path for path in folder.glob("step-*") if NAME.fullmatch(path.name))
 
 
 def load(folder: Path, parts: Parts) -> dict[str, Any]:
@@ -71,12 +73,15 @@ def load(folder: Path, parts: Parts) -> dict[str, Any]:
     Raises:
         Failure: exit 6, naming the fault of each checkpoint, if none is sound.
     """
-    found = sorted(folder.glob("step-*"), reverse=True)
+    found = checkpoints(folder)[::-1]
     faults = []
     for place in found:
         fault = next(broken(place), None)
         if fault is None:
             state: dict[str, Any] = json.loads((place / "state.json").read_text())
+            if set(state["parts"]) != set(parts):
+                held = ", ".join(sorted(state["parts"]))
+                raise Failure(Exit.RUN, f"{place} holds other parts ({held}) than this algorithm has")
             for name, part in parts.items():
                 _read_part(place, name, part, state["parts"][name])
             return state
@@ -94,6 +99,8 @@ def broken(place: Path) -> Iterator[str]:
         return
     if "state.json" not in files:
         yield "manifest.json names no state.json"
+    for name in sorted({path.name for path in place.iterdir()} - {*files, "manifest.json"}):
+        yield f"{name} is not in manifest.json"
     for name, (size, digest) in files.items():
         path = place / name
         if Path(name).name != name or path.is_symlink() or not path.is_file():
@@ -136,6 +143,35 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
+def publish(file: Path) -> None:
+    """Give a file the rights that the umask leaves (safetensors makes files for the owner only), and sync it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    file.chmod(0o666 & ~mask)
+    sync(file)
+
+
+def _put(staged: Path, target: Path) -> None:
+    """Rename ``staged`` to ``target``; what stood there goes only when the new one stands."""
+    if not target.exists():
+        staged.rename(target)
+        return
+    aside = target.with_name(f"{STAGED}old-{target.name}-{secrets.token_hex(4)}")
+    target.rename(aside)
+    try:
+        staged.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _drop(place: Path) -> None:
+    gone = place.with_name(f"{STAGED}del-{place.name}-{secrets.token_hex(4)}")
+    place.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
 def _write_part(place: Path, name: str, part: Part) -> Any:
     if isinstance(part, nn.Module):
         save_file(named_tensors(part), place / f"{name}.safetensors")
@@ -151,7 +187,8 @@ def _write_part(place: Path, name: str, part: Part) -> Any:
 def _read_part(place: Path, name: str, part: Part, plain: Any) -> None:
     if isinstance(part, nn.Module):
         tensors = load_file(place / f"{name}.safetensors")
-        if set(tensors) != set(named_tensors(part)):
+        here = named_tensors(part)
+        if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in here.items()}:
             raise Failure(Exit.RUN, f"{place / name}.safetensors holds other tensors than the model has")
         part.load_state_dict(tensors, strict=False)
     elif isinstance(part, torch.optim.Optimizer):
@@ -168,11 +205,8 @@ def _seal(place: Path) -> None:
     files = sorted(place.iterdir())
     entries = {f.name: {"size": f.stat().st_size, "sha256": _digest(f)} for f in files}
     (place / "manifest.json").write_text(json.dumps({"schema": SCHEMA, "files": entries}))
-    mask = os.umask(0)
-    os.umask(mask)
     for file in [*files, place / "manifest.json"]:
-        file.chmod(0o666 & ~mask)  # safetensors makes files that only the owner can read
-        sync(file)
+        publish(file)
     sync(place)
 
 

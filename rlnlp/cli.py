@@ -16,8 +16,16 @@ PLAIN = {  # command: (module with main(argv), one line of help)
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status (``rlnlp.errors.Exit``)."""
     words = sys.argv[1:] if argv is None else argv
+    try:
+        return _answer(words)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has no reader
+        return 141
+
+
+def _answer(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
+        print(usage(), flush=True)
         return 0
     if words[0] == "--version":
         from rlnlp import __version__

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
+
+from rlnlp.errors import Exit, Failure
 
 REWARDS = ("length", "diversity", "coherence", "similarity", "sentiment")
 Problem = tuple[str, str]  # key below the object's own, what is wrong
@@ -11,6 +14,19 @@ Problem = tuple[str, str]  # key below the object's own, what is wrong
 def knob(meaning: str, unit: str = "", **limits: float) -> Any:
     """A setting without a default: what it means, its unit, and limits ``gt``, ``ge``, ``lt``, ``le``."""
     return field(metadata={"meaning": meaning, "unit": unit, **limits})
+
+
+def conf_dir() -> Path:
+    """Where the YAML lies: inside the package in a wheel, beside it in a checkout.
+
+    Raises:
+        Failure: exit 2, if it is in neither place.
+    """
+    package = Path(__file__).resolve().parent
+    for place in (package / "conf", package.parent / "conf"):
+        if (place / "train.yaml").is_file():
+            return place
+    raise Failure(Exit.CONFIG, "the conf folder is missing from this installation; install rlnlp again")
 
 
 @dataclass(frozen=True)

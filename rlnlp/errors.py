@@ -20,6 +20,7 @@ class Exit(IntEnum):
     SWEEP = 10
     HANGUP = 129
     INTERRUPT = 130
+    PIPE = 141
     TERMINATED = 143
 
 

@@ -9,12 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config import conf_dir
 from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.hydra_guard import check_files, check_words
 from rlnlp.outcome import describe
 from rlnlp.parse import nearest
 
 TAKE_VALUE = {"-c", "--cfg", "-i", "--info", "-p", "--package", "-cd", "--config-dir", "-cn", "--config-name"}
 LOOK_ONLY = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc", "--shell-completion"}
+LONG_FLAGS = (
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
+)  # fmt: skip
 
 
 def run(name: str, fixed: list[str], arguments: list[str]) -> int:
@@ -23,9 +29,12 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
     Raises:
         Failure: what the job raises; or exit 2 with Hydra's complaint in words.
     """
-    shell, sweep = arguments[:1] == ["-sc"], bool({"-m", "--multirun"} & set(arguments))
-    if any(a.startswith("--experimental-rerun") for a in arguments):
+    shell, arguments = arguments[:1] == ["-sc"], [whole_flag(word) for word in arguments]
+    sweep = bool({"-m", "--multirun"} & set(arguments))
+    if any(word.startswith("--experimental-rerun") for word in arguments):
         raise Failure(Exit.CONFIG, "--experimental-rerun runs a saved file as code and is refused")
+    check_words([word for word in arguments if not word.startswith("-")])
+    check_files(_config_dirs(arguments))
     directory, given = _directory(arguments, sweep)
     if shell:
         sys.argv = ["rlnlp", *arguments]
@@ -42,28 +51,26 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
     job = Job(name)
     try:
         hydra.main(config_path=str(conf_dir()), config_name="train", **base)(job)()
+    except BrokenPipeError:
+        raise
     except Exception as error:  # what the job itself raises is kept in the job: this is Hydra's, about the settings
+        if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
+            raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error
         raise Failure(Exit.CONFIG, explain(error)) from error
     if job.error is not None:
         raise job.error
     if sweep and not LOOK_ONLY & set(arguments):
         from rlnlp.sweep import summary
 
-        return summary(Path(directory))
+        return summary(job.sweep or Path(directory))
     return Exit.DONE
 
 
-def conf_dir() -> Path:
-    """Where the YAML lies: inside the package in a wheel, beside it in a checkout.
-
-    Raises:
-        Failure: exit 2, if it is in neither place.
-    """
-    package = Path(__file__).resolve().parent
-    for place in (package / "conf", package.parent / "conf"):
-        if (place / "train.yaml").is_file():
-            return place
-    raise Failure(Exit.CONFIG, "the conf folder is missing from this installation; install rlnlp again")
+def whole_flag(word: str) -> str:
+    """A long flag in full: argparse takes any beginning that is clear, and so must whoever looks for a flag."""
+    begun, equals, value = word.partition("=")
+    full = [flag for flag in LONG_FLAGS if begun.startswith("--") and flag.startswith(begun) and len(begun) > 2]
+    return full[0] + equals + value if len(full) == 1 else word
 
 
 def flags_first(words: list[str]) -> list[str]:
@@ -103,7 +110,11 @@ def explain(error: BaseException) -> str:
     cause: Any = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return f"{cause.full_key}: {cause.msg}".split("\n")[0]
-    text = str(error).replace("'++", "'") if isinstance(error, HydraException) else f"Hydra: {describe(error)}"
+    unread = re.match(r"Could not override '([^']+)'", str(error))
+    if unread:
+        return f"this algorithm does not read the group '{unread[1]}'"
+    hydras = isinstance(error, HydraException) or type(error).__name__.startswith("Lexer")
+    text = (str(error) if hydras else f"Hydra: {describe(error)}").replace("++", "")
     return "\n".join(line for line in text.split("\n")[:3] if line.strip() and "hydra.cc/docs" not in line)
 
 
@@ -116,6 +127,17 @@ def _directory(arguments: list[str], sweep: bool) -> tuple[str, list[str]]:
     stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}"
     directory = f"outputs/sweeps/{stamp}" if sweep else f"outputs/${{hydra.runtime.choices.algo}}/{stamp}"
     return directory, [f"{key}={directory}"]
+
+
+def _config_dirs(words: list[str]) -> list[str]:
+    """The directories after -cd and --config-dir, and of -cp and --config-path."""
+    found, flags = [], ("-cd", "--config-dir", "-cp", "--config-path")
+    for place, word in enumerate(words):
+        if word in flags and place + 1 < len(words):
+            found.append(words[place + 1])
+        elif word.partition("=")[0] in flags and "=" in word:
+            found.append(word.partition("=")[2])
+    return found
 
 
 def _guard_help_check() -> None:

@@ -19,32 +19,46 @@ class Job:
 
     def __init__(self, command: str) -> None:
         self.command = command
+        self.sweep: Path | None = None
         self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
 
     def __call__(self, composed: Any) -> float | None:
         """Run it here; or, as one of a sweep, in a process of its own, whose end stops no other job."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
-        from omegaconf import OmegaConf
 
         hydra = HydraConfig.get()
-        settings = OmegaConf.to_container(composed, resolve=True)
         place = _short(Path(hydra.runtime.output_dir))
         if hydra.mode != RunMode.MULTIRUN:
             try:
-                perform(settings, place, self.command)
+                perform(plain(composed), place, self.command)
             except Exception as error:
                 self.error = error
             return None
+        self.sweep = Path(hydra.sweep.dir)
         overrides = [word.lstrip("+") for word in hydra.overrides.task]
         print(f"job {hydra.job.num}: {one_line(' '.join(overrides))}", file=sys.stderr, flush=True)
-        status = subprocess.run(
-            [sys.executable, "-m", "rlnlp.job", str(place), self.command],
-            input=json.dumps(settings), text=True, check=False,
-        ).returncode  # fmt: skip
+        who = f"rlnlp {self.command}"
+        status = guarded(who, lambda: _process(plain(composed), place, self.command))
         record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
         (place / "job.json").write_text(json.dumps(record) + "\n")
         return _reached(place)
+
+
+def plain(composed: Any) -> Any:
+    """Composed settings as plain containers, interpolations resolved.
+
+    Raises:
+        Failure: exit 2, for an interpolation that leads nowhere.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise Failure(Exit.CONFIG, where + str(error.msg).split("\n")[0]) from error
 
 
 def perform(settings: Any, place: Path, command: str) -> None:
@@ -66,6 +80,12 @@ def perform(settings: Any, place: Path, command: str) -> None:
 
     with Run(place, config, command) as run:
         import_module(f"rlnlp.algos.{name.replace('-', '_')}").main(config, run)
+
+
+def _process(settings: Any, place: Path, command: str) -> int:
+    """The exit status of the settings run in a process of their own; below 0 for a signal."""
+    words = [sys.executable, "-m", "rlnlp.job", str(place), command]
+    return subprocess.run(words, input=json.dumps(settings), text=True, check=False).returncode
 
 
 def _short(place: Path) -> Path:

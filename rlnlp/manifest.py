@@ -73,7 +73,10 @@ def read_config(directory: Path) -> Any:
     )
     if name not in RUNS:
         raise Failure(Exit.RUN, f"{path} names no algorithm that this version knows (algo.name: {name!r})")
-    return parse(RUNS[name], settings)
+    try:
+        return parse(RUNS[name], settings)
+    except Failure as failure:
+        raise Failure(Exit.RUN, f"{path} is not sound\n{failure}") from failure
 
 
 def fingerprint(threads: int, device: str) -> dict[str, Any]:

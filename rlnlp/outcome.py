@@ -11,7 +11,9 @@ from rlnlp.errors import Exit, Failure, one_line
 def guarded(who: str, command: Callable[[], int]) -> int:
     """The exit status of ``command``; what it raises is told on stderr. RLNLP_TRACE=1 shows the traceback too."""
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print(f"{who}: interrupted", file=sys.stderr)
         return Exit.INTERRUPT
@@ -20,6 +22,13 @@ def guarded(who: str, command: Callable[[], int]) -> int:
         lines = str(failure).split("\n")
         print(f"{who}: " + "\n  ".join(one_line(line, 400) for line in lines), file=sys.stderr)
         return failure.code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has no reader
+        return Exit.PIPE
+    except OSError as error:
+        _trace()
+        print(f"{who}: {describe(error)}\n  make room or mend the disk, then run it again", file=sys.stderr)
+        return Exit.STORAGE
     except Exception as error:
         _trace()
         print(f"{who}: {describe(error)}\n  This is a bug in rlnlp; RLNLP_TRACE=1 shows where.", file=sys.stderr)
@@ -30,7 +39,9 @@ def exit_code(error: BaseException) -> Exit:
     """The exit status that ``error`` leads to."""
     if isinstance(error, KeyboardInterrupt):
         return Exit.INTERRUPT
-    return error.code if isinstance(error, Failure) else Exit.BUG
+    if isinstance(error, Failure):
+        return error.code
+    return Exit.STORAGE if isinstance(error, OSError) else Exit.BUG
 
 
 def describe(error: BaseException) -> str:

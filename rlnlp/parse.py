@@ -14,6 +14,7 @@ T = TypeVar("T")
 LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", operator.lt), "le": ("<=", operator.le),
 }  # fmt: skip
+LARGEST = 2**53  # beyond, not every whole number is a float, and no setting means one
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 
 
@@ -105,6 +106,9 @@ def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: l
         return node
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     given = node
+    if type(node) is int and abs(node) > LARGEST:
+        problems.append(f"{key} must be at most {LARGEST}, got {_show(node)}")
+        return None
     if float in kinds and type(node) is int:
         node = float(node)
     if type(node) not in kinds:

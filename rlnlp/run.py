@@ -69,15 +69,19 @@ class Run:
     ) -> None:
         """Write how it ended; the traceback of an error goes to train.log."""
         self.display.close()
-        if error is not None:
-            self._text.write("".join(traceback.format_exception(kind, error, trace)))
         code = Exit.DONE if error is None else exit_code(error)
         status = {Exit.DONE: "done", Exit.INTERRUPT: "interrupted"}.get(code, "failed")
-        self._record(
-            status=status, exit_code=int(code), seconds=time.monotonic() - STARTED, training_seconds=self._training
-        )
-        for file in (self._metrics, self._timing, self._samples, self._text, self._lock):
-            file.close()
+        try:
+            if error is not None:
+                self._text.write("".join(traceback.format_exception(kind, error, trace)))
+            seconds = time.monotonic() - STARTED
+            self._record(status=status, exit_code=int(code), seconds=seconds, training_seconds=self._training)
+            for file in (self._metrics, self._timing, self._samples, self._text, self._lock):
+                file.close()
+        except OSError as failed:
+            if error is None:
+                raise
+            self.display.say(f"how the run ended could not be written down: {failed}")
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""

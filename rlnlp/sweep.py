@@ -18,7 +18,8 @@ def summary(directory: Path) -> int:
     jobs.sort(key=lambda job: job["job"])
     (directory / "sweep.json").write_text(json.dumps(jobs, indent=1) + "\n")
     console = Console(file=sys.stdout, highlight=False)
-    console.print(_table(directory, jobs))
+    console.print(as_text(directory), soft_wrap=True)
+    console.print(_table(jobs))
     failed = [job for job in jobs if job["exit_code"]]
     if failed:
         for job in failed:
@@ -43,9 +44,9 @@ def _job(path: Path) -> dict[str, Any]:
     }
 
 
-def _table(directory: Path, jobs: list[dict[str, Any]]) -> Table:
+def _table(jobs: list[dict[str, Any]]) -> Table:
     swept = _swept(jobs)
-    table = Table(title=str(directory), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("job", *swept, "status", "before", "after", "KL", "seconds"):
         table.add_column(as_text(column))
     for job in jobs:

@@ -85,13 +85,16 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
         return words
     if file is not None:
         records = read_records(file, "--file", "prompt")
-        faults = [f"record {i}: {fault}" for i, r in enumerate(records, 1) if (fault := text_fault(r, "prompt"))]
+        faults = [f"{place}: {fault}" for place, record in records if (fault := text_fault(record, "prompt"))]
         if faults:
             raise refused("--file", file, faults)
-        return [record["prompt"] for record in records]
+        return [record["prompt"] for _, record in records]
     if sys.stdin.isatty():
         raise Failure(Exit.CONFIG, "no prompt: give it as words, with --file, or on standard input")
-    lines = [line.strip() for line in sys.stdin.read().split("\n") if line.strip()]
+    try:
+        lines = [line.strip() for line in sys.stdin.buffer.read().decode().split("\n") if line.strip()]
+    except UnicodeDecodeError as error:
+        raise Failure(Exit.DATA, "standard input is not UTF-8") from error
     if not lines:
         raise Failure(Exit.DATA, "no prompt on standard input")
     return lines

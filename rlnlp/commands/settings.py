@@ -6,8 +6,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config import conf_dir
 from rlnlp.errors import Exit, Failure, one_line
-from rlnlp.hydra_app import conf_dir
 from rlnlp.parse import nearest
 
 
@@ -43,24 +43,38 @@ def merged(base: Mapping[str, Any], words: list[str]) -> dict[str, Any]:
     """``base`` with the words merged in, in their order; plain containers for ``parse``.
 
     Raises:
-        Failure: exit 2, if a word cannot be read.
+        Failure: exit 2, for a key below something that is no group.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    result = OmegaConf.create(dict(base))
+    result: dict[str, Any] = {key: dict(v) if isinstance(v, Mapping) else v for key, v in base.items()}
     for word in words:
         key, _, value = word.partition("=")
+        *groups, last = key.split(".")
+        if not groups and isinstance(base.get(key), Mapping):
+            result[key] = choice(key, value)
+            continue
+        node: Any = result
+        for group in groups:
+            node = node.setdefault(group, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict):
+            raise Failure(Exit.CONFIG, f"no setting '{one_line(key)}'")
+        node[last] = plain_value(value)
+    return result
+
+
+def plain_value(text: str) -> Any:
+    """A value as YAML reads it, and as Hydra does, to whom 1e-5 is a number; never an interpolation."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    if isinstance(value, str):
         try:
-            if "." not in key and isinstance(base.get(key), Mapping):
-                result[key] = choice(key, value)
-            else:
-                OmegaConf.update(result, key, OmegaConf.from_dotlist([f"x={value}"])["x"], force_add=True)
-        except (OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise Failure(Exit.CONFIG, f"{one_line(word)} cannot be read: {one_line(str(error))}") from error
-    container = OmegaConf.to_container(result, resolve=False)
-    return {str(key): value for key, value in container.items()} if isinstance(container, dict) else {}
+            return float(value)
+        except ValueError:
+            return value
+    return value
 
 
 def is_run(directory: Path) -> bool:

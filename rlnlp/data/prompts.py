@@ -78,7 +78,8 @@ def table_of(records: list[Record], tokenizer: Tokenizer, room: int) -> PromptTa
     Raises:
         Failure: exit 3, for a prompt that is empty or too long.
     """
-    pairs = _encoded("prompt", "the command line", records, tokenizer, room)
+    numbered = [(f"prompt {i}", record) for i, record in enumerate(records, 1)]
+    pairs = _encoded("prompt", "the command line", numbered, tokenizer, room)
     rows = list(range(len(pairs)))
     return PromptTable([record for record, _ in pairs], [ids for _, ids in pairs], rows, rows, tokenizer)
 
@@ -97,12 +98,12 @@ def _read(key: str, name: str, embedded: str, tokenizer: Tokenizer, room: int) -
     if not _embedded(name):
         return _encoded(key, name, read_records(name, key, "prompt"), tokenizer, room)
     records, domain = read_records(str(EMBEDDED / embedded), key, "prompt"), name.partition("/")[2]
-    domains = sorted({record["domain"] for record in records})
+    domains = sorted({record["domain"] for _, record in records})
     if domain and domain not in domains:
         raise Failure(
             Exit.CONFIG, f"{key} must be embedded, or embedded/ and one of {', '.join(domains)}, got '{name}'"
         )
-    chosen = [record for record in records if domain in ("", record["domain"])]
+    chosen = [(place, record) for place, record in records if domain in ("", record["domain"])]
     return _encoded(key, name, chosen, tokenizer, room)
 
 
@@ -111,15 +112,15 @@ def _embedded(name: str) -> bool:
 
 
 def _encoded(
-    key: str, name: str, records: list[Record], tokenizer: Tokenizer, room: int
+    key: str, name: str, records: list[tuple[str, Record]], tokenizer: Tokenizer, room: int
 ) -> list[tuple[Record, list[int]]]:
     faults, read = [], []
-    for number, record in enumerate(records, 1):
+    for place, record in records:
         fault, ids = _encode(record, tokenizer, room)
         if fault is None:
             read.append((record, ids))
         else:
-            faults.append(f"record {number}: {fault}")
+            faults.append(f"{place}: {fault}")
     if faults:
         raise refused(key, name, faults)
     return read

@@ -13,8 +13,8 @@ LARGEST_FILE, TOLD = 2**30, 5
 Record = dict[str, Any]
 
 
-def read_records(name: str, key: str, text_field: str) -> list[Record]:
-    """The records of a file, in order. A line of a .txt file becomes ``{text_field: line}``.
+def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record]]:
+    """(place, record) of a file, in order; the place is ``file:line``. A line of .txt becomes ``{text_field: line}``.
 
     ``key`` is the setting that named the file, for messages.
 
@@ -33,13 +33,13 @@ def read_records(name: str, key: str, text_field: str) -> list[Record]:
     reader = {".jsonl": _jsonl, ".csv": _csv, ".txt": _txt}.get(path.suffix.lower())
     if reader is None:
         raise Failure(Exit.DATA, f"{key}: {name} must end in .jsonl, .csv or .txt")
-    records: list[Record] = []
+    records: list[tuple[str, Record]] = []
     faults = []
     for number, found in reader(content.removeprefix(b"\xef\xbb\xbf"), text_field):
         if isinstance(found, str):
             faults.append(f"{path.name}:{number}: {one_line(found)}")
         else:
-            records.append(found)
+            records.append((f"{path.name}:{number}", found))
     if faults:
         raise refused(key, name, faults)
     if not records:
@@ -92,7 +92,7 @@ def _csv(content: bytes, _: str) -> Iterator[tuple[int, Record | str]]:
     except UnicodeDecodeError as error:
         yield content[: error.start].count(b"\n") + 1, "not UTF-8"
     except csv.Error as error:
-        yield table.line_num, f"not valid CSV ({error})"
+        yield table.reader.line_num, f"not valid CSV ({error})"
 
 
 def _txt(content: bytes, field: str) -> Iterator[tuple[int, Record | str]]:

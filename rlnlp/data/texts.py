@@ -60,15 +60,15 @@ def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, ro
 
 def _read(key: str, name: str, tokenizer: Tokenizer, room: int) -> list[Pair]:
     if name == "embedded":
-        records: list[Record] = [{"text": text} for text in corpus.texts(EMBEDDED_TEXTS, 0)]
+        records: list[tuple[str, Record]] = [("", {"text": text}) for text in corpus.texts(EMBEDDED_TEXTS, 0)]
     else:
         records = read_records(name, key, "text")
     faults: list[str] = []
     pairs = []
-    for number, record in enumerate(records, 1):
+    for place, record in records:
         pair = _pair(record, tokenizer, room)
         if isinstance(pair, str):
-            faults.append(f"record {number}: {pair}")
+            faults.append(f"{place}: {pair}")
         else:
             pairs.append(pair)
     if faults:

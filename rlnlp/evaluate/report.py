@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rlnlp.checkpoint import STAGED, storage_failure, sync
+from rlnlp.checkpoint import STAGED, publish, storage_failure, sync
 from rlnlp.console import as_text
 from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
@@ -84,8 +84,7 @@ def save_policy(place: Path, policy: Policy, tokenizer: Tokenizer) -> None:
         policy.lm.save_pretrained(staged)
         tokenizer.raw.save_pretrained(staged)
         for file in staged.iterdir():
-            file.chmod(0o644)
-            sync(file)
+            publish(file)
         sync(staged)
         staged.rename(place)
     except Exception as error:

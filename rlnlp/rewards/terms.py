@@ -39,7 +39,7 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], read: Callab
     Raises:
         Failure: exit 2, if ``args`` has a word that the function does not take.
     """
-    named, everything = _signature(fn)
+    named, everything = _signature(name, fn)
     for word in args:
         if word not in named and not everything:
             raise Failure(Exit.CONFIG, f"reward.terms.{name}.args: no argument '{word}'; it takes: {', '.join(named)}")
@@ -75,10 +75,11 @@ def numbers_of(name: str, values: Any, count: int) -> Tensor:
         raise _bad(name, f"returned {type(values).__name__}, want a list of {count} numbers")
     if len(values) != count:
         raise _bad(name, f"returned {len(values)} values for {count} completions")
+    values = [value.item() if isinstance(value, Tensor) and value.ndim == 0 else value for value in values]
     for place, value in enumerate(values):
         if not isinstance(value, numbers.Real):
             raise _bad(name, f"returned {one_line(repr(value), 60)} for completion {place}, want a number")
-    return checked(name, torch.tensor([float(v) for v in values], dtype=torch.float32), count)
+    return checked(name, torch.tensor([_float(name, place, v) for place, v in enumerate(values)]), count)
 
 
 def checked(name: str, values: Tensor, count: int) -> Tensor:
@@ -95,18 +96,28 @@ def checked(name: str, values: Tensor, count: int) -> Tensor:
     return values
 
 
+def _float(name: str, place: int, value: numbers.Real) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise _bad(name, f"returned a number too large for completion {place}") from error
+
+
 def _call(name: str, fn: TextFunction, given: dict[str, Any]) -> Any:
     try:
-        return fn(**given)
+        return fn(**{word: list(v) if isinstance(v, list) else v for word, v in given.items()})  # theirs to change
     except Failure:
         raise
     except (Exception, SystemExit) as error:
         raise _bad(name, f"raised {describe(error)}") from error
 
 
-def _signature(fn: TextFunction) -> tuple[dict[str, bool], bool]:
+def _signature(name: str, fn: TextFunction) -> tuple[dict[str, bool], bool]:
     """Argument -> whether it must be given; and whether any further ones are taken."""
-    parameters = inspect.signature(fn).parameters.values()
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError) as error:
+        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: it has no signature to see its arguments by") from error
     named = {p.name: p.default is p.empty for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     return named, any(p.kind is p.VAR_KEYWORD for p in parameters)
 

@@ -21,11 +21,13 @@ def load_function(name: str, path: str) -> tuple[Callable[..., Any], str]:
         Failure: exit 2 if there is no such file or function, exit 7 if the file's own code fails.
     """
     where, _, function = path.rpartition(":")
+    if not where or not function:
+        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: want file.py:function or module:function, got '{path}'")
     try:
         module = _file(Path(where).expanduser()) if where.endswith(".py") else _module(where)
     except FileNotFoundError as error:
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: no such file: {where}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name is not None and where.startswith(error.name)
         code = Exit.CONFIG if missing else Exit.REWARD
         raise Failure(code, f"reward.terms.{name}.fn: {where} cannot be imported: {describe(error)}") from error
@@ -34,7 +36,7 @@ def load_function(name: str, path: str) -> tuple[Callable[..., Any], str]:
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: {where} has no function '{function}'")
     if inspect.iscoroutinefunction(found):
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: '{function}' is async; write a plain function")
-    source = Path(module.__file__ or "")
+    source = Path(vars(module).get("__file__") or "")
     return found, hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else ""
 
 

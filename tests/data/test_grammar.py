@@ -1,12 +1,9 @@
-"""Tests of the embedded language: what it writes, what it reads and the sets made from it."""
+"""Tests of the embedded language: what it writes, what it reads and what it refuses."""
 
 from __future__ import annotations
 
 import itertools
-import os
 import random
-import subprocess
-import sys
 import time
 
 import pytest
@@ -16,23 +13,16 @@ from rlnlp.data.grammar.read import MAX_SENTENCES
 from rlnlp.data.grammar.rules import MARKERS
 
 DOMAINS = ("review", "support", "statement", "comment")
-OPENINGS = (
-    "The weather today is",
-    "I think that artificial intelligence",
-    "The best way to learn",
-    "Technology has changed",
-    "In the future, we will",
-)
 
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    return Reader(load())
+    return corpus.reader()
 
 
 @pytest.fixture(scope="module")
 def many() -> dict[str, list[Text]]:
-    return {domain: list(itertools.islice(corpus.stream(7, domain), 2000)) for domain in DOMAINS}
+    return {domain: list(itertools.islice(corpus.stream(7, domain), 400)) for domain in DOMAINS}
 
 
 def bodies(texts: dict[str, list[Text]]) -> list[tuple[str, list[str]]]:
@@ -73,7 +63,7 @@ def test_every_written_text_is_accepted_and_read_as_it_was_meant(
 def test_every_sentence_keeps_its_meaning_when_it_stands_alone(
     domain: str, reader: Reader, many: dict[str, list[Text]]
 ) -> None:
-    for text in many[domain][:500]:
+    for text in many[domain][:150]:
         for sentence in text.sentences:
             assert reader.read(sentence).accepted, sentence
 
@@ -102,7 +92,7 @@ def test_opposite_opinions_are_read_with_opposite_signs(reader: Reader) -> None:
 def test_shuffled_sentences_are_refused(reader: Reader, many: dict[str, list[Text]]) -> None:
     rng = random.Random(1)
     broken = []
-    for role, words in rng.sample(bodies(many), 2000):
+    for role, words in rng.sample(bodies(many), 1100):
         low = [words[0][:1].lower() + words[0][1:], *words[1:-1], words[-1][:-1]]
         mixed = rng.sample(low, len(low))
         if mixed != low and len(set(low)) > 3:
@@ -114,7 +104,7 @@ def test_shuffled_sentences_are_refused(reader: Reader, many: dict[str, list[Tex
 def test_sentences_with_a_doubled_word_are_refused(reader: Reader, many: dict[str, list[Text]]) -> None:
     rng = random.Random(2)
     broken = []
-    for role, words in rng.sample(bodies(many), 2000):
+    for role, words in rng.sample(bodies(many), 1100):
         at = rng.randrange(len(words) - 1) if len(words) > 1 else 0
         word = words[at].rstrip(",.!?")
         again = word.lower() if at == 0 else words[at]
@@ -126,7 +116,7 @@ def test_sentences_without_one_of_their_small_words_are_refused(reader: Reader, 
     rng = random.Random(3)
     needed = {"the", "a", "an", "is", "are", "was", "were", "to", "of", "I", "we", "it", "you", "has", "have", "in"}
     broken = []
-    for role, words in rng.sample(bodies(many), 3000):
+    for role, words in rng.sample(bodies(many), 1100):
         places = [at for at, word in enumerate(words[:-1]) if word in needed]
         if places:
             at = rng.choice(places)
@@ -149,6 +139,9 @@ def test_sentences_without_one_of_their_small_words_are_refused(reader: Reader, 
         "These shoes is great.",
         "This shoes are great.",
         "The battery was tender.",
+        "My sister think that this film is good.",
+        "I bought this shoes on Monday morning for twenty euros.",
+        "In the future, we will plants more trees in our towns and fly to Mars.",
         "the soup was cold.",
         "The soup was cold .",
         "The soup, was cold.",
@@ -172,7 +165,7 @@ def test_a_wrong_part_for_a_thing_is_refused(reader: Reader, many: dict[str, lis
     classes = sorted(name[5:] for name in grammar.rules if name.startswith("noun.") and "~" not in name)
     rng = random.Random(4)
     broken = []
-    for _ in range(500):
+    for _ in range(300):
         noun, other = rng.sample(classes, 2)
         word = write(grammar, rng, f"noun.{noun}").text
         wrong = write(grammar, rng, f"bad.{other}").text.lower()
@@ -219,118 +212,6 @@ def test_no_text_crashes_the_reader_or_holds_it_up(text: str, reader: Reader) ->
     reading = reader.read(text)
     assert time.perf_counter() - started < 2
     assert 0 <= reading.accepted_sentences <= min(reading.sentences, MAX_SENTENCES)
-
-
-def test_writing_and_reading_are_fast() -> None:
-    started = time.perf_counter()
-    some = corpus.texts(2000, 1)
-    assert time.perf_counter() - started < 5
-    fresh = Reader(load())
-    started = time.perf_counter()
-    for text in some[:1000]:
-        fresh.read(text)
-    assert time.perf_counter() - started < 5
-
-
-def test_the_language_has_many_words_and_few_repeated_texts() -> None:
-    some = corpus.texts(10_000, 11)
-    assert len({word for text in some for word in corpus.words_of(text)}) >= 1500
-    varied = [text for text in some if not (text.startswith("This is ") and len(text.split()) < 5)]
-    assert len(varied) - len(set(varied)) < 0.03 * len(varied)
-    lengths = [len(text.split()) for text in some]
-    assert sum(6 <= length <= 40 for length in lengths) > 0.9 * len(lengths)
-
-
-def test_the_openings_and_the_plain_frame_occur() -> None:
-    some = corpus.texts(10_000, 12)
-    for opening in OPENINGS:
-        assert len({text for text in some if opening in text}) >= 20, opening
-    for word in ("amazing", "great", "good", "okay", "bad", "terrible"):
-        assert f"This is {word}." in some or f"This is {word}!" in some
-    assert any(text.startswith("This film is ") for text in some)
-    assert any(text.startswith("Customer: ") and " Agent: " in text for text in some)
-
-
-def test_texts_depend_on_the_seed_alone() -> None:
-    assert corpus.texts(200, 5) == corpus.texts(200, 5) != corpus.texts(200, 6)
-    assert corpus.texts(100, 5) == corpus.texts(200, 5)[:100]
-    assert corpus.preferences(40, 5) == corpus.preferences(40, 5)
-    assert corpus.prompt_split(40, 10, 5) == corpus.prompt_split(40, 10, 5)
-    assert corpus.moderation(40, 5) == corpus.moderation(40, 5)
-
-
-def test_texts_do_not_depend_on_the_hash_seed() -> None:
-    code = (
-        "from rlnlp.data.grammar import corpus;"
-        "print(corpus.texts(50, 3), corpus.preferences(20, 3), corpus.prompt_split(20, 5, 3), corpus.moderation(20, 3))"
-    )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for seed in ("1", "2")
-    }
-    assert len(outputs) == 1
-
-
-def test_an_unknown_domain_is_named() -> None:
-    with pytest.raises(ValueError, match="poetry"):
-        corpus.texts(1, 1, "poetry")
-
-
-def test_prompts_are_openings_of_acceptable_texts(reader: Reader) -> None:
-    records = corpus.prompts(2000, 8)
-    assert len({record["prompt"] for record in records}) == 2000
-    for record in records:
-        assert reader.read(f"{record['prompt']} {record['reference']}").accepted
-        if record["domain"] == "support":
-            assert record["prompt"].endswith(" Agent:")
-        else:
-            assert 2 <= len(record["prompt"].removeprefix("Comment: ").split()) <= 6
-
-
-def test_held_out_prompts_are_new_but_use_known_words() -> None:
-    train, held_out = corpus.prompt_split(3000, 500, 9)
-    assert (len(train), len(held_out)) == (3000, 500)
-    seen = {record["prompt"] for record in train}
-    assert not seen & {record["prompt"] for record in held_out}
-    wholes = [f"{record['prompt']} {record['reference']}" for record in train]
-    words = {word for whole in wholes for word in corpus.words_of(whole)}
-    for record in held_out:
-        assert set(corpus.words_of(record["prompt"])) <= words
-        assert not any(whole.startswith(record["prompt"] + " ") for whole in wholes)
-
-
-def test_preferences_agree_with_the_reader_in_every_case(reader: Reader) -> None:
-    records = corpus.preferences(1500, 10)
-    assert len(records) == 1500
-    assert len({(record["prompt"], record["chosen"], record["rejected"]) for record in records}) == 1500
-    for record in records:
-        chosen = reader.read(f"{record['prompt']} {record['chosen']}")
-        rejected = reader.read(f"{record['prompt']} {record['rejected']}")
-        assert chosen.accepted
-        assert rejected.accepted
-        assert taste(chosen) > taste(rejected)
-        gains = {
-            "more helpful": chosen.helpfulness - rejected.helpfulness,
-            "more polite": chosen.politeness - rejected.politeness,
-            "more positive": chosen.sentiment - rejected.sentiment,
-            "harmless": (chosen.category == "harmless") - (rejected.category == "harmless"),
-        }
-        assert gains[record["reason"]] > 0
-    assert {record["reason"] for record in records} == {"more helpful", "more polite", "more positive", "harmless"}
-
-
-def test_moderated_comments_are_read_with_their_category(reader: Reader) -> None:
-    records = corpus.moderation(2000, 4)
-    for record in records:
-        assert record["text"].startswith("Comment: ")
-        assert reader.read(record["text"]).category == record["category"]
-    assert {record["category"] for record in records} == set(CATEGORIES)
 
 
 @pytest.mark.parametrize(
