@@ -13,20 +13,16 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.models.locate import locate
 from rlnlp.models.policy import Policy, context_length, fresh_policy, frozen, load_policy, remembered, scorer
 from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
+from rlnlp.rewards.builtin import built_in
 from rlnlp.rewards.coherence import coherence
-from rlnlp.rewards.diversity import diversity
-from rlnlp.rewards.length import length
-from rlnlp.rewards.sentiment import sentiment
-from rlnlp.rewards.similarity import similarity
-from rlnlp.rewards.terms import Reward, Term, TextFunction, text_term, weighted_sum
+from rlnlp.rewards.shaping import Shape
+from rlnlp.rewards.terms import Around, Reward, Term, text_term, weighted_sum
 from rlnlp.rewards.user import load_function
 from rlnlp.streams import stream
 from rlnlp.types import Rollout, Texts
 
-TEXT_REWARDS: dict[str, TextFunction] = {
-    "length": length, "diversity": diversity, "similarity": similarity, "sentiment": sentiment,
-}  # fmt: skip
 Scorer = Callable[[Rollout], Tensor]
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,11 @@ def language(model: config.Model, where: config.Device, seed: int) -> Language:
     if weights is None:
         fresh_seed = int(stream(seed, "init").integers(2**63))
         return Language(fresh_policy(model.fresh, tokenizer, fresh_seed, device), tokenizer, device)
-    return Language(load_policy(weights, local, device), tokenizer, device)
+    policy = load_policy(weights, local, device)
+    rows = policy.lm.get_input_embeddings().num_embeddings
+    if len(tokenizer.raw) > rows:
+        raise Failure(Exit.MODEL, f"the tokenizer of '{words}' has {len(tokenizer.raw)} tokens, the model only {rows}")
+    return Language(policy, tokenizer, device)
 
 
 def compute_device(where: config.Device) -> torch.device:
@@ -114,28 +114,35 @@ def task(c: config.ReinforceRun, language: Language) -> Task:
     reference = remembered(scorer(start, drawn.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likelihood = reference if drawn.temperature == 1 else remembered(scorer(start, untempered, size))
-    terms, code = reward_terms(c.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)))
+    coherent = coherence(likelihood, len(tokenizer.raw))
+    terms, code = reward_terms(c.reward, remembered(table.texts), coherent, language.device)
     logprobs = scorer(policy, drawn.unfiltered(), size)
-    return Task(table, drawn, logprobs, reference, weighted_sum(terms), code)
+    return Task(table, drawn, logprobs, reference, weighted_sum(terms, shapes(c.reward)), code)
 
 
 def reward_terms(
-    c: config.Reward, read: Callable[[Rollout], Texts], likely: Term
+    c: config.Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU
 ) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:
     """The terms with their weights; and the sha256 of each user function's source.
 
     Raises:
-        Failure: exit 2, for a name or an argument that does not exist.
+        Failure: exit 2, for a name or an argument that does not exist; exit 4, for a model that is missing or unfit.
     """
     terms: dict[str, tuple[Term, float]] = {}
     code = {}
     for name, term in c.terms.items():
-        if term.fn == "coherence":
-            made = likely
-        elif ":" in term.fn:
+        if ":" in term.fn:
             function, code[name] = load_function(name, term.fn)
             made = text_term(name, function, term.args, read)
         else:
-            made = text_term(name, TEXT_REWARDS[term.fn], term.args, read)
+            made = built_in(name, term.fn, term.args, Around(read, likely, device))
         terms[name] = (made, term.weight)
     return terms, code
+
+
+def shapes(c: config.Reward) -> dict[str, Shape]:
+    """How each term's value enters the sum."""
+    return {
+        name: Shape(term.scale, term.shift, None if term.clip is None else (term.clip[0], term.clip[1]), term.floor)
+        for name, term in c.terms.items()
+    }

@@ -10,6 +10,7 @@ HYDRA = {  # command: (settings put before the user's, one line of help)
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
+    "explain": ("rlnlp.commands.explain", "tell what a setting means, and its name elsewhere"),
 }
 
 

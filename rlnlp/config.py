@@ -7,7 +7,10 @@ from typing import Any, Literal
 
 from rlnlp.errors import Exit, Failure
 
-REWARDS = ("length", "diversity", "coherence", "similarity", "sentiment")
+REWARDS = (
+    "length", "diversity", "repetition", "coherence", "similarity", "sentiment", "politeness", "keywords", "pattern",
+    "classifier",
+)  # fmt: skip
 Problem = tuple[str, str]  # key below the object's own, what is wrong
 
 
@@ -93,9 +96,19 @@ class RewardTerm:
     fn: str = knob("a built-in term, or file.py:function, or package.module:function")
     weight: float = field(default=1.0, metadata={"meaning": "factor of this term in the sum", "unit": ""})
     args: dict[str, Any] = field(default_factory=dict, metadata={"meaning": "further arguments, by name", "unit": ""})
+    scale: float = field(default=1.0, metadata={"meaning": "multiplies the value before it is weighed", "unit": ""})
+    shift: float = field(default=0.0, metadata={"meaning": "is added to the scaled value", "unit": ""})
+    clip: list[float] | None = field(
+        default=None, metadata={"meaning": "lowest and highest of the scaled and shifted value", "unit": ""}
+    )
+    floor: float | None = field(
+        default=None, metadata={"meaning": "for a value below, the other terms add nothing: a veto", "unit": ""}
+    )
 
     def problems(self) -> Iterator[Problem]:
-        """A name that is neither a built-in term nor a path to a function."""
+        """A name that is neither a built-in term nor a path to a function; limits that do not rise."""
+        if self.clip is not None and (len(self.clip) != 2 or self.clip[0] >= self.clip[1]):
+            yield "clip", f"must be two numbers, the lower one first, got {self.clip}"
         if ":" not in self.fn and self.fn not in REWARDS:
             yield "fn", f"must be one of {', '.join(REWARDS)}, or file.py:function, got '{self.fn}'"
 
@@ -117,15 +130,18 @@ class PromptData:
     """What the policy is asked."""
 
     prompts: str = knob("'embedded' or 'embedded/DOMAIN', or a file of prompts: .jsonl, .csv or .txt")
-    heldout: str | None = knob("a file of prompts to measure on; null takes a seeded part of data.prompts")
+    heldout: str | None = knob("a file of the same kind to measure on; null takes a seeded part of the training data")
 
 
 @dataclass(frozen=True)
 class TextData:
     """What a language model is fitted to."""
 
-    texts: str = knob("'embedded', or a file of texts: .jsonl, .csv or .txt")
-    heldout: str | None = knob("a file of texts to measure on; null takes a seeded part of data.texts")
+    texts: str = knob("'embedded' or 'embedded/SET', or a file of texts: .jsonl, .csv or .txt")
+    best: float = knob(
+        "only this share of the training texts, those with the highest score in their records", gt=0, le=1
+    )
+    heldout: str | None = knob("a file of the same kind to measure on; null takes a seeded part of the training data")
 
 
 @dataclass(frozen=True)
@@ -154,7 +170,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """What every algorithm's optimizer needs. AdamW, no weight decay."""
+    """What every algorithm's optimizer, AdamW, needs."""
 
     total_steps: int = knob("length of the run", "steps", ge=1)
     batch_size: int = knob("prompts (texts, for sft) per step", ge=1)
@@ -163,6 +179,7 @@ class Optimisation:
     lr_schedule: Literal["constant", "linear", "cosine"] = knob("how the rate falls, to 0 at the end or not at all")
     warmup_steps: int = knob("the rate rises linearly from 0 over these", "steps", ge=0)
     max_grad_norm: float = knob("a longer gradient is shortened to this", gt=0)
+    weight_decay: float = knob("share of the learning rate by which matrices shrink each step (AdamW)", ge=0)
 
     def problems(self) -> Iterator[Problem]:
         """A warm-up longer than the run."""
@@ -185,7 +202,9 @@ class Reinforce(Optimisation):
     num_generations: int = knob("responses per prompt", ge=1)
     baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = knob("what a return is compared with")
     ema_decay: float = knob("share of the old mean in baseline=ema", ge=0, lt=1)
-    normalize_groups: bool = knob("divide by the standard deviation of the prompt's returns (as GRPO)")
+    normalize_advantages: Literal["none", "group", "batch"] = knob(
+        "divide by the standard deviation of the returns of the prompt (group, as GRPO) or of the batch"
+    )
     kl_coef: float = knob("price of one nat of KL to the reference, in units of the reward", ge=0)
     entropy_coef: float = knob("worth of one nat of entropy per token", ge=0)
     loss_reduction: Literal["sequences", "tokens"] = knob("the loss is divided by the number of these in the step")
@@ -193,8 +212,9 @@ class Reinforce(Optimisation):
     def problems(self) -> Iterator[Problem]:
         """Group statistics over groups of one."""
         yield from super().problems()
-        if self.num_generations < 2 and (self.baseline == "leave-one-out" or self.normalize_groups):
-            why = "algo.baseline=leave-one-out" if self.baseline == "leave-one-out" else "algo.normalize_groups=true"
+        leave_one_out, by_group = self.baseline == "leave-one-out", self.normalize_advantages == "group"
+        if self.num_generations < 2 and (leave_one_out or by_group):
+            why = "algo.baseline=leave-one-out" if leave_one_out else "algo.normalize_advantages=group"
             yield "num_generations", f"must be >= 2 with {why}, got {self.num_generations}"
 
 

@@ -62,7 +62,7 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
     if sweep and not LOOK_ONLY & set(arguments):
         from rlnlp.sweep import summary
 
-        return summary(job.sweep or Path(directory))
+        return summary(job.sweep or Path(directory), job.places)
     return Exit.DONE
 
 

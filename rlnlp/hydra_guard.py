@@ -1,5 +1,6 @@
 """What Hydra may be told: nothing that names code to run. Its own filter calls itself no boundary."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from rlnlp.errors import Exit, Failure, one_line
 OPEN = ("run", "sweep", "launcher", "sweeper", "help")  # of hydra.*: directories, and how jobs are started
 CHOICES = ("hydra/launcher", "hydra/sweeper")
 NAMES_CODE = ("_target_", "()", "class")
+PACKAGE = re.compile(r"\s*#\s*@package\s+\S*hydra")
 
 
 def check_words(words: list[str]) -> None:
@@ -19,9 +21,11 @@ def check_words(words: list[str]) -> None:
     """
     for word in words:
         key = word.lstrip("+~").partition("=")[0]
-        parts = key.split(".")
+        group, _, package = key.partition("@")
+        parts = group.split(".")
         beyond = parts[0] == "hydra" and (len(parts) < 2 or parts[1] not in OPEN)
-        if beyond or (key.startswith("hydra/") and key.partition("@")[0] not in CHOICES) or "_target_" in word:
+        chosen = group.startswith("hydra/") and group not in CHOICES
+        if beyond or chosen or "hydra" in re.split(r"[.:]", package) or "_target_" in word:
             raise Failure(Exit.CONFIG, f"{one_line(word, 80)}: settings that name code to run are refused")
         if key in ("hydra.run.dir", "hydra.sweep.dir") and not word.partition("=")[2].strip("'\" "):
             raise Failure(Exit.CONFIG, f"{key} must name a directory")
@@ -37,11 +41,13 @@ def check_files(directories: list[str]) -> None:
 
     for path in sorted(path for d in directories for path in Path(d).expanduser().rglob("*.y*ml")):
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            content = yaml.safe_load(text)
         except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
             reason = " ".join(str(error).split())
             raise Failure(Exit.CONFIG, f"{path} cannot be read: {one_line(reason, 160)}") from error
-        for key in _forbidden(content, ()):
+        packages = [line.strip() for line in text.split("\n") if PACKAGE.match(line)]
+        for key in [*packages, *_forbidden(content, ())]:
             raise Failure(Exit.CONFIG, f"{path}: {key}: settings that name code to run are refused")
 
 
@@ -54,6 +60,11 @@ def _forbidden(node: Any, place: tuple[str, ...]) -> Iterator[str]:
     for name, value in node.items():
         inner = (*place, str(name))
         inside_hydra = inner[0] == "hydra" and len(inner) > 1
-        if name == "_target_" or (inside_hydra and (inner[1] not in OPEN or name in NAMES_CODE)):
+        if (
+            name in ("_target_", "()")
+            or "@hydra" in str(name)
+            or "@_global_.hydra" in str(name)
+            or (inside_hydra and (inner[1] not in OPEN or name in NAMES_CODE))
+        ):
             yield ".".join(inner)
         yield from _forbidden(value, inner)

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ class Job:
     def __init__(self, command: str) -> None:
         self.command = command
         self.sweep: Path | None = None
+        self.places: list[Path] = []
         self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
 
     def __call__(self, composed: Any) -> float | None:
@@ -34,8 +36,11 @@ class Job:
                 perform(plain(composed), place, self.command)
             except Exception as error:
                 self.error = error
+                with suppress(OSError):
+                    place.rmdir()  # if nothing was written, the folder that Hydra made
             return None
         self.sweep = Path(hydra.sweep.dir)
+        self.places.append(place)
         overrides = [word.lstrip("+") for word in hydra.overrides.task]
         print(f"job {hydra.job.num}: {one_line(' '.join(overrides))}", file=sys.stderr, flush=True)
         who = f"rlnlp {self.command}"

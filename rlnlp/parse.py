@@ -16,16 +16,17 @@ LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
 }  # fmt: skip
 LARGEST = 2**53  # beyond, not every whole number is a float, and no setting means one
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
+PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
-def parse(schema: type[T], composed: Mapping[str, Any]) -> T:
-    """``composed`` (plain containers) as a ``schema``.
+def parse(schema: type[T], composed: Mapping[str, Any], prefix: str = "") -> T:
+    """``composed`` (plain containers) as a ``schema``; ``prefix`` stands before the keys that are told.
 
     Raises:
         Failure: exit 2; one line for each unknown, missing, mistyped, non-finite or out-of-range setting.
     """
     problems: list[str] = []
-    value = _dataclass(schema, composed, "", problems)
+    value = _dataclass(schema, composed, prefix, problems)
     if problems:
         raise Failure(Exit.CONFIG, "\n".join(problems))
     parsed: T = value
@@ -84,6 +85,8 @@ def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: 
         return _dataclass(kind, node, f"{key}.", problems)
     if get_origin(kind) is dict:
         return _map(get_args(kind)[1], node, key, problems)
+    if isinstance(node, list) and (items := _items(kind)):
+        return [_value(items[0], item, f"{key}[{place}]", limits, problems) for place, item in enumerate(node)]
     return _leaf(kind, node, key, limits, problems)
 
 
@@ -92,8 +95,19 @@ def _map(kind: Any, node: Any, key: str, problems: list[str]) -> Any:
         problems.append(f"{key} must be a map of names to values, got {_show(node)}")
         return None
     if kind is Any:
+        problems.extend(f"{key}.{name} is missing" for name, value in node.items() if value == "???")
         return dict(node)
     return {str(name): _value(kind, value, f"{key}.{name}", {}, problems) for name, value in node.items()}
+
+
+def _items(kind: Any) -> tuple[Any, ...]:
+    """The type of a list's items, in a tuple; empty if ``kind`` allows no list."""
+    lists = [k for k in (get_args(kind) if isinstance(kind, UnionType) else (kind,)) if get_origin(k) is list]
+    return get_args(lists[0]) if lists else ()
+
+
+def _word(kind: Any) -> str:
+    return f"a list of {PLURALS[get_args(kind)[0]]}" if get_origin(kind) is list else WORDS[kind]
 
 
 def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str]) -> Any:
@@ -114,7 +128,7 @@ def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: l
     if type(node) not in kinds:
         whole = isinstance(node, float) and int in kinds and math.isfinite(node) and node == int(node)
         hint = f"; write {int(node)}" if whole else ""
-        problems.append(f"{key} must be {' or '.join(WORDS[k] for k in kinds)}, got {_show(node)}{hint}")
+        problems.append(f"{key} must be {' or '.join(map(_word, kinds))}, got {_show(node)}{hint}")
     elif isinstance(node, float) and not math.isfinite(node):
         problems.append(f"{key} must be finite, got {node}")
     elif node is not None and not all(LIMITS[k][1](node, v) for k, v in limits.items() if k in LIMITS):

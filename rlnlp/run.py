@@ -7,6 +7,7 @@ import secrets
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -45,22 +46,16 @@ class Run:
         Raises:
             Failure: exit 6 if it belongs to another run, exit 5 if it cannot be written.
         """
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.directory / "lock").open("a")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with (self.directory / "run.json").open("x") as file:
-                file.write(json.dumps(self.facts))
-            (self.directory / "config.yaml").write_text(manifest.saved(self.config))
-            self._metrics = (self.directory / "metrics.jsonl").open("a")
-            self._timing = (self.directory / "timing.jsonl").open("a")
-            self._samples = (self.directory / "samples.jsonl").open("a")
-            self._text = (self.directory / "train.log").open("a")
-        except (FileExistsError, BlockingIOError) as error:
-            busy = "is in use by another process" if isinstance(error, BlockingIOError) else "holds a run already"
-            raise Failure(Exit.RUN, f"{self.directory} {busy}\nchoose another directory with hydra.run.dir=") from error
-        except OSError as error:
-            raise checkpoint.storage_failure("making the run directory", self.directory, error) from error
+        with ExitStack() as opened:
+            try:
+                self._open(opened)
+            except (FileExistsError, BlockingIOError) as error:
+                busy = "is in use by another process" if isinstance(error, BlockingIOError) else "holds a run already"
+                told = f"{self.directory} {busy}\nchoose another directory with hydra.run.dir="
+                raise Failure(Exit.RUN, told) from error
+            except OSError as error:
+                raise checkpoint.storage_failure("making the run directory", self.directory, error) from error
+            self._files = opened.pop_all()
         self.say(f"run directory {self.directory}")
         return self
 
@@ -76,12 +71,23 @@ class Run:
                 self._text.write("".join(traceback.format_exception(kind, error, trace)))
             seconds = time.monotonic() - STARTED
             self._record(status=status, exit_code=int(code), seconds=seconds, training_seconds=self._training)
-            for file in (self._metrics, self._timing, self._samples, self._text, self._lock):
-                file.close()
+            self._files.close()
         except OSError as failed:
             if error is None:
                 raise
             self.display.say(f"how the run ended could not be written down: {failed}")
+
+    def _open(self, opened: ExitStack) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = opened.enter_context((self.directory / "lock").open("a"))
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with (self.directory / "run.json").open("x") as file:
+            file.write(json.dumps(self.facts))
+        (self.directory / "config.yaml").write_text(manifest.saved(self.config))
+        self._metrics, self._timing, self._samples, self._text = (
+            opened.enter_context((self.directory / name).open("a"))
+            for name in ("metrics.jsonl", "timing.jsonl", "samples.jsonl", "train.log")
+        )
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""

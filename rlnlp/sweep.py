@@ -12,9 +12,13 @@ from rlnlp.console import as_text
 from rlnlp.errors import Exit
 
 
-def summary(directory: Path) -> int:
-    """Write and print what became of the jobs of ``directory``. Returns exit 10 if some failed."""
-    jobs = [_job(path) for path in directory.glob("*/job.json")]
+def summary(directory: Path, places: list[Path]) -> int:
+    """Write and print what became of the jobs of a sweep, each in one of ``places``. Returns exit 10 if some failed.
+
+    A launcher that runs jobs in processes of its own leaves ``places`` empty; they are then looked for.
+    """
+    found = [place / "job.json" for place in places] or sorted(directory.rglob("job.json"))
+    jobs = [_job(path) for path in found]
     jobs.sort(key=lambda job: job["job"])
     (directory / "sweep.json").write_text(json.dumps(jobs, indent=1) + "\n")
     console = Console(file=sys.stdout, highlight=False)

@@ -155,7 +155,7 @@ MUTANTS = [
         ("the return forgets the penalty", "kl, rollout.mask, c.kl_coef).sum(1)\n        advantages",
          "kl, rollout.mask, 0.0).sum(1)\n        advantages"),
         ("the advantage is the return", "returns - baseline(rollout.prompts, returns)", "returns"),
-        ("groups are never normalised", "if c.normalize_groups:", "if False:"),
+        ("groups are never normalised", 'if c.normalize_advantages != "none":', "if False:"),
         ("only the first micro-batch counts", "chunks(batch, len(mask), c.micro_batch_size)",
          "chunks(batch, min(len(mask), c.micro_batch_size), c.micro_batch_size)"),
     ),
@@ -177,7 +177,7 @@ MUTANTS = [
         ("the warm-up is a step short", "/ (c.warmup_steps + 1)", "/ c.warmup_steps"),
         ("the schedule is not used", 'group["lr"] = learning_rate(c, step)', 'group["lr"] = c.learning_rate'),
         ("gradients pile up", "optimizer.zero_grad(set_to_none=True)", "pass"),
-        ("weights decay", "weight_decay=0.0", "weight_decay=0.1"),
+        ("vectors decay too", 'if p.ndim < 2], "weight_decay": 0.0', 'if p.ndim < 2], "weight_decay": c.weight_decay'),
     ),
 ]  # fmt: skip
 

@@ -60,7 +60,9 @@ def test_every_metric_of_a_run_is_in_the_table_and_the_other_way_round(place):
 
     row = json.loads((place / "RUN" / "metrics.jsonl").read_text().splitlines()[-1])
     table = README.partition("## Metrics")[2].partition("\n## ")[0]
-    named = set(re.findall(r"`([\w/<>]+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line)))
+    named = set(
+        re.findall(r"`([\w/<>]+)`", "\n".join(line.split("|")[1] for line in table.splitlines() if "|" in line))
+    )
     logged = {re.sub(r"^score/.*", "score/<term>", name) for name in row} - {"step"}
     assert logged <= named
     assert named - logged <= {"heldout/score", "heldout/kl", "loss"}

@@ -38,7 +38,7 @@ def test_a_rollout_lays_prompt_and_response_side_by_side(rollout):
 def test_a_rollout_refuses_a_part_with_a_column_too_few(rollout, part):
     wrong = list(parts(rollout))
     wrong[part] = wrong[part][:, 1:]
-    with pytest.raises(ValueError, match="shapes differ|must have shape"):
+    with pytest.raises(ValueError, match=r"shapes differ|must have shape"):
         Rollout(*wrong)
 
 
@@ -46,7 +46,7 @@ def test_a_rollout_refuses_a_part_with_a_column_too_few(rollout, part):
 def test_a_rollout_refuses_a_part_with_a_row_too_few(rollout, part):
     wrong = list(parts(rollout))
     wrong[part] = wrong[part][1:]
-    with pytest.raises(ValueError, match="shapes differ|must have shape"):
+    with pytest.raises(ValueError, match=r"shapes differ|must have shape"):
         Rollout(*wrong)
 
 

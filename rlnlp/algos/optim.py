@@ -9,9 +9,13 @@ from rlnlp.errors import Exit, Failure
 
 
 def adamw(module: torch.nn.Module, c: Optimisation) -> torch.optim.AdamW:
-    """Adam without weight decay (Kingma and Ba 2015) over the parameters that learn."""
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over the parameters that learn; only matrices decay."""
     learning = [p for p in module.parameters() if p.requires_grad]
-    return torch.optim.AdamW(learning, lr=c.learning_rate, weight_decay=0.0, fused=True)
+    groups = [
+        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": c.weight_decay},
+        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([group for group in groups if group["params"]], lr=c.learning_rate, fused=True)
 
 
 def learning_rate(c: Optimisation, step: int) -> float:

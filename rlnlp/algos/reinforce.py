@@ -15,7 +15,7 @@ from rlnlp.config import Reinforce, ReinforceRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.evaluate.measure import Measured, measure
 from rlnlp.evaluate.report import conclude
-from rlnlp.maths.advantages import over_group_deviation
+from rlnlp.maths.advantages import over_deviation
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1, penalised_rewards
 from rlnlp.maths.losses import policy_gradient
@@ -59,8 +59,9 @@ def train(
         kl = kl_to_reference(rollout)
         returns = penalised_rewards(scores.rewards, kl, rollout.mask, c.kl_coef).sum(1)
         advantages = returns - baseline(rollout.prompts, returns)
-        if c.normalize_groups:
-            advantages = over_group_deviation(advantages, returns, c.num_generations)
+        if c.normalize_advantages != "none":
+            group = c.num_generations if c.normalize_advantages == "group" else len(returns)
+            advantages = over_deviation(advantages, returns, group)
 
         loss, entropy = accumulate(policy, distribution, Batch(rollout, advantages), c)
         grad_norm = descend(optimizer, step, c)

@@ -11,17 +11,23 @@ from pathlib import Path
 from rlnlp.data.grammar import corpus
 
 START, END, PAD = "<|start|>", "<|end|>", "<|pad|>"
-VOCABULARY, SEED = 3072, 0
-TRAIN, HELDOUT = 2048, 512
+VOCABULARY, SEED = 4096, 0
+TRAIN, HELDOUT, PREFERENCES, COMMENTS = 2048, 512, 4000, 2000
 
 
 def write_assets(place: Path) -> None:
-    """Write ``tiny/tokenizer.json`` and its like, ``prompts.jsonl`` and ``heldout.jsonl`` below ``place``."""
+    """Write the tokenizer in ``tiny/``, and prompts, held-out prompts, preferences and comments below ``place``."""
     save_tokenizer(place / "tiny", corpus.texts(40_000, SEED))
-    train, heldout = corpus.prompt_split(TRAIN, HELDOUT, SEED)
-    for name, records in (("prompts", train), ("heldout", heldout)):
+    for name, records in data_sets().items():
         lines = [json.dumps(record) + "\n" for record in records]
         (place / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def data_sets() -> dict[str, list[corpus.Record]]:
+    """The records of each embedded file, by its name without the ending."""
+    train, heldout = corpus.prompt_split(TRAIN, HELDOUT, SEED)
+    preferences, moderation = corpus.preferences(PREFERENCES, SEED), corpus.moderation(COMMENTS, SEED)
+    return {"prompts": train, "heldout": heldout, "preferences": preferences, "moderation": moderation}
 
 
 def save_tokenizer(place: Path, texts: list[str]) -> None:

@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from rlnlp.config import PromptData
 from rlnlp.data.batch import left_padded
 from rlnlp.data.order import split
-from rlnlp.data.records import Record, read_records, refused, text_fault
+from rlnlp.data.records import ASSETS, Record, embedded_set, read_records, refused, text_fault
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout, Texts
 
-EMBEDDED = Path(__file__).resolve().parent.parent / "assets"
 FIELDS = ("prompt", "reference")
 FALLBACK = 64  # responses measured when there are no held-out prompts
 
@@ -96,8 +94,9 @@ def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list
 
 def _read(key: str, name: str, embedded: str, tokenizer: Tokenizer, room: int) -> list[tuple[Record, list[int]]]:
     if not _embedded(name):
-        return _encoded(key, name, read_records(name, key, "prompt"), tokenizer, room)
-    records, domain = read_records(str(EMBEDDED / embedded), key, "prompt"), name.partition("/")[2]
+        own_set = embedded_set(name, "prompts")
+        return _encoded(key, name, read_records(str(own_set or name), key, "prompt"), tokenizer, room)
+    records, domain = read_records(str(ASSETS / embedded), key, "prompt"), name.partition("/")[2]
     domains = sorted({record["domain"] for _, record in records})
     if domain and domain not in domains:
         raise Failure(
@@ -108,7 +107,8 @@ def _read(key: str, name: str, embedded: str, tokenizer: Tokenizer, room: int) -
 
 
 def _embedded(name: str) -> bool:
-    return name.partition("/")[0] == "embedded"
+    """True for the embedded language, or one domain of it."""
+    return name.partition("/")[0] == "embedded" and embedded_set(name, "prompts") is None
 
 
 def _encoded(

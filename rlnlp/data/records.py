@@ -9,8 +9,16 @@ from typing import Any
 
 from rlnlp.errors import Exit, Failure, one_line
 
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
 LARGEST_FILE, TOLD = 2**30, 5
 Record = dict[str, Any]
+
+
+def embedded_set(name: str, kind: str) -> Path | None:
+    """The file of ``embedded/SET`` with its ``kind`` (prompts, texts), if the package has such a set of its own."""
+    head, _, chosen = name.partition("/")
+    path = ASSETS / chosen / f"{kind}.jsonl"
+    return path if head == "embedded" and chosen and path.is_file() else None
 
 
 def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record]]:

@@ -1,5 +1,6 @@
 """Texts to imitate: a table of prompts and completions, and batches of it as rollouts."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,12 +10,12 @@ from rlnlp.config import TextData
 from rlnlp.data.batch import left_padded
 from rlnlp.data.grammar import corpus
 from rlnlp.data.order import split
-from rlnlp.data.records import Record, read_records, refused, text_fault
+from rlnlp.data.records import Record, embedded_set, read_records, refused, text_fault
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout
 
-EMBEDDED_TEXTS = 20_000
+EMBEDDED_TEXTS = 60_000
 Pair = tuple[list[int], list[int]]
 
 
@@ -49,7 +50,7 @@ def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, ro
     Raises:
         Failure: exit 3, with the number of each bad record.
     """
-    train = _read("data.texts", data.texts, tokenizer, room)
+    train = _read("data.texts", data.texts, tokenizer, room, data.best)
     if data.heldout is not None:
         apart = _read("data.heldout", data.heldout, tokenizer, room)[: heldout or None]
         count = len(train)
@@ -58,14 +59,14 @@ def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, ro
     return TextTable(train, rest, held or rest[: max(heldout, 1)], tokenizer)
 
 
-def _read(key: str, name: str, tokenizer: Tokenizer, room: int) -> list[Pair]:
+def _read(key: str, name: str, tokenizer: Tokenizer, room: int, best: float = 1.0) -> list[Pair]:
     if name == "embedded":
         records: list[tuple[str, Record]] = [("", {"text": text}) for text in corpus.texts(EMBEDDED_TEXTS, 0)]
     else:
-        records = read_records(name, key, "text")
+        records = read_records(str(embedded_set(name, "texts") or name), key, "text")
     faults: list[str] = []
     pairs = []
-    for place, record in records:
+    for place, record in _best(key, records, best) if best < 1 else records:
         pair = _pair(record, tokenizer, room)
         if isinstance(pair, str):
             faults.append(f"{place}: {pair}")
@@ -76,7 +77,19 @@ def _read(key: str, name: str, tokenizer: Tokenizer, room: int) -> list[Pair]:
     return pairs
 
 
+def _best(key: str, records: list[tuple[str, Record]], share: float) -> list[tuple[str, Record]]:
+    """The ``share`` of the records with the highest ``score``, in the order of the file."""
+    scores = [record.get("score") for _, record in records]
+    for (place, _), score in zip(records, scores, strict=True):
+        if not isinstance(score, float | int) or not math.isfinite(score):
+            raise Failure(Exit.DATA, f"{key}: data.best needs a number 'score' in every record; {place} has {score!r}")
+    ranked = sorted(range(len(records)), key=lambda i: -float(scores[i] or 0))
+    return [records[i] for i in sorted(ranked[: max(1, round(share * len(records)))])]
+
+
 def _pair(record: Record, tokenizer: Tokenizer, room: int) -> Pair | str:
+    if "response" in record and "completion" not in record:  # as samples.jsonl calls it
+        record = {**record, "completion": record["response"]}
     fields = ("prompt", "completion") if "completion" in record else ("text",)
     fault = next((f for f in (text_fault(record, field) for field in fields) if f), None)
     if fault is not None:

@@ -18,8 +18,8 @@ def leave_one_out(returns: Tensor, group: int) -> Tensor:
     return ((r.sum(1, keepdim=True) - r) / (group - 1)).reshape(-1)
 
 
-def over_group_deviation(advantages: Tensor, returns: Tensor, group: int) -> Tensor:
-    """``advantages`` divided by the standard deviation of the returns of their prompt's samples.
+def over_deviation(advantages: Tensor, returns: Tensor, group: int) -> Tensor:
+    """``advantages`` divided by the standard deviation of the returns of their group: a prompt's samples, or all.
 
     With the group's mean as the baseline this is the advantage of Shao et al. 2024 (arXiv:2402.03300, section
     4.1.2). The expected gradient is then no longer that of the expected return: prompts whose samples hardly differ

@@ -6,7 +6,7 @@ from pathlib import Path
 from rlnlp.config import Model
 from rlnlp.errors import Exit, Failure, one_line
 
-EMBEDDED = Path(__file__).resolve().parent.parent / "assets" / "tiny"
+EMBEDDED = Path(__file__).resolve().parent.parent / "assets"
 
 
 def locate(model: Model) -> tuple[str | None, str]:
@@ -15,21 +15,26 @@ def locate(model: Model) -> tuple[str | None, str]:
     Raises:
         Failure: exit 4, if a place does not exist and may not be fetched.
     """
-    weights = None if model.path is None else _place("model.path", model.path, model.allow_download)
+    weights = None if model.path is None else place("model.path", model.path, "config.json", model.allow_download)
     if model.tokenizer is not None:
-        return weights, _place("model.tokenizer", model.tokenizer, model.allow_download)
+        return weights, place("model.tokenizer", model.tokenizer, "tokenizer_config.json", model.allow_download)
     assert weights is not None, "the config refuses a fresh model without a tokenizer"
     return weights, weights
 
 
-def _place(key: str, name: str, allow_download: bool) -> str:
-    if name == "embedded":
-        return str(EMBEDDED)
+def place(key: str, name: str, needed: str, allow_download: bool) -> str:
+    """The directory or hub id that the setting ``key`` means by ``name``; a run directory means its result.
+
+    Raises:
+        Failure: exit 4, if it does not exist, has no file ``needed``, or may not be fetched.
+    """
+    if name.partition("/")[0] == "embedded":
+        return _embedded(key, name)
     path = Path(name).expanduser()
     if (path / "policy" / "config.json").is_file():  # a run directory: its result
         return str(path / "policy")
-    if path.is_dir() and not (path / "config.json").is_file():
-        unfinished = "is a run that has no policy/ yet" if (path / "run.json").is_file() else "has no config.json"
+    if path.is_dir() and not (path / needed).is_file():
+        unfinished = "is a run that has no policy/ yet" if (path / "run.json").is_file() else f"has no {needed}"
         raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' {unfinished}: no model lies there")
     if path.is_dir():
         return str(path)
@@ -41,9 +46,17 @@ def _place(key: str, name: str, allow_download: bool) -> str:
         raise Failure(
             Exit.MODEL,
             f"{key} '{one_line(name)}' is neither a directory here nor in the local cache of the hub\n"
-            "give a directory, or set model.allow_download=true to fetch it",
+            f"give a directory, or set {key.rpartition('.')[0]}.allow_download=true to fetch it",
         )
     return name
+
+
+def _embedded(key: str, name: str) -> str:
+    chosen = name.partition("/")[2] or "tiny"
+    options = sorted(path.name for path in EMBEDDED.glob("*/") if (path / "tokenizer_config.json").is_file())
+    if chosen not in options:
+        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' is not embedded; there are embedded/{', '.join(options)}")
+    return str(EMBEDDED / chosen)
 
 
 def _cached(name: str) -> bool:

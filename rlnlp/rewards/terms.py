@@ -3,6 +3,7 @@
 import inspect
 import numbers
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.maths.kl import on_last_token
 from rlnlp.outcome import describe
+from rlnlp.rewards.shaping import Shape, vetoed_sum
 from rlnlp.types import Rollout, Scores, Texts
 
 Term = Callable[[Rollout], Tensor]
@@ -19,13 +21,28 @@ Reward = Callable[[Rollout], Scores]
 TextFunction = Callable[..., Any]
 
 
-def weighted_sum(terms: Mapping[str, tuple[Term, float]]) -> Reward:
-    """``rollout -> Scores`` with sum_k weight_k term_k on each response's last token."""
+@dataclass(frozen=True)
+class Around:
+    """What a run gives to a term that asks a model: its texts, coherence under the start policy, the device."""
+
+    read: Callable[[Rollout], Texts]
+    likely: Term
+    device: torch.device
+
+
+def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapes: Mapping[str, Shape] | None = None) -> Reward:
+    """``rollout -> Scores`` with sum_k weight_k shape_k(term_k) on each response's last token, after the vetoes.
+
+    ``Scores.terms`` are the values as the terms gave them.
+    """
+    shaped = {name: Shape() for name in terms} | dict(shapes or {})
 
     def reward(rollout: Rollout) -> Scores:
         values = {name: checked(name, term(rollout), len(rollout.responses)) for name, (term, _) in terms.items()}
-        total = torch.stack([weight * values[name] for name, (_, weight) in terms.items()]).sum(0)
-        return Scores(on_last_token(total.to(rollout.mask.device), rollout.mask), values)
+        here = {name: value.to(rollout.mask.device) for name, value in values.items()}
+        parts = [weight * shaped[name].counted(here[name]) for name, (_, weight) in terms.items()]
+        total = vetoed_sum(parts, [shaped[name].vetoes(here[name]) for name in terms])
+        return Scores(on_last_token(total, rollout.mask), values)
 
     return reward
 

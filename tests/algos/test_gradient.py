@@ -14,7 +14,7 @@ from rlnlp.algos import reinforce
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.reinforce import Batch, accumulate
 from rlnlp.config import Reinforce
-from rlnlp.maths.advantages import over_group_deviation
+from rlnlp.maths.advantages import over_deviation
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1, on_last_token, penalised_rewards
 from rlnlp.models.policy import Policy, scorer
@@ -56,8 +56,9 @@ def distribution(request):
 def settings(**changes):
     base = Reinforce(
         total_steps=1, batch_size=len(PROMPTS), micro_batch_size=4096, learning_rate=1.0, lr_schedule="constant",
-        warmup_steps=0, max_grad_norm=1e9, name="reinforce", num_generations=2, baseline="none", ema_decay=0.9,
-        normalize_groups=False, kl_coef=COEF, entropy_coef=0.0, loss_reduction="sequences",
+        warmup_steps=0, max_grad_norm=1e9, weight_decay=0.0, name="reinforce",
+        num_generations=2, baseline="none", ema_decay=0.9,
+        normalize_advantages="none", kl_coef=COEF, entropy_coef=0.0, loss_reduction="sequences",
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -124,7 +125,7 @@ def expected(policy, other, d, group, baseline, normalise=False, coef=COEF):
     returns = returns_of(policy, other, rollout, d, coef).double()
     advantages = returns - baseline(rollout.prompts, returns)
     if normalise:
-        advantages = over_group_deviation(advantages, returns, group)
+        advantages = over_deviation(advantages, returns, group)
     # A weighted advantage makes the mean over the sequences the expectation: the loss is linear in it.
     weights = torch.tensor(chance, dtype=D).repeat_interleave(group) * len(groups) / len(PROMPTS)
     policy.zero_grad()
@@ -257,7 +258,13 @@ class Desk:
 
 @pytest.mark.parametrize("normalise", [False, True])
 def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other, monkeypatch, normalise):
-    d, c, left, seen, desk = DRAWN[0], settings(num_generations=16, normalize_groups=normalise), [], [], Desk()
+    d, c, left, seen, desk = (
+        DRAWN[0],
+        settings(num_generations=16, normalize_advantages="group" if normalise else "none"),
+        [],
+        [],
+        Desk(),
+    )
 
     def descend(optimizer, step, c):
         left.append(gradient(policy))

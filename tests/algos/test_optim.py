@@ -13,7 +13,7 @@ from rlnlp.errors import Exit, Failure
 def settings(**changes):
     base = {
         "total_steps": 10, "batch_size": 1, "micro_batch_size": 1, "learning_rate": 2.0, "lr_schedule": "constant",
-        "warmup_steps": 0, "max_grad_norm": 1.0, "name": "sft",
+        "warmup_steps": 0, "max_grad_norm": 1.0, "weight_decay": 0.0, "name": "sft",
     }  # fmt: skip
     return Sft(**{**base, **changes})
 
@@ -76,6 +76,18 @@ def test_a_gradient_that_is_not_finite_stops_with_exit_8_and_touches_no_weight(b
     assert failure.value.code == Exit.NONFINITE == 8
     assert all(map(torch.equal, module.parameters(), before))
     assert not optimizer.state, "the moments must not learn of it either"
+
+
+def test_weight_decay_shrinks_matrices_by_its_share_of_the_rate_and_no_vectors():
+    module = torch.nn.Linear(1, 3)
+    before = [w.detach().clone() for w in module.parameters()]
+    c = settings(learning_rate=0.25, weight_decay=0.5)
+    optimizer = adamw(module, c)
+    for w in module.parameters():
+        w.grad = torch.zeros_like(w)
+    descend(optimizer, 1, c)
+    torch.testing.assert_close(module.weight.detach(), before[0] * (1 - 0.25 * 0.5))
+    assert torch.equal(module.bias, before[1])
 
 
 def test_adam_moves_by_the_rate_and_decays_nothing():

@@ -1,0 +1,117 @@
+"""Reward by any sequence-classification model: the probability of one of its labels."""
+
+import inspect
+from typing import Annotated, Any, Literal
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.models.locate import place
+from rlnlp.rewards.terms import Around, Term, text_term
+
+LONGEST = 2**20  # tokens; some tokenizers say that they have no limit by a number too large for others
+
+
+def classifier(
+    name: str, around: Around, path: str, label: int | str | None = None, batch_size: Annotated[int, {"ge": 1}] = 16,
+    of: Literal["completion", "both"] = "completion", allow_download: bool = False,
+) -> Term:  # fmt: skip
+    """Probability of ``label`` (its name or index; by default the last), in [0, 1]; rollout -> (B,).
+
+    Softmax over the labels; the sigmoid of the label's own logit for a model with one logit, or with labels that do
+    not exclude each other. ``of`` both: prompt and completion in one. A text longer than the model can read loses its
+    end, or with the prompt its beginning.
+
+    Raises:
+        Failure: exit 2, for a label that the model does not have; exit 4, for a model that is missing or unfit.
+    """
+    key = f"reward.terms.{name}.args"
+    found = place(f"{key}.path", path, "config.json", allow_download)
+    tokenizer, model = _load(found, not allow_download, around.device)
+    column = _column(f"{key}.label", label, model.config)
+    tokenizer.truncation_side = "left" if of == "both" else "right"
+    room = _room(tokenizer, model)
+
+    def score(prompts: list[str], completions: list[str]) -> list[float]:
+        texts = completions
+        if of == "both":
+            texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
+        rows = tokenizer(texts, truncation=True, max_length=room, split_special_tokens=True)["input_ids"]
+        rows = [row or [tokenizer.pad_token_id] for row in rows]
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # like lengths together: little padding
+        values = [0.0] * len(rows)
+        for start in range(0, len(order), batch_size):
+            part = order[start : start + batch_size]
+            for i, value in zip(part, _probabilities(tokenizer, model, [rows[i] for i in part], column), strict=True):
+                values[i] = value
+        return values
+
+    return text_term(name, score, {}, around.read)
+
+
+@torch.no_grad()
+def _probabilities(tokenizer: Any, model: Any, rows: list[list[int]], column: int) -> list[float]:
+    padded = tokenizer.pad({"input_ids": rows}, return_tensors="pt").to(model.device)
+    taken = inspect.signature(model.forward).parameters
+    logits = model(**{word: value for word, value in padded.items() if word in taken}).logits.float()
+    apart = model.config.num_labels == 1 or model.config.problem_type == "multi_label_classification"
+    chosen: list[float] = (logits.sigmoid() if apart else logits.softmax(-1))[:, column].tolist()
+    return chosen
+
+
+def _load(found: str, local_only: bool, device: torch.device) -> tuple[Any, Any]:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(found, local_files_only=local_only, trust_remote_code=False)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            found,
+            local_files_only=local_only,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+        why = one_line(str(error).strip().split("\n")[0])
+        raise Failure(Exit.MODEL, f"classifier '{found}' cannot be loaded: {why}") from error
+    if missing := sorted(info["missing_keys"]):
+        raise Failure(
+            Exit.MODEL,
+            f"classifier '{found}' lacks {len(missing)} weights, such as {missing[0]}\n"
+            "it must be a model for sequence classification, trained as one",
+        )
+    tokenizer.padding_side = "right"  # places count from the left, and a decoder's label is read off its last token
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.pad_token_id is None:
+        raise Failure(Exit.MODEL, f"the tokenizer of classifier '{found}' has no token to pad with")
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    return tokenizer, model.eval().requires_grad_(False).to(device)
+
+
+def _column(key: str, label: int | str | None, config: Any) -> int:
+    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+    if label is None:
+        return len(names) - 1
+    if isinstance(label, int) and 0 <= label < len(names):
+        return label
+    same = [i for i, word in enumerate(names) if word == label]
+    same = same or [i for i, word in enumerate(names) if word.lower() == str(label).lower()]
+    if len(same) != 1:
+        there = ", ".join(f"{i} {one_line(word, 40)}" for i, word in enumerate(names[:50]))
+        raise Failure(Exit.CONFIG, f"{key}: no label {label!r}; there are: {there}")
+    return same[0]
+
+
+def _room(tokenizer: Any, model: Any) -> int:
+    """The longest text that the model can read, tokens."""
+    room = min(tokenizer.model_max_length, LONGEST)
+    if hasattr(model.config, "max_position_embeddings") and model.config.max_position_embeddings > 0:
+        room = min(room, model.config.max_position_embeddings)
+        for name, table in model.named_modules():  # some tables of places begin behind the padding's: RoBERTa's
+            if "position" in name and isinstance(table, nn.Embedding) and table.padding_idx is not None:
+                room = min(room, table.num_embeddings - table.padding_idx - 1)
+    return int(room)

@@ -1,0 +1,67 @@
+"""The real command learns: the embedded model with the default reward, and a real model with a known recipe."""
+
+import json
+import statistics
+
+import pytest
+
+import small
+
+STORIES = small.ROOT.parent / "shared" / "data" / "stories260k"
+PROMPTS = [
+    "Once upon a time, there was a",
+    "One day, a boy named Tim",
+    "Lily and her mom went to",
+    "There was a big dog who",
+]
+VADER = """
+from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
+
+analyzer = SentimentIntensityAnalyzer()
+
+def compound(completions):
+    return [analyzer.polarity_scores(text)["compound"] for text in completions]
+"""
+
+
+def result_of(place, *words):
+    status, _, errors = small.rlnlp("train", *words, "hydra.run.dir=run", cwd=place, timeout=900)
+    assert status == 0, errors
+    rows = [json.loads(line) for line in (place / "run" / "metrics.jsonl").read_text().splitlines()]
+    return json.loads((place / "run" / "run.json").read_text())["result"], rows
+
+
+@pytest.mark.slow
+def test_the_default_command_raises_the_default_reward_on_heldout_prompts(tmp_path):
+    gains, lows = [], []
+    for seed in range(3):
+        place = tmp_path / str(seed)
+        place.mkdir()
+        result, _ = result_of(place, f"seed={seed}")
+        assert result["heldout"]
+        gains.append(result["difference"]["score"]["mean"])
+        lows.append(result["difference"]["score"]["interval"][0])
+        assert result["after"]["kl"] < 10
+    print("gains", gains, "lower ends", lows)
+    assert statistics.median(gains) >= 0.10
+    assert min(lows) > 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not STORIES.is_dir(), reason="the stories model is not at hand")
+def test_a_real_model_learns_a_public_sentiment_score(tmp_path):
+    pytest.importorskip("vaderSentiment")
+    (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
+    (tmp_path / "vader.py").write_text(VADER)
+    _, rows = result_of(
+        tmp_path, f"model.path={STORIES}", "data.prompts=prompts.txt", "~reward.terms",
+        "+reward.terms={vader: {fn: vader.py:compound}}", "algo.batch_size=4", "algo.num_generations=16",
+        "sampler.max_new_tokens=40", "sampler.min_new_tokens=40", "algo.learning_rate=1e-3", "algo.kl_coef=0.05",
+        "algo.baseline=batch", "algo.normalize_advantages=batch", "algo.loss_reduction=tokens", "algo.total_steps=41",
+    )  # fmt: skip
+    assert 0.25 < rows[0]["score"] < 0.6
+    assert statistics.mean(row["score"] for row in rows[18:23]) > 0.75
+    late = rows[36:]
+    assert statistics.mean(row["score"] for row in late) > 0.8
+    assert statistics.mean(row["kl"] for row in late) < 25
+    assert statistics.mean(row["unique"] for row in late) > 0.9

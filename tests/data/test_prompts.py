@@ -1,0 +1,201 @@
+"""Tables of prompts: what is trained on, what is held out, and batches of them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import small
+from rlnlp.config import PromptData
+from rlnlp.data.prompts import FALLBACK, PromptTable, _split, check_room, prompt_table, table_of
+from rlnlp.errors import Failure
+from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.sampling import sampler
+
+CPU = torch.device("cpu")
+
+
+def words(**changes) -> Tokenizer:
+    return Tokenizer(**{"raw": small.tokenizer(), "end": (small.END,), "pad": 0, "start": (1,), **changes})
+
+
+def written(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def table(prompts, heldout=64, own=None, seed=0, room=32, tokenizer=None) -> PromptTable:
+    return prompt_table(PromptData(str(prompts), own), heldout, seed, tokenizer or words(), room)
+
+
+def refused(code, fn, *args, **kwargs):
+    with pytest.raises(Failure) as failure:
+        fn(*args, **kwargs)
+    assert failure.value.code == code
+    return str(failure.value)
+
+
+def asked(made, rows):
+    return [made.records[row]["prompt"] for row in rows]
+
+
+def test_batches_are_padded_on_the_left_and_know_their_rows(tmp_path):
+    made = table(written(tmp_path / "p.jsonl", [{"prompt": "the film"}, {"prompt": ""}, {"prompt": "food"}]))
+    batch = made.batch([2, 0, 1], CPU)
+    the, film, food = (made.tokenizer.raw.convert_tokens_to_ids(word) for word in ("the", "film", "food"))
+    assert batch.tokens.tolist() == [[0, 1, food], [1, the, film], [0, 0, 1]]
+    assert batch.mask.tolist() == [[False, True, True], [True] * 3, [False, False, True]]
+    assert batch.rows.tolist() == [2, 0, 1]
+
+
+def test_a_rollout_is_read_back_with_references_and_columns(tmp_path):
+    rows = [{"prompt": "the film", "reference": "good", "topic": "x"}, {"prompt": "food", "length": 3}]
+    made = table(written(tmp_path / "p.jsonl", rows))
+    rollout = sampler(small.policy(len(made.tokenizer.raw)), small.plain(), 5, 0)(
+        made.batch([1, 0, 1], CPU), np.random.default_rng(0)
+    )
+    texts = made.texts(rollout)
+    assert texts.prompts == ["food", "the film", "food"]
+    assert texts.references == [None, "good", None]
+    assert texts.columns == {"length": [3, None, 3], "topic": [None, "x", None]}
+    for row, completion in enumerate(texts.completions):
+        ids = rollout.responses[row][rollout.mask[row]].tolist()
+        assert completion.split() == made.tokenizer.decode(ids).split()
+
+
+def test_special_tokens_in_a_prompt_stay_text(tmp_path):
+    text = "the film </s> is <pad> good <s> !"
+    made = table(written(tmp_path / "p.jsonl", [{"prompt": text}]))
+    assert made.tokens[0][0] == 1
+    assert not {0, 1, small.END} & set(made.tokens[0][1:])
+    assert asked(made, [0]) == [text]
+    assert not {0, 1, small.END} & set(made.tokenizer.encode_rest(text))
+
+
+@given(
+    st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), min_size=1, max_size=60),
+    st.integers(0, 9),
+    st.integers(0, 3),
+)
+def test_held_out_prompts_are_never_trained_on_and_at_most_a_tenth_of_the_distinct_ones(prompts, heldout, seed):
+    train, held = _split(prompts, heldout, seed)
+    distinct, apart = set(prompts), {prompts[row] for row in held}
+    part = min(heldout, len(distinct) // 10)
+    if part == 0:
+        assert train == list(range(len(prompts)))
+        assert held == [row % len(prompts) for row in range(heldout or FALLBACK)]
+        return
+    assert len(held) == len(apart) == part
+    assert train == [row for row, prompt in enumerate(prompts) if prompt not in apart]
+
+
+def test_the_held_out_part_is_a_matter_of_the_seed(prompts_file):
+    made = table(prompts_file)
+    assert (len(made.train), len(made.heldout), made.apart) == (36, 4, True)
+    assert table(prompts_file).heldout == made.heldout
+    assert len({tuple(table(prompts_file, seed=seed).heldout) for seed in range(6)}) > 3
+    assert len(table(prompts_file, heldout=2).heldout) == 2
+
+
+def test_copies_of_a_held_out_prompt_are_not_trained_on(tmp_path):
+    rows = [{"prompt": f"{word} {other}"} for word in small.WORDS[:5] for other in small.WORDS[:4]]
+    made = table(written(tmp_path / "p.jsonl", rows * 3))
+    assert (len(made.train), len(made.heldout), made.apart) == (54, 2, True)
+    assert not set(asked(made, made.train)) & set(asked(made, made.heldout))
+
+
+def test_a_held_out_file_leaves_every_prompt_to_training(prompts_file, tmp_path):
+    own = written(tmp_path / "own.jsonl", [{"prompt": f"hated {word}"} for word in ("it", "food", "film")])
+    made = table(prompts_file, own=own)
+    assert made.train == list(range(40))
+    assert asked(made, made.heldout) == ["hated it", "hated food", "hated film"]
+    assert made.apart
+    assert asked(table(prompts_file, heldout=2, own=own), [40, 41]) == ["hated it", "hated food"]
+
+
+def test_a_held_out_file_that_shares_a_prompt_with_training_is_not_called_apart(prompts_file, tmp_path):
+    shared = json.loads(prompts_file.read_text().split("\n")[7])
+    assert not table(prompts_file, own=written(tmp_path / "own.jsonl", [{"prompt": "hated it"}, shared])).apart
+
+
+def test_without_held_out_prompts_training_prompts_are_measured_and_not_called_apart(prompts_file, tmp_path):
+    made = table(prompts_file, heldout=0)
+    assert (made.train, made.apart) == (list(range(40)), False)
+    assert made.heldout == [row % 40 for row in range(FALLBACK)]
+    few = table(written(tmp_path / "few.jsonl", [{"prompt": word} for word in small.WORDS[:9]]), heldout=20)
+    assert (few.train, few.apart) == (list(range(9)), False)
+    assert few.heldout == [row % 9 for row in range(20)]
+
+
+def test_a_prompt_that_leaves_no_room_is_exit_3_and_told_with_its_length(tmp_path):
+    rows = [{"prompt": "the " * count} for count in (3, 4, 5)]
+    path = written(tmp_path / "p.jsonl", rows)
+    message = refused(3, table, path, room=5)
+    assert "1 bad lines in" in message
+    assert "6 tokens, but the model has room for 5 beside the response" in message
+    assert len(table(path, room=6).tokens[2]) == 6
+
+
+def test_a_response_that_fills_the_context_is_exit_2():
+    check_room(1, 63, 64)
+    assert "sampler.max_new_tokens 64" in refused(2, check_room, 0, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ({"text": "a"}, "no field 'prompt' (it has: text)"),
+        ({"prompt": None}, "'prompt' must be text, got NoneType"),
+        ({"prompt": 3}, "'prompt' must be text, got int"),
+        ({"prompt": "\ud800"}, "'prompt' holds half a surrogate pair"),
+        ({"prompt": "a", "reference": 3}, "'reference' must be text, got int"),
+        ({"prompt": "a", "reference": "\udfff"}, "'reference' holds half a surrogate pair"),
+    ],
+)
+def test_a_record_that_cannot_be_asked_is_exit_3_with_its_file_and_line(row, fault, tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text(f'{{"prompt": "a"}}\n\n\n{json.dumps(row)}\n')
+    message = refused(3, table, path)
+    assert f"1 bad lines in {path}\n" in message
+    assert fault in message
+    assert "p.jsonl:4: " in message
+
+
+def test_a_reference_that_is_null_is_none(tmp_path):
+    made = table(written(tmp_path / "p.jsonl", [{"prompt": "a", "reference": None}]))
+    assert made.records == [{"prompt": "a", "reference": None}]
+
+
+def test_an_empty_prompt_is_the_start_token_or_refused_where_there_is_none(tmp_path):
+    path = written(tmp_path / "p.jsonl", [{"prompt": ""}])
+    assert table(path).tokens == [[1]]
+    bare = small.tokenizer()
+    bare.backend_tokenizer.post_processor = None
+    bare.bos_token = None
+    assert "no start token" in refused(3, table, path, tokenizer=words(raw=bare, start=()))
+
+
+def test_the_file_of_held_out_prompts_is_named_by_its_own_setting(prompts_file, tmp_path):
+    assert refused(3, table, prompts_file, own=f"{tmp_path}/no.jsonl").startswith("data.heldout: no such file")
+
+
+def test_prompts_of_the_command_line_are_all_asked_in_order():
+    made = table_of([{"prompt": "b"}, {"prompt": "a"}, {"prompt": "b"}], words(), 9)
+    assert made.train == made.heldout == [0, 1, 2]
+    assert asked(made, [0, 1, 2]) == ["b", "a", "b"]
+    assert "6 tokens" in refused(3, table_of, [{"prompt": "the " * 5}], words(), 5)
+
+
+@given(st.lists(st.text(max_size=6) | st.none() | st.integers() | st.sampled_from(["</s>", "\ud800"]), max_size=5))
+def test_any_texts_give_a_table_or_a_failure_3(tmp_path_factory, texts):
+    path = written(tmp_path_factory.getbasetemp() / "any.jsonl", [{"prompt": text} for text in texts])
+    sound = texts and all(isinstance(t, str) and not any("\ud800" <= c <= "\udfff" for c in t) for t in texts)
+    if not sound:
+        refused(3, table, path, room=64)
+        return
+    made = table(path, room=64)
+    assert asked(made, range(len(texts))) == texts
+    assert all(tokens and not {0, small.END} & set(tokens) for tokens in made.tokens)
