@@ -170,16 +170,17 @@ class Samples:
 
 @dataclass(frozen=True)
 class Optimisation:
-    """What every algorithm's optimizer, AdamW, needs."""
+    """What every algorithm's optimizer needs."""
 
     total_steps: int = knob("length of the run", "steps", ge=1)
     batch_size: int = knob("prompts (texts, for sft) per step", ge=1)
     micro_batch_size: int = knob("responses in memory at once; changes no result", "responses", ge=1)
     learning_rate: float = knob("highest rate of the schedule", ge=0)
+    optimizer: Literal["adamw", "muon"] = knob("muon: orthogonalised steps for inner matrices, AdamW for the rest")
     lr_schedule: Literal["constant", "linear", "cosine"] = knob("how the rate falls, to 0 at the end or not at all")
     warmup_steps: int = knob("the rate rises linearly from 0 over these", "steps", ge=0)
     max_grad_norm: float = knob("a longer gradient is shortened to this", gt=0)
-    weight_decay: float = knob("share of the learning rate by which matrices shrink each step (AdamW)", ge=0)
+    weight_decay: float = knob("share of the learning rate by which matrices shrink each step", ge=0)
 
     def problems(self) -> Iterator[Problem]:
         """A warm-up longer than the run."""

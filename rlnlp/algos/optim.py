@@ -7,15 +7,33 @@ import torch
 from rlnlp.config import Optimisation
 from rlnlp.errors import Exit, Failure
 
+Optimizers = dict[str, torch.optim.Optimizer]  # parts of a checkpoint, by name
 
-def adamw(module: torch.nn.Module, c: Optimisation) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) over the parameters that learn; only matrices decay."""
+
+def optimizers(module: torch.nn.Module, c: Optimisation) -> Optimizers:
+    """AdamW for all that learns; or Muon for the inner matrices, and AdamW for embeddings, head and vectors.
+
+    AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101); only matrices decay. Muon: Jordan et al. 2024 ("Muon: An
+    optimizer for hidden layers in neural networks"); a step is the orthogonal matrix nearest to the momentum.
+    """
     learning = [p for p in module.parameters() if p.requires_grad]
+    inner = inner_matrices(module) if c.optimizer == "muon" else []
+    known = {id(p) for p in inner}
+    rest = [p for p in learning if id(p) not in known]
     groups = [
-        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": c.weight_decay},
-        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": c.weight_decay},
+        {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=c.learning_rate, fused=True)
+    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=c.learning_rate, fused=True)
+    if not inner:
+        return {"optimizer": adamw}
+    return {"optimizer": adamw, "muon": torch.optim.Muon(inner, lr=c.learning_rate, weight_decay=c.weight_decay)}
+
+
+def inner_matrices(module: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """The matrices that learn, less those with a row for each token (embeddings, head): tokens are no directions."""
+    tables = {m.num_embeddings for m in module.modules() if isinstance(m, torch.nn.Embedding)}
+    return [p for p in module.parameters() if p.requires_grad and p.ndim == 2 and p.shape[0] not in tables]
 
 
 def learning_rate(c: Optimisation, step: int) -> float:
@@ -30,13 +48,14 @@ def learning_rate(c: Optimisation, step: int) -> float:
     return c.learning_rate * fall[c.lr_schedule]
 
 
-def descend(optimizer: torch.optim.Optimizer, step: int, c: Optimisation) -> float:
+def descend(optimizers: Optimizers, step: int, c: Optimisation) -> float:
     """One step down the gradients that ``backward`` has left; they are cleared. Returns their norm before clipping.
 
     Raises:
         Failure: exit 8, if the norm is not finite; the weights are as they were.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
+    parameters = [p for group in groups for p in group["params"]]
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, c.max_grad_norm))
     if not math.isfinite(norm):
         raise Failure(
@@ -44,8 +63,9 @@ def descend(optimizer: torch.optim.Optimizer, step: int, c: Optimisation) -> flo
             f"step {step}: the gradient is not finite; the update was not made\n"
             "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewards in metrics.jsonl",
         )
-    for group in optimizer.param_groups:
+    for group in groups:
         group["lr"] = learning_rate(c, step)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers.values():
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
     return norm

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.observe import Observer, rollout_metrics
-from rlnlp.algos.optim import adamw, descend, learning_rate
+from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
 from rlnlp.checkpoint import Parts, Stateful
 from rlnlp.config import Reinforce, ReinforceRun
 from rlnlp.data.order import rows_of_step
@@ -52,8 +51,8 @@ def train(
     The return of a response is its reward less the KL penalty of its tokens; every token that the policy chose
     shares the response's advantage.
     """
-    optimizer = adamw(policy, c)
-    for step in run.steps(c.total_steps, parts(policy, optimizer, baseline)):
+    steppers = optimizers(policy, c)
+    for step in run.steps(c.total_steps, parts(policy, steppers, baseline)):
         rollout = collect(prompts(step).repeat(c.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         kl = kl_to_reference(rollout)
@@ -64,7 +63,7 @@ def train(
             advantages = over_deviation(advantages, returns, group)
 
         loss, entropy = accumulate(policy, distribution, Batch(rollout, advantages), c)
-        grad_norm = descend(optimizer, step, c)
+        grad_norm = descend(steppers, step, c)
 
         figures = rollout_metrics(rollout, scores, kl, c.num_generations)
         rate = learning_rate(c, step)
@@ -98,9 +97,9 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Rein
     return loss_sum, entropy_sum / int(mask.sum())
 
 
-def parts(policy: Policy, optimizer: torch.optim.Optimizer, baseline: Baseline) -> Parts:
+def parts(policy: Policy, steppers: Optimizers, baseline: Baseline) -> Parts:
     """What a checkpoint holds; a baseline only if it has a state."""
-    held: Parts = {"policy": policy, "optimizer": optimizer}
+    held: Parts = {"policy": policy, **steppers}
     return {**held, "baseline": baseline} if isinstance(baseline, Stateful) else held
 
 

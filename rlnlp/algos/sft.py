@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from rlnlp import build
-from rlnlp.algos.optim import adamw, descend, learning_rate
+from rlnlp.algos.optim import descend, learning_rate, optimizers
 from rlnlp.config import Sft, SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
@@ -28,8 +28,8 @@ def train(
     run: Run,
 ) -> None:
     """Descend the mean negative log-likelihood per token of each batch."""
-    optimizer = adamw(policy, c)
-    for step in run.steps(c.total_steps, {"policy": policy, "optimizer": optimizer}):
+    steppers = optimizers(policy, c)
+    for step in run.steps(c.total_steps, {"policy": policy, **steppers}):
         batch = batches(step)
         total, loss_sum, entropy_sum = int(batch.mask.sum()), 0.0, 0.0
         for part in chunks(batch, len(batch.mask), c.micro_batch_size):
@@ -38,7 +38,7 @@ def train(
             loss.backward()
             loss_sum += loss.item()
             entropy_sum += out.entropy.sum().item()
-        grad_norm = descend(optimizer, step, c)
+        grad_norm = descend(steppers, step, c)
         figures = {"loss": loss_sum, "entropy": entropy_sum / total, "grad_norm": grad_norm}
         figures["learning_rate"] = learning_rate(c, step)
         run.log(step, episodes=len(batch.mask), tokens=total, **figures, **observe(step))

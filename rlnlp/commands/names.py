@@ -15,6 +15,7 @@ ELSEWHERE: dict[str, tuple[str, str]] = {  # key: (TRL, verl); older or algorith
     "algo.micro_batch_size": ("per_device_train_batch_size", f"{ACTOR}.ppo_micro_batch_size_per_gpu"),
     "algo.learning_rate": ("learning_rate", f"{ACTOR}.optim.lr"),
     "algo.lr_schedule": ("lr_scheduler_type", f"{ACTOR}.optim.lr_scheduler_type"),
+    "algo.optimizer": ("optim", f"{ACTOR}.optim.optimizer"),
     "algo.warmup_steps": ("warmup_steps", f"{ACTOR}.optim.lr_warmup_steps"),
     "algo.max_grad_norm": ("max_grad_norm", f"{ACTOR}.grad_clip"),
     "algo.weight_decay": ("weight_decay", f"{ACTOR}.optim.weight_decay"),

@@ -56,7 +56,7 @@ def distribution(request):
 def settings(**changes):
     base = Reinforce(
         total_steps=1, batch_size=len(PROMPTS), micro_batch_size=4096, learning_rate=1.0, lr_schedule="constant",
-        warmup_steps=0, max_grad_norm=1e9, weight_decay=0.0, name="reinforce",
+        warmup_steps=0, max_grad_norm=1e9, weight_decay=0.0, optimizer="adamw", name="reinforce",
         num_generations=2, baseline="none", ema_decay=0.9,
         normalize_advantages="none", kl_coef=COEF, entropy_coef=0.0, loss_reduction="sequences",
     )  # fmt: skip

@@ -5,7 +5,7 @@ import torch
 
 import small
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, no_baseline
-from rlnlp.algos.optim import adamw, descend, learning_rate
+from rlnlp.algos.optim import descend, inner_matrices, learning_rate, optimizers
 from rlnlp.config import Sft
 from rlnlp.errors import Exit, Failure
 
@@ -13,7 +13,7 @@ from rlnlp.errors import Exit, Failure
 def settings(**changes):
     base = {
         "total_steps": 10, "batch_size": 1, "micro_batch_size": 1, "learning_rate": 2.0, "lr_schedule": "constant",
-        "warmup_steps": 0, "max_grad_norm": 1.0, "weight_decay": 0.0, "name": "sft",
+        "warmup_steps": 0, "max_grad_norm": 1.0, "weight_decay": 0.0, "optimizer": "adamw", "name": "sft",
     }  # fmt: skip
     return Sft(**{**base, **changes})
 
@@ -44,20 +44,20 @@ def weights(*gradients):
 
 def test_a_long_gradient_is_shortened_to_the_limit_over_all_weights_together():
     pair = weights(3.0, -4.0)
-    norm = descend(torch.optim.SGD(pair, lr=99.0), 1, settings())
+    norm = descend({"sgd": torch.optim.SGD(pair, lr=99.0)}, 1, settings())
     assert norm == pytest.approx(5.0)
     assert [w.item() for w in pair] == pytest.approx([10 - 2 * 0.6, 10 + 2 * 0.8], rel=1e-5)
 
 
 def test_a_short_gradient_keeps_its_length():
     pair = weights(0.3, -0.4)
-    assert descend(torch.optim.SGD(pair, lr=99.0), 1, settings()) == pytest.approx(0.5)
+    assert descend({"sgd": torch.optim.SGD(pair, lr=99.0)}, 1, settings()) == pytest.approx(0.5)
     assert [w.item() for w in pair] == pytest.approx([10 - 0.6, 10 + 0.8], rel=1e-6)
 
 
 def test_each_step_has_its_own_rate_and_begins_without_a_gradient():
     (weight,) = weights(0.5)
-    optimizer = torch.optim.SGD([weight], lr=99.0)
+    optimizer = {"sgd": torch.optim.SGD([weight], lr=99.0)}
     descend(optimizer, 1, settings(warmup_steps=3))
     assert weight.item() == pytest.approx(10 - 0.5 * 0.5)
     assert weight.grad is None
@@ -69,20 +69,20 @@ def test_each_step_has_its_own_rate_and_begins_without_a_gradient():
 @pytest.mark.parametrize("broken", [float("nan"), float("inf"), -float("inf")])
 def test_a_gradient_that_is_not_finite_stops_with_exit_8_and_touches_no_weight(broken):
     module = torch.nn.Linear(2, 2)
-    optimizer, before = adamw(module, settings()), [w.detach().clone() for w in module.parameters()]
+    optimizer, before = optimizers(module, settings()), [w.detach().clone() for w in module.parameters()]
     module.weight.grad, module.bias.grad = torch.tensor([[1.0, broken], [1.0, 1.0]]), torch.ones(2)
     with pytest.raises(Failure, match="step 7: the gradient is not finite") as failure:
         descend(optimizer, 7, settings())
     assert failure.value.code == Exit.NONFINITE == 8
     assert all(map(torch.equal, module.parameters(), before))
-    assert not optimizer.state, "the moments must not learn of it either"
+    assert not optimizer["optimizer"].state, "the moments must not learn of it either"
 
 
 def test_weight_decay_shrinks_matrices_by_its_share_of_the_rate_and_no_vectors():
     module = torch.nn.Linear(1, 3)
     before = [w.detach().clone() for w in module.parameters()]
     c = settings(learning_rate=0.25, weight_decay=0.5)
-    optimizer = adamw(module, c)
+    optimizer = optimizers(module, c)
     for w in module.parameters():
         w.grad = torch.zeros_like(w)
     descend(optimizer, 1, c)
@@ -94,12 +94,33 @@ def test_adam_moves_by_the_rate_and_decays_nothing():
     module = torch.nn.Linear(1, 3)
     module.bias.requires_grad_(False)
     before = [w.detach().clone() for w in module.parameters()]
-    optimizer = adamw(module, settings(learning_rate=0.25))
+    optimizer = optimizers(module, settings(learning_rate=0.25))
     module.weight.grad = torch.tensor([[0.5], [-0.125], [0.0]])
     descend(optimizer, 1, settings(learning_rate=0.25))
     moved = (module.weight.detach() - before[0]).flatten()
     assert moved.tolist() == pytest.approx([-0.25, 0.25, 0.0], abs=1e-5)
     assert torch.equal(module.bias, before[1])
+
+
+def test_muon_turns_inner_matrices_by_an_orthogonal_step_and_leaves_tokens_and_vectors_to_adamw():
+    policy = small.policy(16, tied=False)
+    inner = inner_matrices(policy)
+    named = {name for name, p in policy.named_parameters() if any(p is q for q in inner)}
+    assert all("proj" in name for name in named)
+    assert {name for name, p in policy.named_parameters() if p.ndim == 2} - named == {
+        "lm.model.embed_tokens.weight", "lm.lm_head.weight",
+    }  # fmt: skip
+    c = settings(optimizer="muon", learning_rate=0.5)
+    both, before = optimizers(policy, c), [p.detach().clone() for p in inner]
+    assert set(both) == {"optimizer", "muon"}
+    generator = torch.Generator().manual_seed(0)
+    for p in policy.parameters():
+        p.grad = torch.randn(p.shape, generator=generator)
+    descend(both, 1, c)
+    for p, old in zip(inner, before, strict=True):
+        size = torch.linalg.svdvals(p.detach() - old) / (0.5 * max(1, p.shape[0] / p.shape[1]) ** 0.5)
+        assert float(size.median()) > 0.6, "most directions move alike, whatever the gradient's sizes"
+        assert float(size.max()) < 1.5
 
 
 def test_the_moving_mean_is_of_past_batches_and_freed_of_its_start():
