@@ -11,6 +11,8 @@ from rich.table import Table
 from rlnlp.console import as_text
 from rlnlp.errors import Exit
 
+WIDE = 200
+
 
 def summary(directory: Path, places: list[Path]) -> int:
     """Write and print what became of the jobs of a sweep, each in one of ``places``. Returns exit 10 if some failed.
@@ -22,6 +24,8 @@ def summary(directory: Path, places: list[Path]) -> int:
     jobs.sort(key=lambda job: job["job"])
     (directory / "sweep.json").write_text(json.dumps(jobs, indent=1) + "\n")
     console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE  # a file has no edge to cut names at
     console.print(as_text(directory), soft_wrap=True)
     console.print(_table(jobs))
     failed = [job for job in jobs if job["exit_code"]]
