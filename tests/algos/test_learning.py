@@ -65,3 +65,20 @@ def test_a_real_model_learns_a_public_sentiment_score(tmp_path):
     assert statistics.mean(row["score"] for row in late) > 0.8
     assert statistics.mean(row["kl"] for row in late) < 25
     assert statistics.mean(row["unique"] for row in late) > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_walks_become_shortest_paths(tmp_path, seed):
+    result, _ = result_of(tmp_path, "experiment=randomwalks", f"seed={seed}")
+    assert not result["heldout"]
+    assert result["before"]["score"] < 0.3
+    assert result["after"]["score"] >= 0.9
+
+
+@pytest.mark.slow
+def test_support_replies_become_politer_and_stay_sentences_of_the_language(tmp_path):
+    result, _ = result_of(tmp_path, "experiment=polite")
+    assert result["difference"]["terms"]["gold"]["interval"][0] > 0.03
+    assert result["after"]["terms"]["accepted"] > 0.9
+    assert result["after"]["kl"] < 5
