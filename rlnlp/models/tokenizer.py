@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
 from rlnlp.errors import Exit, Failure
 
 
@@ -58,8 +56,3 @@ def load_tokenizer(place: str, local_only: bool) -> Tokenizer:
     pad = raw.eos_token_id if raw.pad_token_id is None else raw.pad_token_id
     start = () if raw.bos_token_id is None else (raw.bos_token_id,)
     return Tokenizer(raw, (raw.eos_token_id,), pad, start)
-
-
-def texts_of(tokenizer: Tokenizer, tokens: Tensor, mask: Tensor) -> list[str]:
-    """The text of the True places of each row. (B, T), (B, T) -> B texts."""
-    return [tokenizer.decode(row[keep].tolist()) for row, keep in zip(tokens.cpu(), mask.cpu(), strict=True)]

@@ -20,7 +20,7 @@ from rlnlp.cli import main
 from rlnlp.data.grammar import corpus, load, write
 from rlnlp.errors import Failure
 from rlnlp.models.policy import scorer
-from rlnlp.models.tokenizer import load_tokenizer, texts_of
+from rlnlp.models.tokenizer import load_tokenizer
 from rlnlp.parse import parse
 from rlnlp.rewards.builtin import MODEL_REWARDS, TEXT_REWARDS
 from rlnlp.rewards.coherence import coherence, reread
@@ -46,6 +46,10 @@ def _precision():
     precision = torch.get_float32_matmul_precision()
     yield
     torch.set_float32_matmul_precision(precision)
+
+
+def texts_of(tokenizer, tokens, mask):
+    return [tokenizer.decode(row[keep].tolist()) for row, keep in zip(tokens, mask, strict=True)]
 
 
 def rollout_of(rows, ended=None):
