@@ -11,7 +11,16 @@ from rlnlp.data.prompts import PromptTable, check_room, prompt_table
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.locate import locate
-from rlnlp.models.policy import Policy, context_length, fresh_policy, frozen, load_policy, remembered, scorer
+from rlnlp.models.policy import (
+    Policy,
+    checkpointed,
+    context_length,
+    fresh_policy,
+    frozen,
+    load_policy,
+    remembered,
+    scorer,
+)
 from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
 from rlnlp.rewards.builtin import built_in
 from rlnlp.rewards.coherence import coherence
@@ -23,6 +32,7 @@ from rlnlp.types import Rollout, Texts
 
 Scorer = Callable[[Rollout], Tensor]
 CPU = torch.device("cpu")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -61,12 +71,21 @@ def language(model: config.Model, where: config.Device, seed: int) -> Language:
     tokenizer = load_tokenizer(words, local)
     if weights is None:
         fresh_seed = int(stream(seed, "init").integers(2**63))
-        return Language(fresh_policy(model.fresh, tokenizer, fresh_seed, device), tokenizer, device)
-    policy = load_policy(weights, local, device)
+        return Language(
+            _computing(fresh_policy(model.fresh, tokenizer, fresh_seed, device), model, where), tokenizer, device
+        )
+    policy = _computing(load_policy(weights, local, device), model, where)
     rows = policy.lm.get_input_embeddings().num_embeddings
     if len(tokenizer.raw) > rows:
         raise Failure(Exit.MODEL, f"the tokenizer of '{words}' has {len(tokenizer.raw)} tokens, the model only {rows}")
     return Language(policy, tokenizer, device)
+
+
+def _computing(policy: Policy, model: config.Model, where: config.Device) -> Policy:
+    """``policy``, computing in the precision and with the memory that the config says."""
+    policy.dtype = DTYPES[where.dtype]
+    policy.recomputed = checkpointed(policy.lm) if model.gradient_checkpointing else []
+    return policy
 
 
 def compute_device(where: config.Device) -> torch.device:
@@ -98,7 +117,7 @@ def distribution(c: config.Sampler, end: tuple[int, ...]) -> Distribution:
     return Distribution(c.temperature, c.top_k, c.top_p, c.min_new_tokens, end)
 
 
-def task(c: config.ReinforceRun, language: Language) -> Task:
+def task(c: config.OnPolicyRun, language: Language) -> Task:
     """Everything around the policy; the reference is the policy as it is now.
 
     Raises:

@@ -10,17 +10,20 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from rlnlp.disk import check_room, publish, settle, storage_failure, sync, write
 from rlnlp.errors import Exit, Failure
 
 STAGED, SCHEMA, NAME = ".tmp-", 1, re.compile(r"step-\d{8,}")
+LEFT = re.compile(r"\.tmp-(\d+-\d+|(old|del)-step-\d{8,})-[0-9a-f]{8}")
 
 
 @runtime_checkable
@@ -40,25 +43,31 @@ Part = nn.Module | torch.optim.Optimizer | Stateful
 Parts = Mapping[str, Part]
 
 
-def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any], keep: int) -> Path:
-    """Write ``parts`` and ``state`` (JSON) as ``folder/step-XXXXXXXX``; remove all but the ``keep`` newest.
+def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Path:
+    """Write ``parts`` and ``state`` (JSON) as ``folder/step-XXXXXXXX``.
 
     Raises:
         Failure: exit 5, if the disk does not take it; checkpoints that were there are untouched.
     """
-    target, staged = folder / f"step-{step:08d}", folder / f"{STAGED}{step}-{os.getpid()}-{secrets.token_hex(4)}"
+    target, mark = folder / name_of(step), f"{step}-{os.getpid()}-{secrets.token_hex(4)}"
+    staged, aside = folder / f"{STAGED}{mark}", folder / f"{STAGED}old-{target.name}-{secrets.token_hex(4)}"
     try:
-        staged.mkdir(parents=True)
-        plain = {name: _write_part(staged, name, part) for name, part in parts.items()}
-        (staged / "state.json").write_text(json.dumps({"step": step, **state, "parts": plain}, allow_nan=False))
-        _seal(staged)
-        _put(staged, target)
-        sync(folder)
-    except Exception as error:
+        tensors = {name: found for name, part in parts.items() if (found := tensors_of(part)) is not None}
+        check_room(folder, sum(t.nbytes for each in tensors.values() for t in each.values()))
+        staged.mkdir()
+        for name, each in tensors.items():
+            save_file(each, staged / f"{name}.safetensors")
+            publish(staged / f"{name}.safetensors")
+        plain = {name: _plain(part) for name, part in parts.items() if not isinstance(part, nn.Module)}
+        text = json.dumps({"step": step, **state, "parts": plain}, allow_nan=False)
+        write(staged / "state.json", text.encode())
+        files = {f.name: (f.stat().st_size, _digest(f)) for f in sorted(staged.iterdir())}
+        write(staged / "manifest.json", _manifest(step, files).encode())
+        sync(staged)
+        settle(staged, target, aside)
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise storage_failure(f"saving step {step}", folder, error) from error
-    for old in checkpoints(folder)[:-keep]:
-        _drop(old)
     return target
 
 
@@ -67,24 +76,57 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*") if NAME.fullmatch(path.name))
 
 
-def load(folder: Path, parts: Parts) -> dict[str, Any]:
+def name_of(step: int) -> str:
+    """The name of a step's checkpoint."""
+    return f"step-{step:08d}"
+
+
+def retain(folder: Path, keep: int, best: int, trusted: Collection[str]) -> set[str]:
+    """Remove all but the ``keep`` newest that verify, and that of step ``best``; return the names of those that stay.
+
+    Those named in ``trusted`` are not read again. A damaged one is neither counted nor removed: it may be someone
+    else's folder.
+
+    Raises:
+        Failure: exit 5, if the disk refuses.
+    """
+    sound = [p for p in checkpoints(folder) if p.name in trusted or next(broken(p), None) is None]
+    stay = {p.name for p in sound[-keep:]} | {name_of(best)}
+    try:
+        for old in sound:
+            if old.name not in stay:
+                gone = old.with_name(f"{STAGED}del-{old.name}-{secrets.token_hex(4)}")
+                old.rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
+    except OSError as error:
+        raise storage_failure("removing old checkpoints", folder, error) from error
+    return stay & {p.name for p in sound}
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what saves that were cut off have left; only what bears our marks, and only by the run's owner."""
+    for path in folder.iterdir():
+        if LEFT.fullmatch(path.name):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def load(folder: Path, parts: Parts, tell: Callable[[str], None]) -> dict[str, Any]:
     """Put the newest sound checkpoint of ``folder`` into ``parts``; return its state.
+
+    Each damaged one that is passed over is told. What is a setting (an optimizer's rates, its decay) stays as the
+    parts have it: only what training has made comes back.
 
     Raises:
         Failure: exit 6, naming the fault of each checkpoint, if none is sound.
     """
     found = checkpoints(folder)[::-1]
-    faults = []
+    faults: list[str] = []
     for place in found:
         fault = next(broken(place), None)
         if fault is None:
-            state: dict[str, Any] = json.loads((place / "state.json").read_text())
-            if set(state["parts"]) != set(parts):
-                held = ", ".join(sorted(state["parts"]))
-                raise Failure(Exit.RUN, f"{place} holds other parts ({held}) than this algorithm has")
-            for name, part in parts.items():
-                _read_part(place, name, part, state["parts"][name])
-            return state
+            for each in faults:
+                tell(f"damaged and passed over: {each}")
+            return _read(place, parts)
         faults.append(f"{place.name}: {fault}")
     raise Failure(Exit.RUN, f"no valid checkpoint in {folder} ({len(found)} found)\n" + "; ".join(faults))
 
@@ -92,11 +134,15 @@ def load(folder: Path, parts: Parts) -> dict[str, Any]:
 def broken(place: Path) -> Iterator[str]:
     """What is wrong with the files of a checkpoint; nothing if all is as it was written."""
     try:
-        manifest = json.loads((place / "manifest.json").read_text())
+        text = (place / "manifest.json").read_text()
+        manifest = json.loads(text)
         files = {str(name): (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        step = int(manifest["step"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         yield f"manifest.json cannot be read ({type(error).__name__})"
         return
+    if text != _manifest(step, files) or place.name != name_of(step):
+        yield "manifest.json is not what was written here"
     if "state.json" not in files:
         yield "manifest.json names no state.json"
     for name in sorted({path.name for path in place.iterdir()} - {*files, "manifest.json"}):
@@ -111,26 +157,6 @@ def broken(place: Path) -> Iterator[str]:
             yield f"{name} is not what was written (sha256)"
 
 
-def sync(path: Path) -> None:
-    """Wait until the file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def storage_failure(doing: str, place: Path, error: Exception) -> Failure:
-    """Exit 5 with what was being done, where, and the room that is left."""
-    try:
-        room = f"{shutil.disk_usage(place).free / 2**20:.0f} MiB free"
-    except OSError:
-        room = "the folder cannot be read"
-    return Failure(
-        Exit.STORAGE, f"{doing} in {place} failed: {error} ({room})\nMake room or mend the disk, then run it again."
-    )
-
-
 def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     """The module's state without second names of one tensor (tied weights)."""
     seen: set[tuple[int, tuple[int, ...]]] = set()
@@ -143,51 +169,77 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
-def publish(file: Path) -> None:
-    """Give a file the rights that the umask leaves (safetensors makes files for the owner only), and sync it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    file.chmod(0o666 & ~mask)
-    sync(file)
-
-
-def _put(staged: Path, target: Path) -> None:
-    """Rename ``staged`` to ``target``; what stood there goes only when the new one stands."""
-    if not target.exists():
-        staged.rename(target)
-        return
-    aside = target.with_name(f"{STAGED}old-{target.name}-{secrets.token_hex(4)}")
-    target.rename(aside)
-    try:
-        staged.rename(target)
-    except OSError:
-        aside.rename(target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _drop(place: Path) -> None:
-    gone = place.with_name(f"{STAGED}del-{place.name}-{secrets.token_hex(4)}")
-    place.rename(gone)
-    shutil.rmtree(gone, ignore_errors=True)
-
-
-def _write_part(place: Path, name: str, part: Part) -> Any:
+def tensors_of(part: Part) -> dict[str, Tensor] | None:
+    """The tensors of a part by name; None for a part whose state is JSON."""
     if isinstance(part, nn.Module):
-        save_file(named_tensors(part), place / f"{name}.safetensors")
-        return {}
+        return named_tensors(part)
     if isinstance(part, torch.optim.Optimizer):
-        state = part.state_dict()
-        tensors = {f"{i}.{k}": v.contiguous() for i, values in state["state"].items() for k, v in values.items()}
-        save_file(tensors, place / f"{name}.safetensors")
-        return {"param_groups": state["param_groups"]}
-    return part.state_dict()
+        state = part.state_dict()["state"]
+        return {f"{i}.{k}": v.contiguous() for i, values in state.items() for k, v in values.items()}
+    return None
+
+
+def content(parts: Parts) -> str:
+    """The sha256 of the modules' tensors: the same only for the same weights."""
+    whole = hashlib.sha256()
+    for name, module in parts.items():
+        for key, tensor in named_tensors(module).items() if isinstance(module, nn.Module) else ():
+            whole.update(f"{name} {key} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            whole.update(tensor.reshape(-1).view(torch.uint8).cpu().numpy().data)
+    return whole.hexdigest()
+
+
+class Boundary:
+    """The parts at the end of a step, so far as that can be known without a copy of their tensors."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._plain = json.dumps({n: p.state_dict() for n, p in parts.items() if _is_plain(p)}, allow_nan=False)
+        self._versions = list(_versions(parts))
+
+    def regain(self) -> bool:
+        """Put the parts back to the boundary; False, and the parts as they are, if a tensor has changed since."""
+        if self._versions != list(_versions(self.parts)):
+            return False
+        for name, state in json.loads(self._plain).items():
+            self.parts[name].load_state_dict(state)
+        return True
+
+
+def _versions(parts: Parts) -> Iterator[tuple[int, int]]:
+    """Identity and version of each tensor; torch counts every change in place."""
+    for part in parts.values():
+        if isinstance(part, nn.Module):
+            yield from ((id(t), t._version) for t in (*part.parameters(), *part.buffers()))
+        elif isinstance(part, torch.optim.Optimizer):
+            yield from ((id(t), t._version) for values in part.state.values() for t in values.values())
+
+
+def _is_plain(part: Part) -> bool:
+    return not isinstance(part, nn.Module | torch.optim.Optimizer)
+
+
+def _plain(part: torch.optim.Optimizer | Stateful) -> Any:
+    return {"params": _members(part)} if isinstance(part, torch.optim.Optimizer) else part.state_dict()
+
+
+def _members(optimizer: torch.optim.Optimizer) -> list[list[int]]:
+    return [group["params"] for group in optimizer.state_dict()["param_groups"]]
+
+
+def _read(place: Path, parts: Parts) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((place / "state.json").read_text())
+    held = {*state["parts"], *(file.stem for file in place.glob("*.safetensors"))}
+    if held != set(parts):
+        raise Failure(Exit.RUN, f"{place} holds other parts ({', '.join(sorted(held))}) than this algorithm has")
+    for name, part in parts.items():
+        _read_part(place, name, part, state["parts"].get(name))
+    return state
 
 
 def _read_part(place: Path, name: str, part: Part, plain: Any) -> None:
     if isinstance(part, nn.Module):
-        tensors = load_file(place / f"{name}.safetensors")
-        here = named_tensors(part)
+        tensors, here = load_file(place / f"{name}.safetensors"), named_tensors(part)
         if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in here.items()}:
             raise Failure(Exit.RUN, f"{place / name}.safetensors holds other tensors than the model has")
         part.load_state_dict(tensors, strict=False)
@@ -196,18 +248,16 @@ def _read_part(place: Path, name: str, part: Part, plain: Any) -> None:
         for key, tensor in load_file(place / f"{name}.safetensors").items():
             index, _, field = key.partition(".")
             state.setdefault(int(index), {})[field] = tensor
-        part.load_state_dict({"state": state, "param_groups": plain["param_groups"]})
+        if _members(part) != plain["params"]:
+            raise Failure(Exit.RUN, f"{place / name}.safetensors is of another optimizer than this algorithm has")
+        part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
     else:
         part.load_state_dict(plain)
 
 
-def _seal(place: Path) -> None:
-    files = sorted(place.iterdir())
-    entries = {f.name: {"size": f.stat().st_size, "sha256": _digest(f)} for f in files}
-    (place / "manifest.json").write_text(json.dumps({"schema": SCHEMA, "files": entries}))
-    for file in [*files, place / "manifest.json"]:
-        publish(file)
-    sync(place)
+def _manifest(step: int, files: Mapping[str, tuple[int, str]]) -> str:
+    entries = {name: {"size": size, "sha256": digest} for name, (size, digest) in files.items()}
+    return json.dumps({"schema": SCHEMA, "step": step, "files": entries})
 
 
 def _digest(path: Path) -> str:

@@ -4,11 +4,13 @@ import os
 import sys
 
 HYDRA = {  # command: (settings put before the user's, one line of help)
-    "train": ((), "train with any algorithm: algo=sft|reinforce"),
+    "train": ((), "train with any algorithm: algo=ppo|reinforce|sft"),
+    "ppo": (("algo=ppo",), "train a policy with PPO"),
     "sft": (("algo=sft",), "fit a language model to texts"),
     "reinforce": (("algo=reinforce",), "train a policy with REINFORCE"),
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
+    "resume": ("rlnlp.commands.resume", "go on with an interrupted run, bit for bit"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
     "explain": ("rlnlp.commands.explain", "tell what a setting means, and its name elsewhere"),
 }

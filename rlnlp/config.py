@@ -1,22 +1,21 @@
-"""Every knob of every command: its type, meaning, unit and limits. The values live in conf/."""
+"""Every knob of every command: its type, meaning, unit and limits. The values live in conf/.
+
+The algorithms' own are in config_algos.py.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from rlnlp.config_algos import OnPolicy, Ppo, Reinforce, Sft
 from rlnlp.errors import Exit, Failure
+from rlnlp.knobs import Problem, knob
 
 REWARDS = (
     "length", "diversity", "repetition", "coherence", "similarity", "sentiment", "politeness", "keywords", "pattern",
     "classifier",
 )  # fmt: skip
-Problem = tuple[str, str]  # key below the object's own, what is wrong
-
-
-def knob(meaning: str, unit: str = "", **limits: float) -> Any:
-    """A setting without a default: what it means, its unit, and limits ``gt``, ``ge``, ``lt``, ``le``."""
-    return field(metadata={"meaning": meaning, "unit": unit, **limits})
 
 
 def conf_dir() -> Path:
@@ -55,6 +54,7 @@ class Model:
     tokenizer: str | None = knob("where the tokenizer lies; null means beside the model")
     allow_download: bool = knob("fetch a hub id from the network if it is not in the local cache")
     fresh: Fresh = knob("the size of a fresh model; not read when path is set")
+    gradient_checkpointing: bool = knob("compute layers again in the backward pass: less memory, about a third slower")
 
     def problems(self) -> Iterator[Problem]:
         """A fresh model without a tokenizer."""
@@ -68,6 +68,7 @@ class Device:
 
     name: str = knob("auto, cpu, cuda, cuda:N or mps")
     threads: int = knob("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
+    dtype: Literal["float32", "bfloat16"] = knob("what is computed in; weights and optimizer stay float32")
 
 
 @dataclass(frozen=True)
@@ -169,57 +170,6 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Optimisation:
-    """What every algorithm's optimizer needs."""
-
-    total_steps: int = knob("length of the run", "steps", ge=1)
-    batch_size: int = knob("prompts (texts, for sft) per step", ge=1)
-    micro_batch_size: int = knob("responses in memory at once; changes no result", "responses", ge=1)
-    learning_rate: float = knob("highest rate of the schedule", ge=0)
-    optimizer: Literal["adamw", "muon"] = knob("muon: orthogonalised steps for inner matrices, AdamW for the rest")
-    lr_schedule: Literal["constant", "linear", "cosine"] = knob("how the rate falls, to 0 at the end or not at all")
-    warmup_steps: int = knob("the rate rises linearly from 0 over these", "steps", ge=0)
-    max_grad_norm: float = knob("a longer gradient is shortened to this", gt=0)
-    weight_decay: float = knob("share of the learning rate by which matrices shrink each step", ge=0)
-
-    def problems(self) -> Iterator[Problem]:
-        """A warm-up longer than the run."""
-        if self.warmup_steps > self.total_steps:
-            yield "warmup_steps", f"must be <= algo.total_steps {self.total_steps}, got {self.warmup_steps}"
-
-
-@dataclass(frozen=True)
-class Sft(Optimisation):
-    """Supervised fine-tuning: make given texts likely."""
-
-    name: Literal["sft"] = knob("the algorithm")
-
-
-@dataclass(frozen=True)
-class Reinforce(Optimisation):
-    """REINFORCE with a baseline and a KL penalty."""
-
-    name: Literal["reinforce"] = knob("the algorithm")
-    num_generations: int = knob("responses per prompt", ge=1)
-    baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = knob("what a return is compared with")
-    ema_decay: float = knob("share of the old mean in baseline=ema", ge=0, lt=1)
-    normalize_advantages: Literal["none", "group", "batch"] = knob(
-        "divide by the standard deviation of the returns of the prompt (group, as GRPO) or of the batch"
-    )
-    kl_coef: float = knob("price of one nat of KL to the reference, in units of the reward", ge=0)
-    entropy_coef: float = knob("worth of one nat of entropy per token", ge=0)
-    loss_reduction: Literal["sequences", "tokens"] = knob("the loss is divided by the number of these in the step")
-
-    def problems(self) -> Iterator[Problem]:
-        """Group statistics over groups of one."""
-        yield from super().problems()
-        leave_one_out, by_group = self.baseline == "leave-one-out", self.normalize_advantages == "group"
-        if self.num_generations < 2 and (leave_one_out or by_group):
-            why = "algo.baseline=leave-one-out" if leave_one_out else "algo.normalize_advantages=group"
-            yield "num_generations", f"must be >= 2 with {why}, got {self.num_generations}"
-
-
-@dataclass(frozen=True)
 class Common:
     """The keys beside the groups."""
 
@@ -241,15 +191,29 @@ class SftRun(Common):
 
 
 @dataclass(frozen=True)
-class ReinforceRun(Common):
-    """`rlnlp train algo=reinforce`."""
+class OnPolicyRun(Common):
+    """What reinforce and ppo run on."""
 
-    algo: Reinforce = knob("the algorithm's settings")
+    algo: OnPolicy = knob("the algorithm's settings")
     model: Model = knob("the language model")
     data: PromptData = knob("the prompts")
     sampler: Sampler = knob("drawing of responses")
     reward: Reward = knob("what is rewarded")
     device: Device = knob("where to compute")
+
+
+@dataclass(frozen=True)
+class ReinforceRun(OnPolicyRun):
+    """`rlnlp train algo=reinforce`."""
+
+    algo: Reinforce = knob("the algorithm's settings")
+
+
+@dataclass(frozen=True)
+class PpoRun(OnPolicyRun):
+    """`rlnlp train algo=ppo`."""
+
+    algo: Ppo = knob("the algorithm's settings")
 
 
 @dataclass(frozen=True)
@@ -262,4 +226,5 @@ class GenerateRun:
     device: Device = knob("where to compute")
 
 
-RUNS: dict[str, type[SftRun] | type[ReinforceRun]] = {"sft": SftRun, "reinforce": ReinforceRun}
+AnyRun = SftRun | ReinforceRun | PpoRun
+RUNS: dict[str, type[AnyRun]] = {"sft": SftRun, "reinforce": ReinforceRun, "ppo": PpoRun}

@@ -1,9 +1,11 @@
 """What a person sees while a run works: a live table in a terminal, plain lines elsewhere."""
 
+import io
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from contextlib import suppress
+from typing import IO, Any, Protocol, TextIO, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -52,16 +54,44 @@ class Display(Protocol):
         ...
 
 
+class Forgiving(io.TextIOBase):
+    """A stream whose reader may go away: what cannot be written any more is not, and training goes on."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, or do without."""
+        with suppress(OSError, ValueError):
+            self.stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, or do without."""
+        with suppress(OSError, ValueError):
+            self.stream.flush()
+
+    def isatty(self) -> bool:
+        """True for a terminal."""
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        """The stream's own."""
+        return self.stream.fileno()
+
+
 def display() -> Display:
     """A live display in a terminal, plain lines elsewhere; on stderr, so that stdout holds results only."""
-    console = Console(stderr=True, highlight=False)
-    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay()
+    stream = Forgiving(sys.stderr)
+    console = Console(file=cast(IO[str], stream), highlight=False)
+    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(stream)
 
 
 class PlainDisplay:
     """One line for about twenty steps of the run."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: Forgiving) -> None:
+        self.stream = stream
         self.total, self.first = 0, 0.0
         self.begun = time.monotonic()
 
@@ -82,7 +112,7 @@ class PlainDisplay:
 
     def say(self, text: str) -> None:
         """Print at once."""
-        print(safe_text(text), file=sys.stderr, flush=True)
+        print(safe_text(text), file=self.stream, flush=True)
 
     def close(self) -> None:
         """Nothing to restore."""

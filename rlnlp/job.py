@@ -3,16 +3,13 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rlnlp.config import RUNS
+from rlnlp.commands.train import perform
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.outcome import guarded
-from rlnlp.parse import nearest, parse
 
 
 class Job:
@@ -64,27 +61,6 @@ def plain(composed: Any) -> Any:
     except OmegaConfBaseException as error:
         where = f"{error.full_key}: " if error.full_key else ""
         raise Failure(Exit.CONFIG, where + str(error.msg).split("\n")[0]) from error
-
-
-def perform(settings: Any, place: Path, command: str) -> None:
-    """Check ``settings`` and train in ``place``.
-
-    Raises:
-        Failure: whatever the user can mend.
-    """
-    name = settings.get("algo", {}).get("name") if isinstance(settings, Mapping) else None
-    if name not in RUNS:
-        raise Failure(
-            Exit.CONFIG, f"no algorithm {name!r}{nearest(str(name), list(RUNS))}; choose from: {', '.join(RUNS)}"
-        )
-    config = parse(RUNS[name], settings)
-    from rlnlp.models.locate import locate
-
-    locate(config.model)  # a model that does not exist is told before torch takes its seconds
-    from rlnlp.run import Run
-
-    with Run(place, config, command) as run:
-        import_module(f"rlnlp.algos.{name.replace('-', '_')}").main(config, run)
 
 
 def _process(settings: Any, place: Path, command: str) -> int:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import re
 import secrets
@@ -14,11 +13,17 @@ from typing import Any
 
 from rlnlp import __version__
 from rlnlp.config import RUNS, Common
+from rlnlp.disk import replace
 from rlnlp.errors import Exit, Failure
 from rlnlp.parse import parse
 
 SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$", re.IGNORECASE)
+BLOTTED = "***"
+FILES = ("config.yaml", "run.json")
+LEFT = re.compile(r"\.(config\.yaml|run\.json)-[0-9a-f]{8}")
+SEAL = "# sha256 of the lines above: "
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "hydra-core", "omegaconf")
+COMPUTE = ("torch", "transformers", "tokenizers", "numpy")
 
 
 def facts(config: Common, command: str) -> dict[str, Any]:
@@ -44,11 +49,67 @@ def facts(config: Common, command: str) -> dict[str, Any]:
 
 
 def saved(config: Common) -> str:
-    """The settings as YAML, resolved, with secrets blotted out."""
+    """The settings as YAML, resolved, with secrets blotted out; the last line tells a later change."""
     import yaml
 
     text: str = yaml.safe_dump(_redacted(asdict(config)), sort_keys=False, allow_unicode=True, width=120)
-    return text
+    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def begun(directory: Path) -> bool:
+    """True if a run has written its first file here."""
+    return any((directory / name).exists() for name in FILES)
+
+
+def write_config(directory: Path, config: Common) -> None:
+    """Make the settings the content of ``config.yaml``, if they are not."""
+    text, path = saved(config), directory / "config.yaml"
+    if not path.exists() or path.read_bytes() != text.encode():
+        replace(path, text)
+
+
+def clear_leftovers(directory: Path) -> None:
+    """Remove what writing that was cut off has left of our files; only by the run's owner."""
+    for path in directory.iterdir():
+        if LEFT.fullmatch(path.name):
+            path.unlink()
+
+
+def check_seal(directory: Path) -> None:
+    """Refuse a config.yaml that is not as the run wrote it.
+
+    Raises:
+        Failure: exit 6.
+    """
+    text, _, digest = (directory / "config.yaml").read_bytes().rpartition(SEAL.encode())
+    if hashlib.sha256(text).hexdigest().encode() + b"\n" != digest:
+        told = f"{directory}/config.yaml is not as the run wrote it\nput it back, and give changes as words: key=value"
+        raise Failure(Exit.RUN, told)
+
+
+def read_facts(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` holds; nothing if it cannot be read: none of it is needed to go on."""
+    try:
+        found = json.loads((directory / "run.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_facts(directory: Path, facts: dict[str, Any]) -> None:
+    """Make ``facts`` the content of ``run.json``."""
+    replace(directory / "run.json", json.dumps(facts, allow_nan=False, indent=1) + "\n")
+
+
+def sources(config: Common) -> dict[str, str]:
+    """What the settings of data and tokenizer stand for: the sha256 of a file's content, else the words themselves."""
+    settings = asdict(config)
+    found = {f"data.{key}": _meant(Path(value), value) for key, value in settings["data"].items()
+             if isinstance(value, str)}  # fmt: skip
+    words = settings["model"]["tokenizer"] or settings["model"]["path"]
+    places = [Path(words).expanduser() / below / "tokenizer.json" for below in ("policy", "")]
+    held = [place for place in places if place.is_file()]
+    return found | {"model.tokenizer": digest(held[0]) if held else words}
 
 
 def read_config(directory: Path) -> Any:
@@ -84,23 +145,38 @@ def fingerprint(threads: int, device: str) -> dict[str, Any]:
     import torch
 
     return {
-        "torch": torch.__version__,
+        "rlnlp": __version__,
+        **{name: found for name, found in _versions().items() if name in COMPUTE},
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "processor": _processor(),
         "threads": threads,
         "device": device,
     }
 
 
-def digest(path: Path) -> dict[str, Any]:
-    """Size and sha256 of a file."""
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
     with path.open("rb") as file:
-        return {"size": os.fstat(file.fileno()).st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _meant(path: Path, words: str) -> str:
+    return digest(path.expanduser()) if path.expanduser().is_file() else words
+
+
+def _processor() -> str:
+    """The make of the processor: libraries of linear algebra choose their paths by it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n")
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _redacted(node: Any, key: str = "") -> Any:
     if isinstance(node, dict):
         return {k: _redacted(v, str(k)) for k, v in node.items()}
-    return "***" if isinstance(node, str) and SECRET.search(key) else node
+    return BLOTTED if isinstance(node, str) and SECRET.search(key) else node
 
 
 def _versions() -> dict[str, str]:

@@ -1,13 +1,11 @@
 """One run: its directory and lock, its random streams, its steps with their checkpoints, and its log."""
 
-import fcntl
-import json
-import os
-import secrets
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -15,30 +13,44 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import torch
 
-from rlnlp import STARTED, checkpoint, manifest
+from rlnlp import STARTED, manifest
+from rlnlp.checkpoint import Parts, checkpoints, clear_leftovers, content
 from rlnlp.config import Common
 from rlnlp.console import Display, display
+from rlnlp.disk import storage_failure
 from rlnlp.errors import Exit, Failure
+from rlnlp.lock import owned
 from rlnlp.outcome import exit_code
+from rlnlp.progress import Progress
+from rlnlp.signals import Signals, Stopped
 from rlnlp.streams import stream
 
 P = ParamSpec("P")
 R = TypeVar("R")
+STOPPED = (Exit.INTERRUPT, Exit.TERMINATED, Exit.HANGUP)
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """How a run is taken up again: what may differ from before, and the settings that do, old and new."""
+
+    allow: frozenset[str]
+    changed: dict[str, list[Any]]
 
 
 class Run:
-    """A run directory, owned from creation to exit.
+    """A run directory, owned from creation to exit; with ``go_on``, one that is there already.
 
     ``metrics.jsonl`` holds what the same seed gives again, to the last bit; clock readings go to ``timing.jsonl``.
     """
 
-    def __init__(self, directory: Path, config: Common, command: str) -> None:
-        self.directory, self.config, self.seed = directory, config, config.seed
+    def __init__(self, directory: Path, config: Common, command: str, go_on: GoOn | None = None) -> None:
+        self.directory, self.config, self.seed, self.go_on = directory, config, config.seed, go_on
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
-        self.totals = {"episodes": 0, "tokens": 0}
+        self.signals = Signals()
         self._spent: dict[str, float] = {}
-        self._clock = self._training = 0.0
+        self._clock = self._training = self._earlier = 0.0
 
     def __enter__(self) -> "Run":
         """Take the directory.
@@ -49,12 +61,8 @@ class Run:
         with ExitStack() as opened:
             try:
                 self._open(opened)
-            except (FileExistsError, BlockingIOError) as error:
-                busy = "is in use by another process" if isinstance(error, BlockingIOError) else "holds a run already"
-                told = f"{self.directory} {busy}\nchoose another directory with hydra.run.dir="
-                raise Failure(Exit.RUN, told) from error
             except OSError as error:
-                raise checkpoint.storage_failure("making the run directory", self.directory, error) from error
+                raise storage_failure("opening the run directory", self.directory, error) from error
             self._files = opened.pop_all()
         self.say(f"run directory {self.directory}")
         return self
@@ -62,32 +70,69 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write how it ended; the traceback of an error goes to train.log."""
+        """Write how it ended; the traceback of an error goes to train.log.
+
+        Raises:
+            Failure: what ended the run, with the command that takes it up again.
+        """
+        self.signals.hold()
         self.display.close()
-        code = Exit.DONE if error is None else exit_code(error)
-        status = {Exit.DONE: "done", Exit.INTERRUPT: "interrupted"}.get(code, "failed")
+        told = None if error is None else self._told(error)
+        code = Exit.DONE if told is None else exit_code(told)
+        status = "done" if told is None else "interrupted" if code in STOPPED else "failed"
         try:
             if error is not None:
                 self._text.write("".join(traceback.format_exception(kind, error, trace)))
-            seconds = time.monotonic() - STARTED
+            seconds = self._earlier + time.monotonic() - STARTED
             self._record(status=status, exit_code=int(code), seconds=seconds, training_seconds=self._training)
             self._files.close()
         except OSError as failed:
-            if error is None:
+            if told is None:
                 raise
             self.display.say(f"how the run ended could not be written down: {failed}")
+        if told is not None and told is not error:
+            raise told from error
+
+    def _told(self, error: BaseException) -> BaseException:
+        """The error as the user is told of it, with the way on."""
+        way = f"continue with: rlnlp resume {self.directory}"
+        if isinstance(error, KeyboardInterrupt):
+            name, code = (str(error), Exit(128 + error.number)) if isinstance(error, Stopped) else ("SIGINT", 130)
+            try:
+                self.progress.save_boundary()
+            except Failure as failure:
+                return failure
+            saved = f"step {self.progress.saved} is saved" if self.progress.saved else "no step is saved yet"
+            return Failure(Exit(code), f"stopped by {name} after step {self.progress.done}; {saved}\n{way}")
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            error = storage_failure("writing", self.directory, error)
+        if isinstance(error, Failure) and error.code == Exit.STORAGE:
+            return Failure(error.code, f"{error}\n{way}")
+        return error
 
     def _open(self, opened: ExitStack) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        lock = opened.enter_context((self.directory / "lock").open("a"))
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with (self.directory / "run.json").open("x") as file:
-            file.write(json.dumps(self.facts))
-        (self.directory / "config.yaml").write_text(manifest.saved(self.config))
-        self._metrics, self._timing, self._samples, self._text = (
-            opened.enter_context((self.directory / name).open("a"))
-            for name in ("metrics.jsonl", "timing.jsonl", "samples.jsonl", "train.log")
-        )
+        opened.enter_context(self.signals)
+        folder = self.directory / "checkpoints"
+        if self.go_on is None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        opened.enter_context(owned(self.directory))
+        if self.go_on is None and (manifest.begun(self.directory) or checkpoints(folder)):
+            way = f"continue it with rlnlp resume {self.directory}, or choose another directory with hydra.run.dir="
+            raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{way}")
+        folder.mkdir(exist_ok=True)
+        clear_leftovers(folder)
+        manifest.clear_leftovers(self.directory)
+        self._text = opened.enter_context((self.directory / "train.log").open("a"))
+        self.progress = Progress(self.directory, self.config.checkpoint.keep)
+        opened.callback(self.progress.close)
+        if self.go_on is not None:
+            facts = manifest.read_facts(self.directory)
+            now = {key: self.facts[key] for key in ("versions", "settings_sha256", "status", "exit_code")}
+            again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.go_on.changed}
+            self.facts |= facts | now | {"resumed": [*facts.get("resumed", []), again]}
+            self._earlier = float(facts.get("seconds") or 0.0)
+        manifest.write_config(self.directory, self.config)
+        self._record()
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""
@@ -105,37 +150,54 @@ class Run:
 
         return counted
 
-    def steps(self, total: int, parts: checkpoint.Parts) -> Iterator[int]:
-        """1 to ``total``; after a step's body, ``parts`` are saved if a checkpoint is due, and always at the end."""
+    def steps(self, total: int, parts: Parts) -> Iterator[int]:
+        """The steps up to ``total`` that are not done yet; ``parts`` become what the newest checkpoint holds, if any.
+
+        After a step's body, ``parts`` are saved if a checkpoint is due, and always at the end.
+
+        Raises:
+            Failure: exit 6, if the checkpoints are damaged, or made from something else than the run is built from.
+        """
+        self._restore(total, parts)
         self.display.begin(total)
         begun = self._clock = time.monotonic()
         self._spent.clear()
-        for step in range(1, total + 1):
+        for step in range(self.progress.done + 1, total + 1):
             yield step
-            every = self.config.checkpoint.every
-            if step == total or (every and step % every == 0):
-                self._save(step, parts)
-            self._training = time.monotonic() - begun
+            with self.signals.held():
+                self.progress.reach(step, parts)
+                every = self.config.checkpoint.every
+                if step == total or (every and step % every == 0):
+                    self.progress.save(parts)
+            self._training = self.progress.seconds + time.monotonic() - begun
         self.display.close()
+
+    def _restore(self, total: int, parts: Parts) -> None:
+        code = {f"reward.terms.{name}.fn": sha for name, sha in self.facts.get("reward_code", {}).items()}
+        built = {"seed": str(self.seed), "model.path": content(parts), **manifest.sources(self.config), **code}
+        self.progress.restore(parts, built, self.go_on.allow if self.go_on else (), self.say)
+        done, self._training = self.progress.done, self.progress.seconds
+        if done > total:
+            raise Failure(Exit.RUN, f"algo.total_steps is {total}, but {self.directory} has done step {done} already")
+        if self.go_on is not None:
+            self.facts["steps"] = done
+            self.say(f"goes on after step {done}" if done else "no checkpoint yet: starts at the first step")
 
     def log(self, step: int, *, episodes: int, tokens: int, **values: float) -> None:
         """One line of metrics for ``step``; ``episodes`` and ``tokens`` are those of this step."""
-        self.totals["episodes"] += episodes
-        self.totals["tokens"] += tokens
-        row = {"step": step, **{name: float(v) for name, v in values.items()}, "episodes": self.totals["episodes"]}
         seconds = time.monotonic() - self._clock
         timing = {"step": step, "seconds": seconds, "tokens_per_second": tokens / max(seconds, 1e-9), **self._spent}
         self._clock += seconds
         self._spent.clear()
-        _line(self._metrics, row)
-        _line(self._timing, timing)
+        figures = {"step": step, **{name: float(v) for name, v in values.items()}}
+        row = self.progress.count(figures, timing, episodes, tokens)
         self.facts["steps"] = step
         self._text.write(self.display.step(step, row, timing) + "\n")
 
     def sample(self, step: int, rows: list[dict[str, Any]], show: int) -> None:
         """Keep responses in samples.jsonl; show the first of them."""
         for row in rows:
-            _line(self._samples, {"step": step, **row})
+            self.progress.lines["samples"].append({"step": step, **row})
         for row in rows[:show]:
             self.display.sample(row["prompt"], row["response"], row["score"])
 
@@ -154,24 +216,16 @@ class Run:
         self._record(result=result)
 
     def computes_on(self, device: torch.device, threads: int) -> None:
-        """Store what the last bits depend on."""
-        self._record(fingerprint=manifest.fingerprint(threads, str(device)))
-
-    def _save(self, step: int, parts: checkpoint.Parts) -> None:
-        for file in (self._metrics, self._timing, self._samples):
-            file.flush()
-            os.fsync(file.fileno())
-        place = self.directory / "metrics.jsonl"
-        state = {"totals": self.totals, "metrics": manifest.digest(place), "settings": self.facts["settings_sha256"]}
-        checkpoint.save(self.directory / "checkpoints", step, parts, state, self.config.checkpoint.keep)
+        """Store what the last bits depend on; when it is not what it was, the run goes on, and says so."""
+        then, now = self.facts["fingerprint"], manifest.fingerprint(threads, str(device))
+        if then and then != now:
+            other = ", ".join(
+                f"{k} {then.get(k)} -> {now.get(k)}" for k in sorted({*then, *now}) if then.get(k) != now.get(k)
+            )
+            self.say(f"not the machine of before ({other}): it goes on, but not to the last bit")
+            self.facts["bit_exact"] = False
+        self._record(fingerprint=now)
 
     def _record(self, **values: Any) -> None:
-        self.facts.update(values, **self.totals)
-        staged = self.directory / f".run.json-{secrets.token_hex(4)}"
-        staged.write_text(json.dumps(self.facts, allow_nan=False, indent=1) + "\n")
-        staged.replace(self.directory / "run.json")
-
-
-def _line(file: Any, row: Mapping[str, Any]) -> None:
-    file.write(json.dumps(row, allow_nan=False) + "\n")
-    file.flush()
+        self.facts.update(values, **self.progress.totals)
+        manifest.write_facts(self.directory, self.facts)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, draw_logits, inverse_cdf
-from rlnlp.models.policy import Policy, positions
+from rlnlp.models.policy import Policy, computing_in, positions
 from rlnlp.types import Prompts, Rollout
 
 Collect = Callable[[Prompts, np.random.Generator], Rollout]
@@ -44,14 +44,15 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
     alive = torch.ones_like(rows, dtype=torch.bool)
     attention, inputs, cache = prompts.mask, prompts.tokens, None
     for t in range(longest):
-        out = policy.lm(
-            input_ids=inputs,
-            attention_mask=attention.long(),
-            position_ids=positions(attention)[:, -inputs.shape[1] :],
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        with computing_in(policy.dtype, inputs.device):
+            out = policy.lm(
+                input_ids=inputs,
+                attention_mask=attention.long(),
+                position_ids=positions(attention)[:, -inputs.shape[1] :],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
         logits = finite(out.logits[:, -1], t, rows)
         token = inverse_cdf(draw_logits(logits, torch.full_like(rows, t), distribution), uniforms[rows, t])
         responses[rows, t] = token.where(alive, responses[rows, t])

@@ -106,6 +106,31 @@ class ValuedEvaluation(Evaluation):
 
 
 @dataclass(frozen=True)
+class Experience:
+    """A rollout judged: all (B, T), nats and units of the reward, 0 where the mask is False.
+
+    ``old_logprobs`` and ``old_values`` are of the policy and critic that stood when it was drawn.
+    """
+
+    rollout: Rollout
+    old_logprobs: Tensor
+    old_values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit.
+
+        Raises:
+            ValueError: shapes differ.
+        """
+        same_shape(
+            mask=self.rollout.mask, old_logprobs=self.old_logprobs, old_values=self.old_values,
+            advantages=self.advantages, returns=self.returns,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Texts:
     """A rollout as people read it, one entry per response; ``columns`` are the further fields of the data."""
 
@@ -159,6 +184,27 @@ def chunks(batch: Batch, count: int, size: int) -> Iterator[Batch]:
     """The ``count`` rows of ``batch`` in order, at most ``size`` at a time."""
     for rows in torch.arange(count).split(size):
         yield take(batch, rows)
+
+
+def by_length(rollout: Rollout, size: int) -> tuple[Tensor, ...]:
+    """Row numbers of a rollout, at most ``size`` at a time, rows of like length together: little is padding."""
+    order: Tensor = rollout.attention.sum(1).argsort(stable=True)
+    return torch.split(order, size)
+
+
+def in_order(pieces: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
+    """The pieces, one for each of ``rows``, as one tensor in the order of the row numbers."""
+    return torch.cat(pieces)[torch.cat(rows).argsort()]
+
+
+def snug(rollout: Rollout) -> Rollout:
+    """``rollout`` without the places at both ends at which no row has a token."""
+    width = rollout.prompts.mask.shape[1]
+    first = int(rollout.prompts.mask.any(0).long().argmax()) if width else 0
+    last = int(rollout.attention[:, width:].any(0).nonzero()[-1]) + 1
+    asked = Prompts(rollout.prompts.tokens[:, first:], rollout.prompts.mask[:, first:], rollout.prompts.rows)
+    attention = rollout.attention[:, first : width + last]
+    return Rollout(asked, rollout.responses[:, :last], rollout.mask[:, :last], attention, rollout.ended)
 
 
 def _rows(value: Any, rows: Tensor) -> Any:

@@ -52,6 +52,90 @@ def mean_over(x, mask):
     return math.fsum(chosen) / len(chosen)
 
 
+def places(row):
+    """Where a row of a mask is True."""
+    return [t for t, on in enumerate(row) if on]
+
+
+def variance_over(x, mask):
+    """Of the population: the mean of the squared distances from the mean."""
+    mean = mean_over(x, mask)
+    return mean_over([[(v - mean) ** 2 for v in row] for row in x], mask)
+
+
+def whitened(x, mask, keep_mean=False):
+    """Ziegler et al. 2019, their code: (x - mean) / deviation, and the mean added again; 0 where the mask is False."""
+    mean, deviation = mean_over(x, mask), math.sqrt(variance_over(x, mask))
+    if deviation == 0:
+        return [
+            [v if on and keep_mean else 0.0 for v, on in zip(*pair, strict=True)] for pair in zip(x, mask, strict=True)
+        ]
+    stay = mean if keep_mean else 0.0
+    return [
+        [(v - mean) / deviation + stay if on else 0.0 for v, on in zip(row, real, strict=True)]
+        for row, real in zip(x, mask, strict=True)
+    ]
+
+
+def generalised_advantages(rewards, values, mask, gamma, lam):
+    """Schulman et al. 2016, eq. 16, each advantage as its own sum over the differences that follow it."""
+    out = []
+    for r, v, real in zip(rewards, values, mask, strict=True):
+        chosen, row = places(real), [0.0] * len(real)
+        deltas = [
+            r[t] + (gamma * v[chosen[i + 1]] if i + 1 < len(chosen) else 0.0) - v[t] for i, t in enumerate(chosen)
+        ]
+        for i, t in enumerate(chosen):
+            row[t] = math.fsum((gamma * lam) ** (j - i) * deltas[j] for j in range(i, len(chosen)))
+        out.append(row)
+    return out
+
+
+def discounted(rewards, mask, gamma):
+    """What follows each chosen token: sum_l gamma^l r_{t+l} over the chosen ones."""
+    out = []
+    for r, real in zip(rewards, mask, strict=True):
+        chosen, row = places(real), [0.0] * len(real)
+        for i, t in enumerate(chosen):
+            row[t] = math.fsum(gamma ** (j - i) * r[chosen[j]] for j in range(i, len(chosen)))
+        out.append(row)
+    return out
+
+
+def clipped_surrogate(logprob, old, advantage, low, high):
+    """Schulman et al. 2017, eq. 7, of one token, negated: -min(rho A, clip(rho, 1 - low, 1 + high) A)."""
+    ratio = math.exp(logprob - old)
+    return -min(ratio * advantage, min(max(ratio, 1 - low), 1 + high) * advantage)
+
+
+def clipped_value_error(value, old, target, clip):
+    """openai/baselines, ppo2, of one token: half the larger of two squared errors."""
+    near = min(max(value, old - clip), old + clip)
+    return max((value - target) ** 2, (near - target) ** 2) / 2
+
+
+def explained_variance(values, returns, mask):
+    """1 - Var(R - V) / Var(R)."""
+    left = [[r - v for v, r in zip(*pair, strict=True)] for pair in zip(values, returns, strict=True)]
+    return 1 - variance_over(left, mask) / variance_over(returns, mask)
+
+
+def adapted(coef, kl, target, responses, horizon):
+    """Ziegler et al. 2019, section 2.2, in the form of their code."""
+    error = kl / target - 1
+    if error > 0.2:
+        error = 0.2
+    if error < -0.2:
+        error = -0.2
+    return coef * (1 + error * responses / horizon)
+
+
+def kl_of_token(logprob, ref, estimator):
+    """Schulman 2020: log rho, its half square, and rho - 1 - log rho with rho = ref / pi."""
+    log_ratio = ref - logprob
+    return {"k1": -log_ratio, "k2": log_ratio**2 / 2, "k3": math.exp(log_ratio) - 1 - log_ratio}[estimator]
+
+
 def policy_gradient_loss(logprobs, advantages, mask, total):
     """Williams 1992: -sum over the chosen tokens of the response's advantage times log pi, over ``total``."""
     terms = []

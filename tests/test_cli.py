@@ -133,7 +133,7 @@ def test_wrong_settings_and_a_missing_model_are_told_before_anything_heavy_is_im
 def test_settings_may_stand_on_both_sides_of_flags(tmp_path):
     code, out, err = rlnlp("train", "algo.total_steps=7", "--cfg", "job", "seed=5", "-p", "algo", cwd=tmp_path)
     assert (code, err) == (0, "")
-    assert out.startswith("# @package algo\nname: reinforce\ntotal_steps: 7\n")
+    assert out.startswith("# @package algo\nname: ppo\ntotal_steps: 7\n")
     assert "seed" not in out
     code, out, err = rlnlp("train", "algo.total_steps=7", "-m", "seed=1,2", NOWHERE, cwd=tmp_path)
     assert code == 10
@@ -282,7 +282,7 @@ def test_python_3_14_s_check_of_help_texts_does_not_stop_hydra(tmp_path):
     run = "from rlnlp import cli, hydra_app\n{}raise SystemExit(cli.main(['train', '--cfg', 'job', '-p', 'algo']))"
     code, out, err = script(PYTHON_314 + run.format(""), tmp_path)
     assert (code, err) == (0, "")
-    assert "name: reinforce" in out
+    assert "name: ppo" in out
     code, _, err = script(PYTHON_314 + run.format("hydra_app._guard_help_check = lambda: None\n"), tmp_path)
     assert code == 2, "the simulation has no teeth: Hydra starts without the guard as well"
     assert "badly formed help string" in err

@@ -56,7 +56,10 @@ def drawn(generate, model_dir):
 def finished(model_dir, tmp_path):
     """A run directory as a finished run leaves it, with a sampler of its own."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        words = ["model.path=gone", "data.prompts=gone", "sampler=greedy", "sampler.max_new_tokens=3", "device=cpu"]
+        words = [
+            "algo=reinforce", "model.path=gone", "data.prompts=gone", "sampler=greedy", "sampler.max_new_tokens=3",
+            "device=cpu",
+        ]  # fmt: skip
         settings = OmegaConf.to_container(compose("train", words))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "config.yaml").write_text(manifest.saved(parse(RUNS["reinforce"], settings)))

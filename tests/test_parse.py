@@ -138,7 +138,7 @@ def test_an_unknown_setting_without_a_near_one_is_told_with_all_that_there_are()
 
 @pytest.mark.parametrize("key", ["seed", "algo.kl_coef", "model.fresh.heads", "reward.terms", "reward.terms.length.fn"])
 def test_a_missing_setting_is_told_with_its_full_key(key):
-    absent = copy.deepcopy(composed())
+    absent = copy.deepcopy(composed("algo=reinforce"))
     *path, last = key.split(".")
     del functools.reduce(lambda node, name: node[name], path, absent)[last]
     assert told(absent) == [f"{key} is missing"]
@@ -197,18 +197,18 @@ def test_a_setting_out_of_range_is_told_with_its_limits(key, value, want):
     [("algo.kl_coef", 0), ("algo.ema_decay", 0), ("sampler.top_p", 1), ("algo.learning_rate", 0), ("sampler.top_k", 0)],
 )
 def test_the_ends_of_a_closed_range_are_allowed(key, value):
-    made = dataclasses.asdict(parse(RUNS["reinforce"], changed(key, value, composed())))
+    made = dataclasses.asdict(parse(RUNS["reinforce"], changed(key, value, composed("algo=reinforce"))))
     group, name = key.split(".")
     assert made[group][name] == value
 
 
 def test_fields_of_numbers_take_whole_numbers_and_become_floats():
-    made = parse(RUNS["reinforce"], changed("algo.learning_rate", 1, composed()))
+    made = parse(RUNS["reinforce"], changed("algo.learning_rate", 1, composed("algo=reinforce")))
     assert (made.algo.learning_rate, type(made.algo.learning_rate)) == (1.0, float)
 
 
 def test_a_choice_is_one_of_the_listed_words_or_told_with_the_nearest():
-    made = parse(RUNS["reinforce"], changed("algo.baseline", "greedy", composed()))
+    made = parse(RUNS["reinforce"], changed("algo.baseline", "greedy", composed("algo=reinforce")))
     assert made.algo.baseline == "greedy"
     line = told_of("algo.baseline", "gredy")
     assert line.startswith("algo.baseline must be one of none, batch, ema, leave-one-out, greedy, got 'gredy'")
@@ -239,19 +239,19 @@ def test_a_choice_is_one_of_the_listed_words_or_told_with_the_nearest():
     ],
 )
 def test_settings_that_do_not_go_together_are_told(changes, line):
-    plain = composed()
+    plain = composed("algo=reinforce")
     for key, value in changes.items():
         plain = changed(key, value, plain)
     assert told(plain) == [line]
 
 
 def test_a_group_of_one_is_allowed_where_nothing_compares_within_the_group():
-    plain = changed("algo.num_generations", 1, changed("algo.baseline", "none", composed()))
+    plain = changed("algo.num_generations", 1, changed("algo.baseline", "none", composed("algo=reinforce")))
     assert parse(RUNS["reinforce"], plain).algo.num_generations == 1
 
 
 def test_all_problems_are_told_at_once():
-    plain = composed()
+    plain = composed("algo=reinforce")
     for key, value in {**ALL_AT_ONCE, "sampler.topk": 1}.items():
         plain = changed(key, value, plain)
     lines = told(plain)

@@ -34,6 +34,7 @@ FACTS |= {"fingerprint", "settings_sha256", "steps", "episodes", "tokens", "resu
 WEIGHTS = {"length": 0.1, "diversity": 0.2, "coherence": 0.2, "similarity": 0.1, "sentiment": 0.4}
 FIGURES = {"step", "score", *(f"score/{name}" for name in WEIGHTS), "kl", "kl_coef", "entropy", "policy_loss"}
 FIGURES |= {"grad_norm", "response_tokens", "ended", "unique", "equal_groups", "learning_rate", "episodes"}
+FIGURES |= {"score_deviation"}
 SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
 
 
@@ -52,7 +53,7 @@ def given(model_dir, tmp_path_factory):
     prompts, heldout = write_prompts(place / "prompts.jsonl", 30), write_prompts(place / "own" / "heldout.jsonl", 40)
     heldout.write_text("".join(heldout.read_text().splitlines(keepends=True)[-HELDOUT:]))
     return [
-        f"model.path={model_dir}", f"data.prompts={prompts}", f"data.heldout={heldout}", "seed=3",
+        "algo=reinforce", f"model.path={model_dir}", f"data.prompts={prompts}", f"data.heldout={heldout}", "seed=3",
         f"algo.total_steps={STEPS}", f"algo.batch_size={PROMPTS}", "sampler.max_new_tokens=6", "samples.every=2",
         "checkpoint.every=2", "algo.learning_rate=1e-2", "device=cpu",
     ]  # fmt: skip
@@ -90,7 +91,8 @@ def rows(path):
 
 
 def contents(directory):
-    return {p.relative_to(directory): p.read_bytes() for p in sorted(directory.rglob("*")) if p.is_file()}
+    files = [p for p in sorted(directory.rglob("*")) if p.is_file() and p.name != "lock"]
+    return {p.relative_to(directory): p.read_bytes() for p in files}
 
 
 def test_a_run_ends_with_exit_0_and_tells_where_it_lies(run):
@@ -254,7 +256,8 @@ def test_a_second_run_in_the_same_directory_is_exit_6_and_changes_nothing(run, g
     before = contents(directory)
     code, out, err = rlnlp("train", *given, "hydra.run.dir=the run", cwd=directory.parent)
     assert (code, out) == (6, "")
-    assert err == "rlnlp train: the run holds a run already\n  choose another directory with hydra.run.dir=\n"
+    way = "continue it with rlnlp resume the run, or choose another directory with hydra.run.dir="
+    assert err == f"rlnlp train: the run holds a run already\n  {way}\n"
     assert contents(directory) == before
 
 
@@ -263,7 +266,7 @@ def test_a_directory_in_use_by_another_process_is_exit_6(given, tmp_path):
         fcntl.flock(lock, fcntl.LOCK_EX)
         code, out, err = rlnlp("train", *given, "hydra.run.dir=.", cwd=tmp_path)
     assert (code, out) == (6, "")
-    assert err.startswith("rlnlp train: . is in use by another process\n")
+    assert err.startswith("rlnlp train: . is in use by another process: ")
     assert [p.name for p in tmp_path.iterdir()] == ["lock"]
 
 
@@ -298,10 +301,10 @@ def test_the_directory_is_named_by_algorithm_time_and_chance_and_a_wrong_setting
     monkeypatch.setattr(job, "perform", lambda settings, place, command: seen.append(place))
     assert main(["train"]) == main(["train"]) == 0
     assert len(set(seen)) == 2
-    pattern = r"outputs/reinforce/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{8}"
+    pattern = r"outputs/ppo/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{8}"
     assert all(re.fullmatch(pattern, str(place)) for place in seen)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    before = len(list(Path("outputs/reinforce").iterdir()))
+    before = len(list(Path("outputs/ppo").iterdir()))
     assert main(["train", "model.path=./nowhere"]) == 4
-    assert len(list(Path("outputs/reinforce").iterdir())) == before
+    assert len(list(Path("outputs/ppo").iterdir())) == before

@@ -10,7 +10,7 @@ import reference
 import small
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.policy import Policy, response_logits
+from rlnlp.models.policy import Policy
 from rlnlp.sampling import sample, sampler
 from rlnlp.types import Prompts, take
 
@@ -90,7 +90,7 @@ def test_top_k_1_writes_what_the_greedy_search_of_transformers_writes(policy):
     assert not got.ended.all()
     assert len(set(got.mask.sum(1).tolist())) > 2
     with torch.no_grad():
-        best = response_logits(policy.lm, got).topk(2, -1).values
+        best = policy.outputs(got).logits.topk(2, -1).values
     near_tie = ((best[..., 0] - best[..., 1] < 1e-3) & got.mask).any(1)
     assert near_tie.sum() < 6, "rounding would decide most rows"
     assert torch.equal(got.responses[~near_tie], want[~near_tie, prompts.tokens.shape[1] :])

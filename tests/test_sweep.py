@@ -37,7 +37,7 @@ def deaths(model_dir, tmp_path_factory):
     words = asked(model_dir, write_prompts(place / "p.jsonl", 20))
     words += ["-m", "+reward.terms.mine={fn: deadly.py:f}", "+reward.terms.mine.weight=nan,2"]
     return place / "my sweep", *rlnlp(
-        "train", *words, "+reward.terms.mine.args.how=9,0", "hydra.sweep.dir=my sweep", cwd=place
+        "reinforce", *words, "+reward.terms.mine.args.how=9,0", "hydra.sweep.dir=my sweep", cwd=place
     )
 
 
@@ -107,7 +107,7 @@ def test_a_job_that_fails_or_is_killed_stops_no_other_and_the_sweep_is_exit_10(d
 
 def test_the_failed_jobs_are_named_with_what_was_wrong(deaths):
     _, _, _, err = deaths
-    assert err.count("rlnlp train: reward.terms.mine.weight must be finite, got nan\n") == 2
+    assert err.count("rlnlp reinforce: reward.terms.mine.weight must be finite, got nan\n") == 2
     last = err.rstrip("\n").split("\n")[-3:]
     assert [line[: len("job 0 failed with exit ")] for line in last] == [f"job {i} failed with exit " for i in range(3)]
     assert last[2] == "job 2 failed with exit 137: see my sweep/2/train.log"

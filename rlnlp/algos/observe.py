@@ -7,6 +7,7 @@ from torch import Tensor
 
 from rlnlp.config import Samples
 from rlnlp.data.prompts import PromptTable
+from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measured
 from rlnlp.maths.advantages import equal_groups
 from rlnlp.run import Run
@@ -14,21 +15,33 @@ from rlnlp.types import Rollout, Scores, Texts
 
 
 class Observer:
-    """Called once a step: keeps samples, and measures on held-out prompts when that is due."""
+    """Called once a step: judges the figures, keeps samples, and measures on held-out prompts when that is due."""
 
     def __init__(
         self, every: int, samples: Samples, table: PromptTable, measure: Callable[[], Measured], run: Run
     ) -> None:
         self.every, self.samples, self.table, self.measure, self.run = every, samples, table, measure, run
+        self.health = Health(run.say)
 
-    def __call__(self, step: int, rollout: Rollout, scores: Scores, kl: Tensor) -> dict[str, float]:
-        """Held-out figures for the log, or none."""
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as JSON."""
+        return self.health.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take the state back."""
+        self.health.load_state_dict(state)
+
+    def __call__(
+        self, step: int, rollout: Rollout, scores: Scores, kl: Tensor, figures: dict[str, float]
+    ) -> dict[str, float]:
+        """``figures`` for the log, with those of held-out prompts when they are due."""
+        self.health(figures)
         if self.run.due(self.samples.every, step):
             self.run.sample(step, sample_rows(self.table.texts(rollout), scores, kl), self.samples.show)
         if not self.run.due(self.every, step):
-            return {}
+            return figures
         seen = self.measure()
-        return {"heldout/score": float(seen.score.mean()), "heldout/kl": float(seen.kl.mean())}
+        return {**figures, "heldout/score": float(seen.score.mean()), "heldout/kl": float(seen.kl.mean())}
 
 
 def rollout_metrics(rollout: Rollout, scores: Scores, kl: Tensor, group: int) -> dict[str, float]:
@@ -43,7 +56,8 @@ def rollout_metrics(rollout: Rollout, scores: Scores, kl: Tensor, group: int) ->
         "response_tokens": float(rollout.mask.sum(1).float().mean()),
         "ended": float(rollout.ended.float().mean()),
         "unique": len(distinct) / len(rollout.responses),
-        "equal_groups": float(equal_groups(scores.score, group).float().mean()),
+        "score_deviation": float(scores.score.std(correction=0)),
+        **({"equal_groups": float(equal_groups(scores.score, group).float().mean())} if group > 1 else {}),
     }
 
 

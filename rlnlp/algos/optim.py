@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from rlnlp.config import Optimisation
+from rlnlp.config_algos import Optimisation
 from rlnlp.errors import Exit, Failure
 
 Optimizers = dict[str, torch.optim.Optimizer]  # parts of a checkpoint, by name
@@ -37,15 +37,20 @@ def inner_matrices(module: torch.nn.Module) -> list[torch.nn.Parameter]:
 
 
 def learning_rate(c: Optimisation, step: int) -> float:
-    """The rate of ``step`` (1 to total_steps): a linear rise over the warm-up, then constant, or down to 0.
+    """The rate of ``step`` (1 to total_steps)."""
+    return c.learning_rate * share_of_rate(c, step)
+
+
+def share_of_rate(c: Optimisation, step: int) -> float:
+    """Of the highest rate: a linear rise over the warm-up, then constant, or down to 0.
 
     The first step after the warm-up has the full rate; a falling schedule would reach 0 one step after the last.
     """
     if step <= c.warmup_steps:
-        return c.learning_rate * step / (c.warmup_steps + 1)
+        return step / (c.warmup_steps + 1)
     done = (step - 1 - c.warmup_steps) / max(1, c.total_steps - c.warmup_steps)
     fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
-    return c.learning_rate * fall[c.lr_schedule]
+    return fall[c.lr_schedule]
 
 
 def descend(optimizers: Optimizers, step: int, c: Optimisation) -> float:
@@ -63,9 +68,15 @@ def descend(optimizers: Optimizers, step: int, c: Optimisation) -> float:
             f"step {step}: the gradient is not finite; the update was not made\n"
             "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewards in metrics.jsonl",
         )
-    for group in groups:
-        group["lr"] = learning_rate(c, step)
     for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = optimizer.defaults["lr"] * share_of_rate(c, step)  # a critic may have a rate of its own
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    clear(optimizers)
     return norm
+
+
+def clear(optimizers: Optimizers) -> None:
+    """Forget the gradients that ``backward`` has left."""
+    for optimizer in optimizers.values():
+        optimizer.zero_grad(set_to_none=True)

@@ -5,25 +5,24 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from rlnlp import build
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.observe import Observer, rollout_metrics
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
+from rlnlp.algos.stage import stage
 from rlnlp.checkpoint import Parts, Stateful
-from rlnlp.config import Reinforce, ReinforceRun
-from rlnlp.data.order import rows_of_step
-from rlnlp.evaluate.measure import Measured, measure
+from rlnlp.config import ReinforceRun
+from rlnlp.config_algos import Reinforce
 from rlnlp.evaluate.report import conclude
 from rlnlp.maths.advantages import over_deviation
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import k1, penalised_rewards
+from rlnlp.maths.kl import penalised_rewards, without_end
 from rlnlp.maths.losses import policy_gradient
 from rlnlp.maths.masked import reduce
 from rlnlp.models.policy import Policy
 from rlnlp.rewards.terms import Reward
 from rlnlp.run import Run
 from rlnlp.sampling import Collect, sampler
-from rlnlp.types import Prompts, Rollout, chunks
+from rlnlp.types import Prompts, Rollout, by_length, take
 
 
 @dataclass(frozen=True)
@@ -52,11 +51,12 @@ def train(
     shares the response's advantage.
     """
     steppers = optimizers(policy, c)
-    for step in run.steps(c.total_steps, parts(policy, steppers, baseline)):
+    for step in run.steps(c.total_steps, parts(policy, steppers, baseline, observe)):
         rollout = collect(prompts(step).repeat(c.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         kl = kl_to_reference(rollout)
-        returns = penalised_rewards(scores.rewards, kl, rollout.mask, c.kl_coef).sum(1)
+        rewards = without_end(scores.rewards, rollout.mask, rollout.ended, c.missing_eos_penalty)
+        returns = penalised_rewards(rewards, kl, rollout.mask, c.kl_coef).sum(1)
         advantages = returns - baseline(rollout.prompts, returns)
         if c.normalize_advantages != "none":
             group = c.num_generations if c.normalize_advantages == "group" else len(returns)
@@ -75,8 +75,9 @@ def train(
             "learning_rate": rate,
         }
         run.log(
-            step, episodes=len(returns), tokens=int(rollout.mask.sum()), **figures, **observe(step, rollout, scores, kl)
-        )
+            step, episodes=len(returns), tokens=int(rollout.mask.sum()),
+            **observe(step, rollout, scores, kl, figures),
+        )  # fmt: skip
 
 
 def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Reinforce) -> tuple[float, float]:
@@ -87,7 +88,8 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Rein
     mask = batch.rollout.mask
     total = len(mask) if c.loss_reduction == "sequences" else int(mask.sum())
     loss_sum = entropy_sum = 0.0
-    for part in chunks(batch, len(mask), c.micro_batch_size):
+    for rows in by_length(batch.rollout, c.micro_batch_size):
+        part = take(batch, rows)
         out = policy(part.rollout, distribution)
         per_token = policy_gradient(out.logprobs, part.advantages.unsqueeze(1)) - c.entropy_coef * out.entropy
         loss = reduce(per_token, part.rollout.mask, total)
@@ -97,34 +99,23 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Rein
     return loss_sum, entropy_sum / int(mask.sum())
 
 
-def parts(policy: Policy, steppers: Optimizers, baseline: Baseline) -> Parts:
+def parts(policy: Policy, steppers: Optimizers, baseline: Baseline, observe: Observer) -> Parts:
     """What a checkpoint holds; a baseline only if it has a state."""
-    held: Parts = {"policy": policy, **steppers}
+    held: Parts = {"policy": policy, **steppers, "observer": observe}
     return {**held, "baseline": baseline} if isinstance(baseline, Stateful) else held
 
 
 def main(c: ReinforceRun, run: Run) -> None:
     """Put the parts of the config together, measure, train, measure again, and tell."""
-    language = build.language(c.model, c.device, c.seed)
-    run.computes_on(language.device, c.device.threads)
-    policy, pad, longest = language.policy, language.tokenizer.pad, c.sampler.max_new_tokens
-    task = build.task(c, language)
-    run.facts["reward_code"] = task.reward_code
-    collect = run.timed("sampling", sampler(policy, task.distribution, longest, pad))
-    reward = run.timed("reward", task.reward)
-
-    def kl_to_reference(rollout: Rollout) -> Tensor:
-        return k1(task.logprobs(rollout), task.reference(rollout))
+    here = stage(c, run)
+    policy, pad, longest = here.policy, here.language.tokenizer.pad, c.sampler.max_new_tokens
 
     def worth(rollout: Rollout) -> Tensor:
-        rewards = task.reward(rollout).rewards
-        return penalised_rewards(rewards, kl_to_reference(rollout), rollout.mask, c.algo.kl_coef).sum(1)
+        raw = here.reward(rollout).rewards
+        rewards = without_end(raw, rollout.mask, rollout.ended, c.algo.missing_eos_penalty)
+        return penalised_rewards(rewards, here.kl(rollout), rollout.mask, c.algo.kl_coef).sum(1)
 
-    def prompts(step: int) -> Prompts:
-        rows = rows_of_step(len(task.table.train), c.algo.batch_size, step, c.seed)
-        return task.table.batch([task.table.train[i] for i in rows], language.device)
-
-    likeliest = sampler(policy, replace(task.distribution, top_k=1), longest, pad)
+    likeliest = sampler(policy, replace(here.distribution, top_k=1), longest, pad)
     group = c.algo.num_generations
     baselines: dict[str, Callable[[], Baseline]] = {
         "none": lambda: no_baseline,
@@ -133,13 +124,9 @@ def main(c: ReinforceRun, run: Run) -> None:
         "leave-one-out": lambda: group_leave_one_out(group),
         "greedy": lambda: greedy(likeliest, worth, group),
     }
-
-    def seen() -> Measured:  # with the same numbers each time: a paired comparison
-        return measure(task.table, collect, task.reward, kl_to_reference, run.rng("heldout"), language.device)
-
-    before = seen()
+    before = here.measured()
     train(
-        policy, task.distribution, prompts, collect, reward, run.timed("kl", kl_to_reference),
-        baselines[c.algo.baseline](), Observer(c.heldout.every, c.samples, task.table, seen, run), c.algo, run,
+        policy, here.distribution, here.prompts, here.collect, here.reward, here.kl,
+        baselines[c.algo.baseline](), here.observe, c.algo, run,
     )  # fmt: skip
-    conclude(run, before, seen(), policy, language.tokenizer)
+    conclude(run, before, here.measured(), policy, here.language.tokenizer, here.observe.health)

@@ -6,7 +6,8 @@ import torch
 
 from rlnlp import build
 from rlnlp.algos.optim import descend, learning_rate, optimizers
-from rlnlp.config import Sft, SftRun
+from rlnlp.config import SftRun
+from rlnlp.config_algos import Sft
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
 from rlnlp.evaluate.fit import Fit, conclude

@@ -9,10 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from rlnlp import config
+from rlnlp import config, config_algos
 
 CONFIG = Path(config.__file__).resolve()
-KINDS: dict[str, type] = {name: kind for name, kind in vars(config).items() if is_dataclass(kind)}  # type: ignore[misc]
+KINDS: dict[str, type] = {
+    name: kind
+    for name, kind in {**vars(config_algos), **vars(config)}.items()
+    if is_dataclass(kind) and isinstance(kind, type)
+}
 Owner = tuple[str, str]  # the class that declares a setting, and the setting's name in it
 
 
@@ -48,8 +52,7 @@ def read_at(key: str, owners: set[Owner]) -> list[Site]:
 
 @cache
 def _sources() -> list[tuple[Path, str]]:
-    files = sorted(path for path in CONFIG.parent.rglob("*.py") if path != CONFIG)
-    return [(path, path.read_text(encoding="utf-8")) for path in files]
+    return [(path, path.read_text(encoding="utf-8")) for path in sorted(CONFIG.parent.rglob("*.py"))]
 
 
 @cache
@@ -108,8 +111,11 @@ class _Reader:
             if isinstance(node, ast.FunctionDef) and (not within or within[-1][:1].isupper()):
                 self.within.append(node.name)
             self._take(node.args)
+            if within and within[-1] in KINDS:
+                self.known["self"] = KINDS[within[-1]]
         for child in node.body if isinstance(node.body, list) else [node.body]:
-            self.walk(child)
+            if not (isinstance(node, ast.ClassDef) and node.name in KINDS) or _is_property(child):
+                self.walk(child)  # settings that check or describe themselves are not read thereby
         self.known, self.within = known, within
 
     def _take(self, arguments: ast.arguments) -> None:
@@ -153,6 +159,10 @@ class _Reader:
 
     def _here(self, node: ast.expr) -> Site:
         return Site(self.file, node.lineno, ".".join(self.within))
+
+
+def _is_property(node: ast.AST) -> bool:
+    return isinstance(node, ast.FunctionDef) and "property" in map(ast.unparse, node.decorator_list)
 
 
 def _pairs(node: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:

@@ -8,10 +8,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rlnlp.checkpoint import STAGED, publish, storage_failure, sync
+from rlnlp.checkpoint import STAGED
 from rlnlp.console import as_text
+from rlnlp.disk import publish, settle, storage_failure, sync
 from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
+from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measured, comparison
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
@@ -20,14 +22,16 @@ from rlnlp.run import Run
 SAMPLES = 3
 
 
-def conclude(run: Run, before: Measured, after: Measured, policy: Policy, tokenizer: Tokenizer) -> None:
-    """Save the policy, draw the curves, write the result and print it."""
+def conclude(run: Run, before: Measured, after: Measured, policy: Policy, tokenizer: Tokenizer, health: Health) -> None:
+    """Save the policy, draw the curves, write the result and print it, with what is wrong with it."""
     save_policy(run.directory / "policy", policy, tokenizer)
     draw(run.directory)
-    result = comparison(before, after)
+    result = {**comparison(before, after), "health": health.verdict()}
     run.finish(**result)
     console = Console(file=sys.stdout, highlight=False)
     console.print(score_table(result))
+    for words in result["health"].values():
+        console.print(as_text(f"warning: {words}"), style="yellow")
     show_samples(console, list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES])
     whereabouts(run.directory, console, before.prompts[0])
 
@@ -79,14 +83,16 @@ def save_policy(place: Path, policy: Policy, tokenizer: Tokenizer) -> None:
     Raises:
         Failure: exit 5, if the disk does not take it.
     """
-    staged = place.with_name(STAGED + place.name)
+    staged, aside = (place.with_name(f"{STAGED}{word}{place.name}") for word in ("", "old-"))
     try:
+        for left in (staged, aside):
+            shutil.rmtree(left, ignore_errors=True)
         policy.lm.save_pretrained(staged)
         tokenizer.raw.save_pretrained(staged)
         for file in staged.iterdir():
             publish(file)
         sync(staged)
-        staged.rename(place)
+        settle(staged, place, aside)
     except Exception as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise storage_failure("saving the policy", place.parent, error) from error

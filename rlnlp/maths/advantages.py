@@ -1,4 +1,7 @@
-"""How much better than expected a response was. (B,) in, (B,) out; the samples of a prompt stand side by side."""
+"""How much better than expected a response, or a token of it, was.
+
+Of responses: (B,) in, (B,) out; the samples of a prompt stand side by side. Of tokens: (B, T).
+"""
 
 import torch
 from torch import Tensor
@@ -15,7 +18,8 @@ def leave_one_out(returns: Tensor, group: int) -> Tensor:
     if group < 2:
         raise ValueError(f"leave_one_out needs 2 or more samples per prompt, got {group}")
     r = groups(returns, group)
-    return ((r.sum(1, keepdim=True) - r) / (group - 1)).reshape(-1)
+    others = (r.sum(1, keepdim=True) - r) / (group - 1)
+    return r.where(equal_groups(returns, group).unsqueeze(1), others).reshape(-1)  # equal: an advantage of exactly 0
 
 
 def over_deviation(advantages: Tensor, returns: Tensor, group: int) -> Tensor:
@@ -54,3 +58,28 @@ def groups(x: Tensor, group: int) -> Tensor:
     if group < 1 or x.shape[0] % group:
         raise ValueError(f"{x.shape[0]} samples cannot be split into groups of {group}")
     return x.view(-1, group)
+
+
+def generalised_advantages(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
+    """GAE of every token that the policy chose, 0 elsewhere. All (B, T); ``values`` of the state before each token.
+
+    Schulman et al. 2016 (arXiv:1506.02438) eq. 16: A_t = sum_l (gamma lam)^l delta_{t+l}, with delta_t = r_t + gamma
+    V(s_{t+1}) - V(s_t). The next state is that of the next True place, whatever lies between; after the last one the
+    value is 0. The returns that a critic learns are A + V, before any whitening.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if not rewards.shape == values.shape == mask.shape:
+        raise ValueError(
+            f"rewards {tuple(rewards.shape)}, values {tuple(values.shape)}, mask {tuple(mask.shape)} must be alike"
+        )
+    advantages = torch.zeros_like(values)
+    next_value = next_advantage = torch.zeros_like(values[:, 0])
+    for t in reversed(range(mask.shape[1])):
+        here, value = mask[:, t], values[:, t]
+        delta = rewards[:, t] + gamma * next_value - value
+        advantage = delta + gamma * lam * next_advantage
+        next_value, next_advantage = value.where(here, next_value), advantage.where(here, next_advantage)
+        advantages[:, t] = advantage.masked_fill(~here, 0)
+    return advantages

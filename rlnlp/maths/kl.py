@@ -13,6 +13,37 @@ def k1(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
     return logprobs - ref_logprobs
 
 
+def k2(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """(log pi - log ref)^2 / 2 of the taken tokens, nats: never negative, biased, small variance. Any shape.
+
+    Schulman, "Approximating KL divergence" (2020), names it k2.
+    """
+    return (logprobs - ref_logprobs).square() / 2
+
+
+def k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """Rho - 1 - log rho, rho = ref / pi, of the taken tokens, nats: unbiased for the KL and never negative. Any shape.
+
+    Schulman, "Approximating KL divergence" (2020), names it k3. Beyond a log-ratio of 20 it is as at 20: one token
+    that the policy almost never takes must not overflow.
+    """
+    log_ratio = ref_logprobs - logprobs
+    return log_ratio.clamp(max=20).expm1() - log_ratio.clamp(max=20)
+
+
+def limited_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
+    """``k3``, at most 10 nats: what a reward can bear (the limit of NeMo-RL and verl). Any shape."""
+    return k3(logprobs, ref_logprobs).clamp(max=10)
+
+
+ESTIMATORS = {"k1": k1, "k2": k2, "k3": limited_k3}  # the KL of a token in the reward, by the name of the setting
+
+
+def without_end(rewards: Tensor, mask: Tensor, ended: Tensor, penalty: float) -> Tensor:
+    """``rewards`` less ``penalty`` on the last token of each response that has not ended. (B, T), (B, T), (B,)."""
+    return rewards - on_last_token(penalty * (~ended).to(rewards.dtype), mask)
+
+
 def penalised_rewards(rewards: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
     """r_t - kl_coef * KL_t on the tokens that the policy chose, 0 elsewhere. All (B, T).
 

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+LARGEST_LOG_RATIO = 20.0  # exp of more would overflow in a sum; no update wants a ratio of 5e8
+
 
 def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
     """-A_t log pi(a_t | s_t): its gradient is the policy gradient, negated. (B, T), (B, T) or (B, 1) -> (B, T).
@@ -15,6 +17,47 @@ def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
     if advantages.shape not in (logprobs.shape, (logprobs.shape[0], 1)):
         raise ValueError(f"advantages {tuple(advantages.shape)} do not fit logprobs {tuple(logprobs.shape)}")
     return -advantages.detach() * logprobs
+
+
+def clipped_policy_gradient(
+    logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, low: float, high: float
+) -> tuple[Tensor, Tensor]:
+    """max(-A rho, -A clip(rho, 1 - low, 1 + high)) with rho = pi / pi_old; and where the clipped one decides.
+
+    All (B, T). Schulman et al. 2017 (arXiv:1707.06347) eq. 7, negated; with two ranges, Yu et al. 2025
+    (arXiv:2503.14476) section 3.1. Where the clipped one decides, no gradient passes.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if not logprobs.shape == old_logprobs.shape == advantages.shape:
+        raise ValueError(
+            f"logprobs {tuple(logprobs.shape)}, old {tuple(old_logprobs.shape)}, advantages {tuple(advantages.shape)}"
+            " must be alike"
+        )
+    ratio = (logprobs - old_logprobs.detach()).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
+    worth = advantages.detach()
+    free, clipped = -worth * ratio, -worth * ratio.clamp(1 - low, 1 + high)
+    return free.maximum(clipped), clipped > free
+
+
+def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, clip: float) -> tuple[Tensor, Tensor]:
+    """max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2) / 2; and where the clipped one decides.
+
+    All (B, T). Not in the paper of PPO but in its authors' code (openai/baselines, ppo2); the half as in Ziegler et
+    al. 2019 (arXiv:1909.08593, their code).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if not values.shape == old_values.shape == returns.shape:
+        raise ValueError(
+            f"values {tuple(values.shape)}, old {tuple(old_values.shape)}, returns {tuple(returns.shape)} must be alike"
+        )
+    old = old_values.detach()
+    free = (values - returns.detach()).square()
+    clipped = (values.clamp(old - clip, old + clip) - returns.detach()).square()
+    return free.maximum(clipped) / 2, clipped > free
 
 
 def negative_log_likelihood(logprobs: Tensor) -> Tensor:

@@ -29,6 +29,51 @@ def reduce(loss: Tensor, mask: Tensor, total: Tensor | int) -> Tensor:
     return loss.masked_fill(~mask, 0).sum() / total
 
 
+def masked_variance(x: Tensor, mask: Tensor, correction: int = 0) -> Tensor:
+    """Variance of ``x`` over the True places; () out. ``correction`` 0: population, 1: unbiased.
+
+    Raises:
+        ValueError: no more than ``correction`` places are True, or the shapes differ.
+    """
+    centred = (x - masked_mean(x, mask)).square()
+    return reduce(centred, mask, int(mask.sum()) - correction)
+
+
+def whitened(x: Tensor, mask: Tensor) -> Tensor:
+    """``x`` with mean 0 and population variance 1 over the True places, 0 elsewhere. Any shape.
+
+    Places that are all equal, up to rounding, become exactly 0: a fixed epsilon would make noise of them.
+
+    Raises:
+        ValueError: no place is True, or the shapes differ.
+    """
+    mean, variance = masked_mean(x, mask), masked_variance(x, mask)
+    if equal(x, mask):
+        return torch.zeros_like(x)
+    return ((x - mean) * (variance + 1e-8).rsqrt()).masked_fill(~mask, 0)
+
+
+def scaled(x: Tensor, mask: Tensor) -> Tensor:
+    """``x`` with population variance 1 over the True places and the mean where it was, 0 elsewhere. Any shape.
+
+    Whitening with ``shift_mean=False`` of Ziegler et al. 2019 (their code): (x - mean) / deviation + mean. Places
+    that are all equal, up to rounding, stay as they are.
+
+    Raises:
+        ValueError: no place is True, or the shapes differ.
+    """
+    mean, variance = masked_mean(x, mask), masked_variance(x, mask)
+    if equal(x, mask):
+        return x.masked_fill(~mask, 0)
+    return ((x - mean) * (variance + 1e-8).rsqrt() + mean).masked_fill(~mask, 0)
+
+
+def equal(x: Tensor, mask: Tensor) -> bool:
+    """True if all True places hold one number, up to rounding (1e-6 of the largest)."""
+    there = x[mask]
+    return bool(there.amax() - there.amin() <= 1e-6 * there.abs().amax())
+
+
 def last_true(mask: Tensor) -> Tensor:
     """Index of the last True place of each row. (B, T) -> (B,) int64. The mask may have holes.
 

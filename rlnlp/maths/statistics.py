@@ -5,6 +5,20 @@ from statistics import NormalDist
 
 from torch import Tensor
 
+from rlnlp.maths.masked import equal, masked_variance
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
+    """1 - Var(R - V) / Var(R) over the True places: 1 is a perfect critic, 0 one that knows the mean only. (B, T).
+
+    Returns that are all equal leave nothing to explain: 0.
+
+    Raises:
+        ValueError: no place is True, or the shapes differ.
+    """
+    left, whole = masked_variance(returns - values, mask), masked_variance(returns, mask)
+    return 0.0 if equal(returns, mask) else float(1 - left / whole)
+
 
 def mean_interval(x: Tensor, level: float = 0.95) -> tuple[float, float, float]:
     """Mean of ``x`` (n,) and the two ends of its Student-t confidence interval; both ends infinite for n < 2."""

@@ -1,17 +1,20 @@
 """A causal language model, seen as a policy over responses."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from rlnlp.config import Fresh
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_logits
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.types import Evaluation, Rollout, chunks
+from rlnlp.types import Evaluation, Rollout, by_length, in_order, snug, take
 
 Seen = TypeVar("Seen")
 
@@ -19,30 +22,83 @@ Seen = TypeVar("Seen")
 class Policy(nn.Module):
     """pi(response | prompt)."""
 
-    def __init__(self, lm: Any) -> None:
+    def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
+        self.dtype = dtype
+        self.recomputed: list[nn.Module] = []
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
         """Log-probability of each response token and entropy where it was drawn, both (B, T)."""
-        logits = response_logits(self.lm, rollout)
-        place = (rollout.mask.long().cumsum(1) - 1).clamp(min=0)
-        logits = taken_logits(logits, rollout.responses, place, distribution)
-        logprobs, entropy = logprobs_and_entropy(logits, rollout.responses)
-        return Evaluation(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
+        tight, width = snug(rollout), rollout.mask.shape[1]
+        said = evaluation(self.outputs(tight).logits, tight, distribution)
+        return Evaluation(widened(said.logprobs, width), widened(said.entropy, width))
+
+    def outputs(self, rollout: Rollout, **asked: Any) -> Any:
+        """What the model says of each response place; only the places before them go through the head."""
+        read, width = rollout.attention[:, :-1], rollout.responses.shape[1]  # nothing is foretold by the last token
+        # By number, not by count: a frozen head would multiply the slice of a count many times slower than a matrix.
+        before = torch.arange(read.shape[1] - width, read.shape[1], device=read.device)
+        with computing_in(self.dtype, rollout.mask.device), recomputing(self.recomputed):
+            return self.lm(
+                input_ids=rollout.tokens[:, :-1],
+                attention_mask=read.long(),
+                position_ids=positions(read),
+                use_cache=False,
+                logits_to_keep=before,
+                **asked,
+            )
 
 
-def response_logits(lm: Any, rollout: Rollout) -> Tensor:
-    """The model's logits for each response place, (B, T, V); the head runs on those places only."""
-    out = lm(
-        input_ids=rollout.tokens,
-        attention_mask=rollout.attention.long(),
-        position_ids=positions(rollout.attention),
-        use_cache=False,
-        logits_to_keep=rollout.responses.shape[1] + 1,
-    )
-    logits: Tensor = out.logits[:, :-1]
-    return logits
+def evaluation(logits: Tensor, rollout: Rollout, distribution: Distribution) -> Evaluation:
+    """Log-probability and entropy, both (B, T), from the logits of the response places, (B, T, V)."""
+    place = (rollout.mask.long().cumsum(1) - 1).clamp(min=0)
+    logits = taken_logits(logits, rollout.responses, place, distribution)
+    logprobs, entropy = logprobs_and_entropy(logits, rollout.responses)
+    return Evaluation(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
+
+
+def widened(x: Tensor, width: int) -> Tensor:
+    """``x`` (B, t) with zeros up to ``width`` places."""
+    return nn.functional.pad(x, (0, width - x.shape[1]))
+
+
+def computing_in(dtype: torch.dtype, device: torch.device) -> torch.autocast:
+    """A context in which products of float32 weights are computed in ``dtype``."""
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
+@contextmanager
+def recomputing(layers: list[nn.Module]) -> Iterator[None]:
+    """Where checkpointed layers forget what they computed, if a gradient is wanted.
+
+    transformers does so in training mode only, where dropout is on as well; here the layers alone are in that mode,
+    not what is in them, and only while a gradient is taken: sampling needs their cache.
+    """
+    for layer in layers:
+        layer.training = torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
+def checkpointed(model: Any) -> list[nn.Module]:
+    """The layers of a transformers model that now compute again in the backward pass.
+
+    Raises:
+        Failure: exit 4, if the architecture cannot.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise Failure(Exit.MODEL, f"model.gradient_checkpointing: {type(model).__name__} has no layers that can do it")
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
+    return layers
 
 
 def positions(attention: Tensor) -> Tensor:
@@ -60,8 +116,8 @@ def scorer(policy: Policy, distribution: Distribution, micro_batch_size: int) ->
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        parts = chunks(rollout, len(rollout.responses), micro_batch_size)
-        return torch.cat([policy(part, distribution).logprobs for part in parts])
+        rows = by_length(rollout, micro_batch_size)
+        return in_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
 
     return logprobs
 
@@ -93,7 +149,7 @@ def load_policy(place: str, local_only: bool, device: torch.device) -> Policy:
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
-            attn_implementation=_attention(device),
+            attn_implementation=attention_kind(device),
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
@@ -119,7 +175,7 @@ def fresh_policy(size: Fresh, tokenizer: Tokenizer, rng_seed: int, device: torch
         bos_token_id=tokenizer.start[0] if tokenizer.start else None,
         eos_token_id=tokenizer.end[0],
         pad_token_id=tokenizer.pad,
-        attn_implementation=_attention(device),
+        attn_implementation=attention_kind(device),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(rng_seed)
@@ -133,6 +189,7 @@ def context_length(policy: Policy) -> int:
     return int(config.max_position_embeddings if hasattr(config, "max_position_embeddings") else config.n_positions)
 
 
-def _attention(device: torch.device) -> str:
+def attention_kind(device: torch.device) -> str:
+    """The implementation of attention that trains fastest on ``device``."""
     # On a CPU the backward of the fused kernels is about ten times slower than plain products at these lengths.
     return "eager" if device.type == "cpu" else "sdpa"

@@ -9,6 +9,7 @@ from torch import nn
 
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.locate import place
+from rlnlp.models.policy import attention_kind
 from rlnlp.rewards.terms import Around, Term, text_term
 
 LONGEST = 2**20  # tokens; some tokenizers say that they have no limit by a number too large for others
@@ -72,6 +73,7 @@ def _load(found: str, local_only: bool, device: torch.device) -> tuple[Any, Any]
             trust_remote_code=False,
             use_safetensors=True,
             dtype=torch.float32,
+            attn_implementation=attention_kind(device),
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:

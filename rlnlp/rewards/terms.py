@@ -31,18 +31,26 @@ class Around:
 
 
 def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapes: Mapping[str, Shape] | None = None) -> Reward:
-    """``rollout -> Scores`` with sum_k weight_k shape_k(term_k) on each response's last token, after the vetoes.
+    """``rollout -> Scores``: sum_k weight_k shape_k(term_k) for each response, after the vetoes, on its last token.
 
-    ``Scores.terms`` are the values as the terms gave them.
+    A term that says what each token is worth, (B, T), counts with its sum; its tokens' shares stay where they are, and
+    the last token has what is left. ``Scores.terms`` are the values (or sums) as the terms gave them.
     """
     shaped = {name: Shape() for name in terms} | dict(shapes or {})
 
     def reward(rollout: Rollout) -> Scores:
-        values = {name: checked(name, term(rollout), len(rollout.responses)) for name, (term, _) in terms.items()}
+        said = {name: checked(name, term(rollout), rollout.mask) for name, (term, _) in terms.items()}
+        values = {name: value if value.ndim == 1 else value.sum(1) for name, value in said.items()}
         here = {name: value.to(rollout.mask.device) for name, value in values.items()}
         parts = [weight * shaped[name].counted(here[name]) for name, (_, weight) in terms.items()]
         total = vetoed_sum(parts, [shaped[name].vetoes(here[name]) for name in terms])
-        return Scores(on_last_token(total, rollout.mask), values)
+        spread = [
+            weight * shaped[name].scale * said[name].to(total)
+            for name, (_, weight) in terms.items()
+            if said[name].ndim > 1
+        ]
+        dense = torch.stack(spread).sum(0) if spread else torch.zeros_like(rollout.mask, dtype=total.dtype)
+        return Scores(dense + on_last_token(total - dense.sum(1), rollout.mask), values)
 
     return reward
 
@@ -50,8 +58,9 @@ def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapes: Mapping[str, S
 def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], read: Callable[[Rollout], Texts]) -> Term:
     """A function of lists as a term. It is given by keyword what its signature names.
 
-    It may name ``prompts``, ``completions``, ``references``, any column of the data, and its own ``args``; with
-    ``**kwargs`` it is given all of them (the convention of TRL's GRPO).
+    It may name ``prompts``, ``completions``, ``completion_ids`` (the tokens of each), ``references``, any column of the
+    data, and its own ``args``; with ``**kwargs`` it is given all of them (the convention of TRL's GRPO). It returns a
+    number for each completion, or a list of numbers, one for each of its tokens.
 
     Raises:
         Failure: exit 2, if ``args`` has a word that the function does not take.
@@ -64,8 +73,8 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], read: Callab
     def term(rollout: Rollout) -> Tensor:
         texts = read(rollout)
         offered = {
-            "prompts": texts.prompts, "completions": texts.completions, "references": texts.references,
-            **texts.columns, **args,
+            "prompts": texts.prompts, "completions": texts.completions, "completion_ids": token_ids(rollout),
+            "references": texts.references, **texts.columns, **args,
         }  # fmt: skip
         for word, needed in named.items():
             if needed and word not in offered:
@@ -75,9 +84,42 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], read: Callab
                     f" (which has: {', '.join(offered)})",
                 )
         given = offered if everything else {word: value for word, value in offered.items() if word in named}
-        return numbers_of(name, _call(name, fn, given), len(texts.completions))
+        values = _call(name, fn, given)
+        if isinstance(values, Sequence) and values and is_list(values[0]):
+            return token_numbers(name, values, rollout.mask.cpu())
+        return numbers_of(name, values, len(texts.completions))
 
     return term
+
+
+def is_list(value: Any) -> bool:
+    """True for a list, array or tensor of numbers; a text is none."""
+    if isinstance(value, Tensor | np.ndarray):
+        return value.ndim == 1
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def token_ids(rollout: Rollout) -> list[list[int]]:
+    """The tokens that the policy chose, one list per response."""
+    return [row[mask].tolist() for row, mask in zip(rollout.responses.cpu(), rollout.mask.cpu(), strict=True)]
+
+
+def token_numbers(name: str, values: Sequence[Any], mask: Tensor) -> Tensor:
+    """One list of numbers per completion, one number per token that the policy chose, as (B, T) float32.
+
+    Raises:
+        Failure: exit 7, for another number of lists or of numbers in one, or a number that is not finite.
+    """
+    if len(values) != len(mask):
+        raise _bad(name, f"returned {len(values)} values for {len(mask)} completions")
+    rewards = torch.zeros(mask.shape)
+    for place, (row, chosen) in enumerate(zip(values, mask, strict=True)):
+        if not is_list(row):
+            raise _bad(name, f"returned {one_line(repr(row), 60)} for completion {place}, want a list, as for others")
+        if len(row) != int(chosen.sum()):
+            raise _bad(name, f"returned {len(row)} numbers for the {int(chosen.sum())} tokens of completion {place}")
+        rewards[place, chosen] = numbers_of(name, row, len(row))
+    return rewards
 
 
 def numbers_of(name: str, values: Any, count: int) -> Tensor:
@@ -96,20 +138,29 @@ def numbers_of(name: str, values: Any, count: int) -> Tensor:
     for place, value in enumerate(values):
         if not isinstance(value, numbers.Real):
             raise _bad(name, f"returned {one_line(repr(value), 60)} for completion {place}, want a number")
-    return checked(name, torch.tensor([_float(name, place, v) for place, v in enumerate(values)]), count)
+    return finite(name, torch.tensor([_float(name, place, v) for place, v in enumerate(values)]))
 
 
-def checked(name: str, values: Tensor, count: int) -> Tensor:
-    """``values`` themselves, (count,).
+def checked(name: str, values: Tensor, mask: Tensor) -> Tensor:
+    """``values`` themselves: one per response, (B,), or one per token, (B, T), 0 where ``mask`` is False.
 
     Raises:
         Failure: exit 7, for another shape or a number that is not finite.
     """
-    if values.shape != (count,):
-        raise _bad(name, f"has shape {tuple(values.shape)}, want ({count},)")
+    if values.shape not in (mask.shape[:1], mask.shape):
+        raise _bad(name, f"has shape {tuple(values.shape)}, want ({len(mask)},)")
+    return finite(name, values)
+
+
+def finite(name: str, values: Tensor) -> Tensor:
+    """``values`` themselves, of any shape.
+
+    Raises:
+        Failure: exit 7, for a number that is not finite.
+    """
     if not bool(values.isfinite().all()):
-        place = int((~values.isfinite()).nonzero()[0])
-        raise _bad(name, f"returned {float(values[place])} for completion {place}")
+        place = (~values.isfinite()).nonzero()[0].tolist()
+        raise _bad(name, f"returned {float(values[tuple(place)])} for completion {place[0]}")
     return values
 
 

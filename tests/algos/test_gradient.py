@@ -13,7 +13,7 @@ import small
 from rlnlp.algos import reinforce
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.reinforce import Batch, accumulate
-from rlnlp.config import Reinforce
+from rlnlp.config_algos import Reinforce
 from rlnlp.maths.advantages import over_deviation
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1, on_last_token, penalised_rewards
@@ -57,7 +57,7 @@ def settings(**changes):
     base = Reinforce(
         total_steps=1, batch_size=len(PROMPTS), micro_batch_size=4096, learning_rate=1.0, lr_schedule="constant",
         warmup_steps=0, max_grad_norm=1e9, weight_decay=0.0, optimizer="adamw", name="reinforce",
-        num_generations=2, baseline="none", ema_decay=0.9,
+        num_generations=2, baseline="none", ema_decay=0.9, missing_eos_penalty=0.0,
         normalize_advantages="none", kl_coef=COEF, entropy_coef=0.0, loss_reduction="sequences",
     )  # fmt: skip
     return replace(base, **changes)
@@ -281,7 +281,7 @@ def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other
     policy.zero_grad()
     prompts = replace(small.prompts(*PROMPTS), rows=torch.arange(2))
     baseline = group_leave_one_out(16)
-    reinforce.train(policy, d, lambda step: prompts, collect, rewards, kl, baseline, lambda *_: {}, c, desk)
+    reinforce.train(policy, d, lambda step: prompts, collect, rewards, kl, baseline, lambda *seen: seen[-1], c, desk)
 
     (rollout,) = seen
     assert rollout.prompts.rows.tolist() == [0] * 16 + [1] * 16

@@ -1,8 +1,10 @@
 import pytest
 import torch
+from hypothesis import given
 
 import reference
-from rlnlp.maths.masked import last_true, masked_mean, reduce
+from generated import MANY, cases, tensors
+from rlnlp.maths.masked import equal, last_true, masked_mean, masked_variance, reduce, scaled, whitened
 
 D = torch.float64
 
@@ -79,3 +81,82 @@ def test_last_true_by_hand_with_holes():
 def test_last_true_names_the_row_that_has_none():
     with pytest.raises(ValueError, match="row 1 "):
         last_true(torch.tensor([[True, False], [False, False]]))
+
+
+def test_variance_of_the_published_case_and_of_the_population():
+    # TRL tests/experimental/test_ppo_trainer.py::TestCore has the unbiased variance
+    x, mask = torch.tensor([[1.0, 2.0, 3.0, 4.0]]), torch.tensor([[False, True, True, False]])
+    assert masked_variance(x, mask, 1).item() == 0.5
+    assert masked_variance(x, mask).item() == 0.25
+    torch.testing.assert_close(whitened(x, mask), torch.tensor([[0.0, -1, 1, 0]]), rtol=0, atol=1e-6)
+
+
+def test_whitening_of_the_published_rule_with_the_mean_gone_and_with_the_mean_kept():
+    # openai/lm-human-preferences lm_human_preferences/utils/core.py::whiten, shift_mean True and False
+    x, mask = torch.tensor([[1.0, 2.0, 3.0, 4.0]], dtype=D), torch.ones(1, 4, dtype=torch.bool)
+    assert whitened(x, mask)[0].tolist() == pytest.approx([-1.3416408, -0.4472136, 0.4472136, 1.3416408], abs=1e-6)
+    assert scaled(x, mask)[0].tolist() == pytest.approx([1.1583592, 2.0527864, 2.9472136, 3.8416408], abs=1e-6)
+
+
+@given(cases(1))
+@MANY
+def test_variance_and_whitening_match_the_slow_reference(case):
+    rows, numbers = case
+    mask, x = tensors(case)
+    assert masked_variance(x, mask).item() == pytest.approx(reference.variance_over(numbers, rows), abs=1e-12)
+    for fast, keep_mean in ((whitened, False), (scaled, True)):
+        want = torch.tensor(reference.whitened(numbers, rows, keep_mean), dtype=D)
+        # 1e-8 is added to the variance; the smallest that these numbers have without being equal is about 1e-5
+        torch.testing.assert_close(fast(x, mask), want, rtol=1e-3, atol=1e-3)
+        if reference.variance_over(numbers, rows) > 0.1:
+            torch.testing.assert_close(fast(x, mask), want, rtol=1e-6, atol=1e-6)
+
+
+def test_whitening_is_over_all_tokens_of_the_batch_and_not_within_rows(x, mask):
+    white = whitened(x, mask)
+    assert masked_mean(white, mask).item() == pytest.approx(0, abs=1e-12)
+    assert masked_variance(white, mask).item() == pytest.approx(1, abs=1e-6)
+    means = [masked_mean(white[i : i + 1], mask[i : i + 1]).item() for i in range(len(mask))]
+    assert max(map(abs, means)) > 0.1, "each row by itself would have a mean of 0"
+
+
+def test_scaling_keeps_the_mean_and_the_order_and_gives_the_deviation_1(x, mask):
+    wide = 7 + 3 * x
+    got = scaled(wide, mask)
+    assert masked_mean(got, mask).item() == pytest.approx(masked_mean(wide, mask).item(), rel=1e-12)
+    assert masked_variance(got, mask).item() == pytest.approx(1, abs=1e-6)
+    assert torch.equal(got[mask].argsort(), wide[mask].argsort())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+@pytest.mark.parametrize("value", [0.0, 0.7, -1e-9, 1e8])
+def test_places_that_are_all_equal_are_whitened_to_exactly_0_and_scaled_to_themselves(value, dtype, mask):
+    x = torch.full(mask.shape, value, dtype=dtype)
+    x[~mask] = 5.0
+    assert whitened(x, mask).tolist() == [[0.0] * 5] * 4
+    assert scaled(x, mask).tolist() == torch.where(mask, x, 0).tolist()
+    assert equal(x, mask)
+
+
+def test_places_that_differ_by_rounding_only_are_equal_and_by_more_are_not(mask):
+    x = torch.full(mask.shape, 0.7)
+    x[mask] += torch.linspace(0, 2e-7, int(mask.sum()))
+    assert x[mask].unique().numel() > 1
+    assert whitened(x, mask).tolist() == [[0.0] * 5] * 4
+    x[0, 0] += 1e-3
+    assert not equal(x, mask)
+    assert whitened(x, mask)[0, 0].item() > 1
+
+
+@pytest.mark.parametrize("fast", [whitened, scaled])
+def test_whitening_reads_nothing_behind_the_mask_and_leaves_0_there(fast, x, mask):
+    got = fast(x.masked_fill(~mask, float("nan")), mask)
+    assert torch.equal(got, fast(x, mask))
+    assert not got[~mask].any()
+
+
+@pytest.mark.parametrize("correction", [0, 1])
+def test_a_variance_needs_more_places_than_it_corrects_for(correction):
+    mask = torch.tensor([[True, False]]) if correction else torch.tensor([[False, False]])
+    with pytest.raises(ValueError, match="nothing to average"):
+        masked_variance(torch.ones(1, 2), mask, correction)

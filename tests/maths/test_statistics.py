@@ -2,9 +2,11 @@ import math
 
 import pytest
 import torch
+from hypothesis import assume, given
 
 import reference
-from rlnlp.maths.statistics import mean_interval, student_t
+from generated import MANY, cases, tensors
+from rlnlp.maths.statistics import explained_variance, mean_interval, student_t
 
 TABLE = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 9: 2.2622, 29: 2.0452, 63: 1.9983, 1000: 1.9623}
 
@@ -56,3 +58,27 @@ def test_the_interval_covers_the_true_mean_as_often_as_it_says():
     x = torch.randn(4000, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     inside = sum(low <= 0 <= high for _, low, high in map(mean_interval, x)) / len(x)
     assert abs(inside - 0.95) < 5 * math.sqrt(0.95 * 0.05 / len(x))
+
+
+@given(cases(2))
+@MANY
+def test_explained_variance_matches_the_slow_reference_and_reads_nothing_behind_the_mask(case):
+    rows, values, returns = case
+    mask, v, r = tensors(case)
+    assume(reference.variance_over(returns, rows) > 0)
+    want = reference.explained_variance(values, returns, rows)
+    got = explained_variance(*(x.masked_fill(~mask, math.nan) for x in (v, r)), mask)
+    assert got == pytest.approx(want, rel=1e-9, abs=1e-9)
+
+
+def test_explained_variance_of_a_perfect_critic_of_the_mean_and_of_one_that_is_worse():
+    returns, mask = torch.tensor([[1.0, 2.0, 6.0]]), torch.ones(1, 3, dtype=torch.bool)
+    assert explained_variance(returns, returns, mask) == 1
+    assert explained_variance(returns + 5, returns, mask) == 1, "an offset is no variance"
+    assert explained_variance(torch.full((1, 3), 3.0), returns, mask) == 0
+    assert explained_variance(-returns, returns, mask) == pytest.approx(-3)
+
+
+def test_of_equal_returns_there_is_nothing_to_explain():
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    assert explained_variance(torch.tensor([[1.0, 2, 3, 4]]), torch.full((1, 4), 0.7), mask) == 0

@@ -322,7 +322,7 @@ def test_a_veto_never_raises_the_score_and_is_what_the_words_say(terms):
 @cache
 def composed(*overrides):
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        return OmegaConf.to_container(compose("train", list(overrides)), resolve=True)
+        return OmegaConf.to_container(compose("train", ["algo=reinforce", *overrides]), resolve=True)
 
 
 @pytest.mark.parametrize(
@@ -360,8 +360,9 @@ def test_the_shape_of_the_config_reaches_the_sum():
 def test_every_choice_of_reward_trains_a_step(choice, model_dir, prompts_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words_ = [
-        f"reward={choice}", f"model.path={model_dir}", f"data.prompts={prompts_file}", "algo.total_steps=1",
-        "algo.batch_size=2", "sampler.max_new_tokens=6", "device=cpu", "hydra.run.dir=run", "heldout.prompts=2",
+        "algo=reinforce", f"reward={choice}", f"model.path={model_dir}", f"data.prompts={prompts_file}",
+        "algo.total_steps=1", "algo.batch_size=2", "sampler.max_new_tokens=6", "device=cpu", "hydra.run.dir=run",
+        "heldout.prompts=2",
     ]  # fmt: skip
     assert main(["train", *words_]) == 0
     (row,) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())

@@ -12,6 +12,7 @@ import small
 from rlnlp import build, config
 from rlnlp.cli import main
 from rlnlp.errors import Failure
+from rlnlp.rewards.shaping import Shape
 from rlnlp.rewards.terms import numbers_of, text_term, weighted_sum
 from rlnlp.rewards.user import load_function
 from rlnlp.types import Rollout, Texts
@@ -99,7 +100,8 @@ def test_a_function_written_for_trl_works_as_it_is(rollout):
 
     assert text_term("t", f, {"strict": True}, read)(rollout).tolist() == [3, 9, 0]
     assert seen == {
-        "prompts": PROMPTS, "completions": ANSWERS, "references": REFERENCES, **COLUMNS, "strict": True,
+        "prompts": PROMPTS, "completions": ANSWERS, "completion_ids": [[1, 1], [1, 1], [1]],
+        "references": REFERENCES, **COLUMNS, "strict": True,
     }  # fmt: skip
 
 
@@ -114,6 +116,43 @@ def test_a_function_written_for_trl_works_as_it_is(rollout):
 def test_flat_lists_arrays_and_tensors_of_numbers_are_taken(values):
     found = numbers_of("t", values, 3)
     assert (found.tolist(), found.dtype, found.requires_grad) == ([1, 2.5, -3], torch.float32, False)
+
+
+def test_a_list_per_completion_rewards_the_tokens_that_the_policy_chose(rollout):
+    given = []
+
+    def each(completion_ids, weight):
+        given.append(completion_ids)
+        return [[1.0, 2.0], np.array([3.0, weight[1]]), (5,)]
+
+    scores = weighted_sum({"each": (text_term("each", each, {}, read), 10.0)})(rollout)
+    assert given == [[[1, 1], [1, 1], [1]]]
+    assert scores.rewards.tolist() == [[10, 20, 0], [30, 0, 20], [50, 0, 0]]
+    assert scores.terms["each"].tolist() == [3, 5, 5]
+
+
+def test_what_shapes_and_other_terms_change_of_a_per_token_reward_falls_on_the_last_token(rollout):
+    each = text_term("each", lambda completions: [[1.0, 2.0], [3.0, 4.0], [5.0]], {}, read)
+    whole = torch.tensor([0.5, 0.25, 0.125])
+    shapes = {"each": Shape(scale=2.0, clip=(0.0, 10.0))}
+    scores = weighted_sum({"each": (each, 1.0), "whole": (lambda _: whole, 1.0)}, shapes)(rollout)
+    assert scores.rewards.tolist() == [[2, 4.5, 0], [6, 0, 4.25], [10.125, 0, 0]]
+    assert scores.score.tolist() == [6.5, 10.25, 10.125]
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ([[1.0, 2.0], [1.0], [1.0]], "returned 1 numbers for the 2 tokens of completion 1"),
+        ([[1.0, 2.0], 3.0, [1.0]], "returned 3.0 for completion 1, want a list"),
+        ([3.0, [1.0, 2.0], [1.0]], r"returned \[1.0, 2.0\] for completion 1, want a number"),
+        ([[1.0, 2.0], [1.0, float("nan")], [1.0]], "returned nan for completion 1"),
+        ([[1.0, 2.0], [1.0, "x"], [1.0]], "returned 'x' for completion 1"),
+        ([[1.0, 2.0]], "returned 1 values for 3 completions"),
+    ],
+)
+def test_wrong_per_token_rewards_are_told(rollout, values, what):
+    fails(7, what, text_term("t", lambda completions: values, {}, read), rollout)
 
 
 def leave():

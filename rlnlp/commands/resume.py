@@ -1,0 +1,103 @@
+"""``rlnlp resume RUN [key=value ...]``: a run goes on from its last checkpoint, to the last bit as if never stopped."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rlnlp.commands.changes import changes, check_allowed, leaves
+from rlnlp.commands.settings import merged
+from rlnlp.commands.train import checked, train
+from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.manifest import BLOTTED, check_seal, read_config, read_facts
+from rlnlp.models.locate import locate
+
+ALLOW = "resume.allow="
+
+
+def main(argv: list[str]) -> int:
+    """Go on.
+
+    Raises:
+        Failure: for what the user can mend.
+    """
+    asked = arguments(argv)
+    directory = Path(asked.run).expanduser()
+    words = [word for word in asked.words if not word.startswith(ALLOW)]
+    allowed = [word.removeprefix(ALLOW) for word in asked.words if word.startswith(ALLOW)]
+    allow = frozenset(key.strip() for word in allowed for key in word.strip("[]").split(",") if key.strip())
+    old = stored(directory)
+    check_named(directory, old, words)
+    take_up(directory, old, merged(old, words), allow)
+    return Exit.DONE
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="rlnlp resume",
+        description="Take up an interrupted run at its last checkpoint. It ends with the bytes of one without a break.",
+        epilog="Settings that would change the steps to come must be allowed: resume.allow=[algo.learning_rate].",
+    )
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    parser.add_argument("words", metavar="key=value", nargs="*", help="settings that are to change, or are asked for")
+    asked = parser.parse_intermixed_args(argv)
+    for word in asked.words:
+        if "=" not in word:
+            parser.error(f"'{one_line(word, 60)}' is no setting: want key=value")
+    return asked
+
+
+def stored(directory: Path) -> dict[str, Any]:
+    """The settings that a run directory holds.
+
+    Raises:
+        Failure: exit 6, if it is no run directory, or its settings were changed since.
+    """
+    config = read_config(directory)
+    check_seal(directory)
+    return asdict(config)
+
+
+def check_named(directory: Path, settings: Mapping[str, Any], words: list[str]) -> None:
+    """Refuse to run code that only a file names, and to go on without a secret that was not written down.
+
+    Raises:
+        Failure: exit 6, with the words to type.
+    """
+    given = {word.partition("=")[0] for word in words}
+    terms = settings.get("reward", {}).get("terms", {})
+    code = {f"reward.terms.{name}.fn": term["fn"] for name, term in terms.items() if ":" in term["fn"]}
+    missing = [f"{key}={value}" for key, value in code.items() if key not in given]
+    hidden = [key for key, value in leaves(settings) if value == BLOTTED and key not in given]
+    if missing or hidden:
+        why = (
+            "it runs code of yours, which a directory must not name"
+            if missing
+            else "it needs what was not written down"
+        )
+        typed = " ".join([*map(one_line, missing), *(f"{key}=..." for key in hidden)])
+        raise Failure(Exit.RUN, f"{why}; name it again:\nrlnlp resume {directory} {typed}")
+
+
+def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: frozenset[str]) -> None:
+    """Train on in ``directory`` with the settings ``new``, which were ``old``.
+
+    Raises:
+        Failure: whatever the user can mend.
+    """
+    if new["algo"].get("name") != old["algo"]["name"]:
+        raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")
+    config = checked(new)
+    changed = changes(old, asdict(config))
+    check_allowed(changed, allow, ALLOW)
+    facts = read_facts(directory)
+    if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
+        print(f"{directory} is complete: all {facts['steps']} steps are done")
+        return
+    locate(config.model)
+    from rlnlp.run import GoOn, Run
+
+    with Run(directory, config, str(facts.get("command", "resume")), GoOn(allow, changed)) as run:
+        train(config, run)

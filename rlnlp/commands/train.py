@@ -1,0 +1,44 @@
+"""Checked settings into a training run, a new one or one that goes on."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rlnlp.config import RUNS
+from rlnlp.errors import Exit, Failure
+from rlnlp.models.locate import locate
+from rlnlp.parse import nearest, parse
+
+
+def checked(settings: Any) -> Any:
+    """The settings of a run as its algorithm's schema.
+
+    Raises:
+        Failure: exit 2, for an algorithm that does not exist and for every wrong setting.
+    """
+    name = settings.get("algo", {}).get("name") if isinstance(settings, Mapping) else None
+    if name not in RUNS:
+        raise Failure(
+            Exit.CONFIG, f"no algorithm {name!r}{nearest(str(name), list(RUNS))}; choose from: {', '.join(RUNS)}"
+        )
+    return parse(RUNS[name], settings)
+
+
+def perform(settings: Any, place: Path, command: str) -> None:
+    """Check ``settings`` and train in ``place``.
+
+    Raises:
+        Failure: whatever the user can mend.
+    """
+    config = checked(settings)
+    locate(config.model)  # a model that does not exist is told before torch takes its seconds
+    from rlnlp.run import Run
+
+    with Run(place, config, command) as run:
+        train(config, run)
+
+
+def train(config: Any, run: Any) -> None:
+    """The algorithm that the settings name, in the directory of ``run``."""
+    import_module(f"rlnlp.algos.{config.algo.name.replace('-', '_')}").main(config, run)

@@ -1,0 +1,31 @@
+"""One owner for a run directory: a lock of the kernel's, held for life and gone with the process."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rlnlp.errors import Exit, Failure, one_line
+
+
+@contextmanager
+def owned(directory: Path) -> Iterator[None]:
+    """Own ``directory``. What the file ``lock`` says of the owner is for people only.
+
+    Raises:
+        Failure: exit 6, if another process owns it.
+    """
+    with (directory / "lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            owner = one_line(lock.read(), 80) or "not told"
+            raise Failure(Exit.RUN, f"{directory} is in use by another process: {owner}") from error
+        lock.truncate(0)
+        lock.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        lock.flush()
+        yield
