@@ -144,7 +144,7 @@ class LiveDisplay:
         """Draw the new figures."""
         self.row, self.speed = {**self.row, **row}, timing["tokens_per_second"]
         self.first = {**row, **self.first}
-        self.scores.append(row["score"] if "score" in row else -row["loss"])
+        self.scores += [row["score"]] if "score" in row else [-row["loss"]] if "loss" in row else []
         self.progress.update(self.task, completed=step)
         if self.live is not None:
             self.live.update(self._picture())

@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import secrets
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 from rlnlp.config import conf_dir
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.hydra_guard import check_files, check_words
-from rlnlp.outcome import describe
+from rlnlp.manifest import without_secrets
+from rlnlp.outcome import describe, exit_code
 from rlnlp.parse import nearest
+from rlnlp.signals import Stopped
 
 TAKE_VALUE = {"-c", "--cfg", "-i", "--info", "-p", "--package", "-cd", "--config-dir", "-cn", "--config-name"}
 LOOK_ONLY = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc", "--shell-completion"}
@@ -53,6 +56,12 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
         hydra.main(config_path=str(conf_dir()), config_name="train", **base)(job)()
     except BrokenPipeError:
         raise
+    except Stopped as stopped:
+        if job.sweep is None:
+            raise
+        again = [*arguments, *(() if not given else [f"hydra.sweep.dir={job.sweep}"])]
+        way = without_secrets(shlex.join(["rlnlp", name, *again]))
+        raise Failure(exit_code(stopped), f"stopped by {stopped}\nwhat is missing is done by: {way}") from stopped
     except Exception as error:  # what the job itself raises is kept in the job: this is Hydra's, about the settings
         if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
             raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error

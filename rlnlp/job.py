@@ -7,9 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rlnlp.commands.changes import leaves
+from rlnlp.commands.resume import start_or_go_on
 from rlnlp.commands.train import perform
+from rlnlp.disk import replace
 from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.manifest import without_secrets
 from rlnlp.outcome import guarded
+from rlnlp.signals import Signals, Stopped
 
 
 class Job:
@@ -19,32 +24,52 @@ class Job:
         self.command = command
         self.sweep: Path | None = None
         self.places: list[Path] = []
+        self.stopped: Stopped | None = None
         self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
 
     def __call__(self, composed: Any) -> float | None:
         """Run it here; or, as one of a sweep, in a process of its own, whose end stops no other job."""
         from hydra.core.hydra_config import HydraConfig
         from hydra.types import RunMode
+        from omegaconf import OmegaConf
 
         hydra = HydraConfig.get()
         place = _short(Path(hydra.runtime.output_dir))
         if hydra.mode != RunMode.MULTIRUN:
             try:
-                perform(plain(composed), place, self.command)
+                perform(plain(composed), place, self.command, from_environment(composed))
             except Exception as error:
                 self.error = error
                 with suppress(OSError):
                     place.rmdir()  # if nothing was written, the folder that Hydra made
             return None
         self.sweep = Path(hydra.sweep.dir)
+        (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
         self.places.append(place)
-        overrides = [word.lstrip("+") for word in hydra.overrides.task]
+        typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        overrides = [without_secrets(word.lstrip("+")) for word in typed]
         print(f"job {hydra.job.num}: {one_line(' '.join(overrides))}", file=sys.stderr, flush=True)
-        who = f"rlnlp {self.command}"
-        status = guarded(who, lambda: _process(plain(composed), place, self.command))
+        status = guarded(f"rlnlp {self.command}", lambda: self._process(composed, place))
         record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
-        (place / "job.json").write_text(json.dumps(record) + "\n")
+        replace(place / "job.json", json.dumps(record) + "\n")
+        if self.stopped is not None:
+            raise self.stopped
         return _reached(place)
+
+    def _process(self, composed: Any, place: Path) -> int:
+        """The exit status of the settings run in a process of their own; below 0 for a signal.
+
+        A signal goes to that process once, from here: it is in a session of its own, out of the terminal's reach.
+        """
+        asked = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
+        words = [sys.executable, "-m", "rlnlp.job", str(place), self.command]
+        with Signals(), subprocess.Popen(words, stdin=subprocess.PIPE, text=True, start_new_session=True) as child:
+            try:
+                child.communicate(asked)
+            except Stopped as stopped:
+                self.stopped = stopped
+                child.send_signal(stopped.number)
+        return child.returncode
 
 
 def plain(composed: Any) -> Any:
@@ -63,10 +88,12 @@ def plain(composed: Any) -> Any:
         raise Failure(Exit.CONFIG, where + str(error.msg).split("\n")[0]) from error
 
 
-def _process(settings: Any, place: Path, command: str) -> int:
-    """The exit status of the settings run in a process of their own; below 0 for a signal."""
-    words = [sys.executable, "-m", "rlnlp.job", str(place), command]
-    return subprocess.run(words, input=json.dumps(settings), text=True, check=False).returncode
+def from_environment(composed: Any) -> list[str]:
+    """The keys of values that come from environment variables: they may be secrets, and are not written down."""
+    from omegaconf import OmegaConf
+
+    found = leaves(OmegaConf.to_container(composed, resolve=False))
+    return [key for key, value in found if isinstance(value, str) and "${oc.env:" in value]
 
 
 def _short(place: Path) -> Path:
@@ -85,7 +112,8 @@ def _reached(place: Path) -> float | None:
 
 
 def _child() -> int:
-    perform(json.load(sys.stdin), Path(sys.argv[1]), sys.argv[2])
+    asked = json.load(sys.stdin)
+    start_or_go_on(asked["settings"], Path(sys.argv[1]), sys.argv[2], asked["hidden"])
     return Exit.DONE
 
 

@@ -5,6 +5,7 @@ import json
 import platform
 import re
 import secrets
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +19,9 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.parse import parse
 
 SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$", re.IGNORECASE)
+GIVEN_SECRET = re.compile(
+    r"((?:^|[._{,\s])(?:\w*_)?(?:token|secret|password|passwd|api_?key|credentials?)\s*[=:]\s*)[^,}\]]+", re.IGNORECASE
+)
 BLOTTED = "***"
 FILES = ("config.yaml", "run.json")
 LEFT = re.compile(r"\.(config\.yaml|run\.json)-[0-9a-f]{8}")
@@ -48,11 +52,11 @@ def facts(config: Common, command: str) -> dict[str, Any]:
     }
 
 
-def saved(config: Common) -> str:
-    """The settings as YAML, resolved, with secrets blotted out; the last line tells a later change."""
+def saved(config: Common, hidden: Collection[str] = ()) -> str:
+    """The settings as YAML, resolved, with secrets and ``hidden`` keys blotted out; the last line tells a change."""
     import yaml
 
-    text: str = yaml.safe_dump(_redacted(asdict(config)), sort_keys=False, allow_unicode=True, width=120)
+    text: str = yaml.safe_dump(_redacted(asdict(config), hidden), sort_keys=False, allow_unicode=True, width=120)
     return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
@@ -61,9 +65,9 @@ def begun(directory: Path) -> bool:
     return any((directory / name).exists() for name in FILES)
 
 
-def write_config(directory: Path, config: Common) -> None:
-    """Make the settings the content of ``config.yaml``, if they are not."""
-    text, path = saved(config), directory / "config.yaml"
+def write_config(directory: Path, config: Common, hidden: Collection[str]) -> None:
+    """Make the settings, less the values of ``hidden``, the content of ``config.yaml``, if they are not."""
+    text, path = saved(config, hidden), directory / "config.yaml"
     if not path.exists() or path.read_bytes() != text.encode():
         replace(path, text)
 
@@ -173,10 +177,16 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _redacted(node: Any, key: str = "") -> Any:
+def without_secrets(word: str) -> str:
+    """An override with the values of secrets blotted out."""
+    return GIVEN_SECRET.sub(rf"\1{BLOTTED}", word)
+
+
+def _redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
     if isinstance(node, dict):
-        return {k: _redacted(v, str(k)) for k, v in node.items()}
-    return BLOTTED if isinstance(node, str) and SECRET.search(key) else node
+        return {k: _redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
+    secret = key in hidden or SECRET.search(key.rpartition(".")[2])
+    return BLOTTED if isinstance(node, str) and secret else node
 
 
 def _versions() -> dict[str, str]:

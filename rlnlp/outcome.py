@@ -33,6 +33,9 @@ def guarded(who: str, command: Callable[[], int]) -> int:
         return Exit.STORAGE
     except Exception as error:
         _trace()
+        if out_of_memory(error):
+            _tell(f"{who}: out of memory: {one_line(str(error))}\n  ask for less at once, or use a smaller model")
+            return Exit.MEMORY
         _tell(f"{who}: {describe(error)}\n  This is a bug in rlnlp; RLNLP_TRACE=1 shows where.")
         return Exit.BUG
 
@@ -47,7 +50,17 @@ def exit_code(error: BaseException) -> Exit:
         return error.code
     if isinstance(error, BrokenPipeError):
         return Exit.PIPE
+    if out_of_memory(error):
+        return Exit.MEMORY
     return Exit.STORAGE if isinstance(error, OSError) else Exit.BUG
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """True if memory ran out; on a CPU, torch tells so in the words of a plain RuntimeError only."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    words = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "out of memory" in text)
+    return words or bool(kinds & {"MemoryError", "OutOfMemoryError"})
 
 
 def describe(error: BaseException) -> str:

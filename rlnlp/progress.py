@@ -1,6 +1,7 @@
 """How far a run has come: its counts, its lines and its checkpoints, and how it is taken up from them."""
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from rlnlp import checkpoint
 from rlnlp.checkpoint import Boundary, Parts
 from rlnlp.errors import Exit, Failure
 from rlnlp.journal import Journal
+from rlnlp.nonfinite import broken_weight
 
 SAME_AGAIN = ("metrics", "samples")  # the same seed gives the same lines; timing holds clock readings
+ADVICE = "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewards in samples.jsonl"
 WORTH = {"heldout/score": 1.0, "heldout/loss": -1.0}  # the figures by which a checkpoint is the best, and their signs
 
 
@@ -20,7 +23,8 @@ class Progress:
     def __init__(self, directory: Path, keep: int) -> None:
         self.folder, self.keep = directory / "checkpoints", keep
         self.lines = {name: Journal(directory / f"{name}.jsonl") for name in (*SAME_AGAIN, "timing")}
-        self.totals = {"episodes": 0, "tokens": 0}
+        self.totals = {"episodes": 0, "tokens": 0, "skipped": 0}
+        self.in_a_row = 0  # steps up to now that were skipped
         self.best: dict[str, float] = {}
         self.done = self.saved = 0
         self.seconds = 0.0  # of training, before this process
@@ -44,7 +48,7 @@ class Progress:
             state = checkpoint.load(self.folder, parts, tell)
             for key in sorted(state["built"].keys() | built.keys()):
                 self._compare(key, state["built"].get(key), built.get(key), allow, tell)
-            self.totals, self.best = state["totals"], state["best"]
+            self.totals, self.best, self.in_a_row = state["totals"], state["best"], state["in_a_row"]
             self.done = self.saved = state["step"]
             self._trusted.add(checkpoint.name_of(self.saved))
             for name in SAME_AGAIN:
@@ -58,10 +62,17 @@ class Progress:
         self._mark(parts)
 
     def count(self, row: dict[str, Any], timing: Mapping[str, float], episodes: int, tokens: int) -> dict[str, Any]:
-        """Add the lines of a step, and return its metrics with the counts so far."""
+        """Add the lines of a step, and return its metrics with the counts so far.
+
+        Figures that are not finite are left out; such a step counts as skipped.
+        """
+        whole = all(map(math.isfinite, row.values()))
         self.totals["episodes"] += episodes
         self.totals["tokens"] += tokens
-        row = {**row, "episodes": self.totals["episodes"]}
+        self.totals["skipped"] += not whole
+        self.in_a_row = 0 if whole else self.in_a_row + 1
+        row = {name: value for name, value in row.items() if math.isfinite(value)}
+        row |= {"episodes": self.totals["episodes"], **({} if whole else {"skipped": self.totals["skipped"]})}
         self._worth = next((sign * row[name] for name, sign in WORTH.items() if name in row), None)
         self.lines["metrics"].append(row)
         self.lines["timing"].append(timing)
@@ -79,11 +90,13 @@ class Progress:
         """A checkpoint of the step that is done; older ones go, but for those that are kept and the best.
 
         Raises:
-            Failure: exit 5, if the disk does not take it.
+            Failure: exit 5, if the disk does not take it; exit 8, if a weight is not finite.
         """
+        if (name := broken_weight(parts)) is not None:
+            raise Failure(Exit.NONFINITE, f"step {self.done}: {name} is not finite; it is not saved\n{ADVICE}")
         for each in self.lines.values():
             each.sync()
-        state = {"totals": self.totals, "best": self.best, "built": self._built}
+        state = {"totals": self.totals, "best": self.best, "in_a_row": self.in_a_row, "built": self._built}
         state |= {name: self.lines[name].mark() for name in SAME_AGAIN}
         checkpoint.save(self.folder, self.done, parts, state)
         self.saved = self.done
@@ -98,7 +111,7 @@ class Progress:
         """
         if self._boundary is None or self.saved == self.done or not self._boundary.regain():
             return
-        self.totals, self.best = json.loads(self._counts)
+        self.totals, self.best, self.in_a_row = json.loads(self._counts)
         for each in self.lines.values():
             each.cut(self.done)
         self.save(self._boundary.parts)
@@ -112,7 +125,7 @@ class Progress:
         self._trusted = checkpoint.retain(self.folder, self.keep, int(self.best.get("step", -1)), self._trusted)
 
     def _mark(self, parts: Parts) -> None:
-        self._boundary, self._counts = Boundary(parts), json.dumps([self.totals, self.best])
+        self._boundary, self._counts = Boundary(parts), json.dumps([self.totals, self.best, self.in_a_row])
 
     def _compare(
         self, key: str, then: str | None, now: str | None, allow: Collection[str], tell: Callable[[str], None]

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,15 +18,17 @@ from rlnlp.checkpoint import Parts, checkpoints, clear_leftovers, content
 from rlnlp.config import Common
 from rlnlp.console import Display, display
 from rlnlp.disk import storage_failure
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.lock import owned
-from rlnlp.outcome import exit_code
-from rlnlp.progress import Progress
+from rlnlp.nonfinite import BUDGET, broken_gradient, broken_weight, forget_gradients
+from rlnlp.outcome import exit_code, out_of_memory
+from rlnlp.progress import ADVICE, Progress
 from rlnlp.signals import Signals, Stopped
 from rlnlp.streams import stream
 
 P = ParamSpec("P")
 R = TypeVar("R")
+ROOM = {"sampling": ("algo.batch_size", " or sampler.max_new_tokens"), "the start": ("model.path", ": a smaller one")}
 STOPPED = (Exit.INTERRUPT, Exit.TERMINATED, Exit.HANGUP)
 
 
@@ -44,11 +46,16 @@ class Run:
     ``metrics.jsonl`` holds what the same seed gives again, to the last bit; clock readings go to ``timing.jsonl``.
     """
 
-    def __init__(self, directory: Path, config: Common, command: str, go_on: GoOn | None = None) -> None:
+    def __init__(
+        self, directory: Path, config: Common, command: str, go_on: GoOn | None = None, hidden: Collection[str] = ()
+    ) -> None:
         self.directory, self.config, self.seed, self.go_on = directory, config, config.seed, go_on
+        self.hidden = hidden  # settings whose values are not written down
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
         self.signals = Signals()
+        self._parts: Parts = {}
+        self._phase = "the start"
         self._spent: dict[str, float] = {}
         self._clock = self._training = self._earlier = 0.0
 
@@ -108,7 +115,21 @@ class Run:
             error = storage_failure("writing", self.directory, error)
         if isinstance(error, Failure) and error.code == Exit.STORAGE:
             return Failure(error.code, f"{error}\n{way}")
+        if isinstance(error, Failure) and error.code == Exit.NONFINITE:
+            return self._not_finite(error)
+        if out_of_memory(error):
+            key, more = ROOM.get(self._phase, ("algo.micro_batch_size", ""))
+            what = f"out of memory in step {self.progress.done + 1} ({self._phase}): {one_line(str(error), 120)}"
+            return Failure(Exit.MEMORY, f"{what}\nlower {key}{more}\n{way} {key}=... resume.allow={key}")
         return error
+
+    def _not_finite(self, error: Failure) -> Failure:
+        tensor, saved = broken_weight(self._parts), self.progress.saved
+        if tensor is not None and tensor not in str(error):
+            error = Failure(error.code, str(error).replace("\n", f"; {tensor} is not\n", 1))
+        last = f"the last good checkpoint is of step {saved}" if saved else "no checkpoint was saved yet"
+        again = f"rlnlp resume {self.directory} algo.learning_rate=... resume.allow=algo.learning_rate"
+        return Failure(error.code, f"{error}\n{last}; try: {again}")
 
     def _open(self, opened: ExitStack) -> None:
         opened.enter_context(self.signals)
@@ -131,7 +152,7 @@ class Run:
             again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.go_on.changed}
             self.facts |= facts | now | {"resumed": [*facts.get("resumed", []), again]}
             self._earlier = float(facts.get("seconds") or 0.0)
-        manifest.write_config(self.directory, self.config)
+        manifest.write_config(self.directory, self.config, self.hidden)
         self._record()
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
@@ -142,11 +163,11 @@ class Run:
         """``function`` with its seconds counted under ``phase`` of the step it is called in."""
 
         def counted(*args: P.args, **kwargs: P.kwargs) -> R:
-            before = time.monotonic()
-            try:
-                return function(*args, **kwargs)
-            finally:
-                self._spent[phase] = self._spent.get(phase, 0.0) + time.monotonic() - before
+            before, outer, self._phase = time.monotonic(), self._phase, phase
+            result = function(*args, **kwargs)
+            self._phase = outer  # after an error it says where that was
+            self._spent[phase] = self._spent.get(phase, 0.0) + time.monotonic() - before
+            return result
 
         return counted
 
@@ -158,11 +179,13 @@ class Run:
         Raises:
             Failure: exit 6, if the checkpoints are damaged, or made from something else than the run is built from.
         """
+        self._parts = parts
         self._restore(total, parts)
         self.display.begin(total)
         begun = self._clock = time.monotonic()
         self._spent.clear()
         for step in range(self.progress.done + 1, total + 1):
+            self._phase = "the update"
             yield step
             with self.signals.held():
                 self.progress.reach(step, parts)
@@ -184,7 +207,11 @@ class Run:
             self.say(f"goes on after step {done}" if done else "no checkpoint yet: starts at the first step")
 
     def log(self, step: int, *, episodes: int, tokens: int, **values: float) -> None:
-        """One line of metrics for ``step``; ``episodes`` and ``tokens`` are those of this step."""
+        """One line of metrics for ``step``; ``episodes`` and ``tokens`` are those of this step.
+
+        Raises:
+            Failure: exit 8, if figures were not finite for some steps in a row.
+        """
         seconds = time.monotonic() - self._clock
         timing = {"step": step, "seconds": seconds, "tokens_per_second": tokens / max(seconds, 1e-9), **self._spent}
         self._clock += seconds
@@ -193,6 +220,17 @@ class Run:
         row = self.progress.count(figures, timing, episodes, tokens)
         self.facts["steps"] = step
         self._text.write(self.display.step(step, row, timing) + "\n")
+        if "skipped" in row:
+            self._skip(step, sorted(set(figures) - set(row)))
+
+    def _skip(self, step: int, missing: list[str]) -> None:
+        tensor = broken_gradient(self._parts) or broken_weight(self._parts)
+        forget_gradients(self._parts)
+        where = f"first in {tensor}" if tensor else "in no tensor: it is the sum that is too large"
+        told = f"step {step}: {', '.join(missing)} not finite ({where}); the update was skipped"
+        if self.progress.in_a_row >= BUDGET:
+            raise Failure(Exit.NONFINITE, f"{told}, for {BUDGET} steps in a row now\n{ADVICE}")
+        self.say(told)
 
     def sample(self, step: int, rows: list[dict[str, Any]], show: int) -> None:
         """Keep responses in samples.jsonl; show the first of them."""

@@ -17,7 +17,7 @@ from rlnlp.outcome import guarded
 
 IMPORTED = [
     "torch", "transformers.models.llama.modeling_llama", "safetensors.torch", "hydra", "omegaconf", "runs",
-    "rlnlp.algos.sft", "rlnlp.algos.reinforce", "rlnlp.run", "torch.optim", "torch._dynamo",
+    *(f"rlnlp.algos.{name}" for name in runs.ALGORITHMS), "rlnlp.run", "torch.optim", "torch._dynamo",
 ]  # fmt: skip
 SECONDS = 60
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+import ppo_mutants
+
 ROOT = Path(__file__).resolve().parent.parent
 SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
 COPIED = ("rlnlp", "conf", "tests", "pyproject.toml")
@@ -171,15 +173,17 @@ MUTANTS = [
     ),
     *_mutants(
         "algos/optim.py", OPTIM,
-        ("the clip is never applied", "clip_grad_norm_(parameters, c.max_grad_norm)",
-         'clip_grad_norm_(parameters, float("inf"))'),
-        ("a broken gradient is taken", "if not math.isfinite(norm):", "if False:"),
+        ("the clip is never applied", "clip_grads_with_norm_(parameters, c.max_grad_norm, norm)",
+         'clip_grads_with_norm_(parameters, float("inf"), norm)'),
+        ("a broken loss has a gradient", "loss.isfinite(), torch.ones_like(loss), math.nan", "loss == loss, 1.0, 1.0"),
+        ("a broken gradient is taken", "if not bool(norm.isfinite()):", "if False:"),
         ("the schedule is a step ahead", "(step - 1 - c.warmup_steps)", "(step - c.warmup_steps)"),
         ("the warm-up is a step short", "/ (c.warmup_steps + 1)", "/ c.warmup_steps"),
         ("the schedule is not used", 'optimizer.defaults["lr"] * share_of_rate(c, step)', 'optimizer.defaults["lr"]'),
         ("gradients pile up", "optimizer.zero_grad(set_to_none=True)", "pass"),
         ("vectors decay too", 'if p.ndim < 2], "weight_decay": 0.0', 'if p.ndim < 2], "weight_decay": c.weight_decay'),
     ),
+    *(m for file, tests, changes in ppo_mutants.GROUPS for m in _mutants(file, *tests, *changes)),
 ]  # fmt: skip
 
 

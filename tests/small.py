@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer as RawTokenizer
 from tokenizers import models, pre_tokenizers, processors
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.policy import Policy
@@ -59,6 +59,17 @@ def lm(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
+
+
+def gpt2() -> GPT2LMHeadModel:
+    """A model with learned positions, where rotary ones would forgive a moved prompt; and with dropout left on."""
+    config = GPT2Config(
+        vocab_size=16, n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5, attn_pdrop=0.5,
+        embd_pdrop=0.5, resid_pdrop=0.5, bos_token_id=1, eos_token_id=END, attn_implementation="eager",
+    )  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(9)
+        return GPT2LMHeadModel(config).train()
 
 
 def policy(vocabulary: int = 16, **kwargs) -> Policy:

@@ -20,7 +20,7 @@ LAYERS = [  # a module imports from its own layer and from those below it
     {"build"},
     {"sampling", "data", "feedback"},
     {"models", "rewards"},
-    {"types", "run", "progress", "checkpoint", "outcome", "console", "manifest"},
+    {"types", "run", "progress", "checkpoint", "nonfinite", "outcome", "console", "manifest"},
     {
         "maths",
         "config",

@@ -245,6 +245,38 @@ def test_settings_that_do_not_go_together_are_told(changes, line):
     assert told(plain) == [line]
 
 
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"mini_batch_size": 48}, "mini_batch_size must divide the 64 responses of a step "
+         "(batch_size x num_generations): 32 or 64, got 48"),
+        ({"mini_batch_size": 65, "num_generations": 3}, "mini_batch_size must divide the 192 responses of a step "
+         "(batch_size x num_generations): 64 or 96, got 65"),
+        ({"mini_batch_size": 100}, "mini_batch_size must divide the 64 responses of a step "
+         "(batch_size x num_generations): 64, got 100"),
+        ({"critic": "shared", "critic_path": "rm"},
+         "critic_path needs algo.critic=separate: a shared critic has no model of its own"),
+        ({"critic_warmup_steps": 60}, "critic_warmup_steps must be < algo.total_steps 60, got 60"),
+        ({"warmup_steps": 61}, "warmup_steps must be <= algo.total_steps 60, got 61"),
+        ({"cliprange": 1.0}, "cliprange must be > 0 and < 1, got 1.0"),
+        ({"target_kl": 0.0}, "target_kl must be > 0, got 0.0"),
+        ({"lam": 1.1}, "lam must be >= 0 and <= 1, got 1.1"),
+        ({"critic": "none"}, "critic must be one of shared, separate, got 'none'"),
+    ],
+)  # fmt: skip
+def test_settings_of_ppo_that_do_not_go_together_are_told(changes, line):
+    plain = composed("algo=ppo")
+    for name, value in changes.items():
+        plain = changed(f"algo.{name}", value, plain)
+    assert told(plain, "ppo") == [f"algo.{line}"]
+
+
+@pytest.mark.parametrize(("size", "want"), [(None, 192), (192, 192), (64, 64), (1, 1)])
+def test_a_minibatch_of_ppo_is_the_whole_rollout_or_what_divides_it(size, want):
+    plain = changed("algo.num_generations", 3, changed("algo.mini_batch_size", size, composed("algo=ppo")))
+    assert parse(RUNS["ppo"], plain).algo.minibatch == want
+
+
 def test_a_group_of_one_is_allowed_where_nothing_compares_within_the_group():
     plain = changed("algo.num_generations", 1, changed("algo.baseline", "none", composed("algo=reinforce")))
     assert parse(RUNS["reinforce"], plain).algo.num_generations == 1

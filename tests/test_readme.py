@@ -66,7 +66,7 @@ def test_every_metric_of_a_run_is_in_the_table_and_the_other_way_round(place):
     logged = {re.sub(r"^score/.*", "score/<term>", name) for name in row} - {"step"}
     assert logged <= named
     elsewhere = {"heldout/score", "heldout/kl", "loss", "equal_groups", "critic_grad_norm", "sampling_mismatch"}
-    assert named - logged <= elsewhere
+    assert named - logged <= elsewhere | {"skipped"}
 
 
 def test_every_exit_status_and_baseline_and_reward_is_in_the_readme():
@@ -75,6 +75,6 @@ def test_every_exit_status_and_baseline_and_reward_is_in_the_readme():
     from rlnlp.errors import Exit
 
     for code in Exit:
-        assert f"| {code.value} |" in README or code in (Exit.MEMORY, Exit.HANGUP, Exit.TERMINATED)
+        assert re.search(rf"^\| (\d+, )*{code.value}(, \d+)* \|", README, re.MULTILINE)
     for word in (*REWARDS, *Reinforce.__annotations__["baseline"].__args__):
         assert f"| `{word}` |" in README

@@ -14,7 +14,9 @@ from rlnlp import checkpoint
 from rlnlp.cli import main
 from rlnlp.commands.catalogue import catalogue
 from rlnlp.commands.changes import ALLOWED, BY_CONTENT, CLASSES, FREE, NEVER, changes, class_of
-from rlnlp.manifest import read_config
+from rlnlp.commands.resume import start_or_go_on
+from rlnlp.errors import Failure
+from rlnlp.manifest import read_config, without_secrets
 from small import rlnlp
 
 SECOND = 2
@@ -381,3 +383,33 @@ def test_the_real_command_takes_up_a_real_run(wholes, broken_off, tmp_path):
     assert code == 0, err
     assert "goes on after step 4\n" in err
     assert runs.difference(runs.outcome(directory), runs.outcome(wholes("reinforce"))) == []
+
+
+def test_a_job_of_a_sweep_starts_goes_on_is_left_alone_or_is_refused(wholes, broken_off, tmp_path, capsys):
+    place = wholes("sft").parent
+    asked = runs.settings(runs.words("sft", place))
+    with runs.without_pictures():
+        for directory in (tmp_path / "new", broken_off("sft")):
+            start_or_go_on(asked, directory, "train", hidden=())
+            assert runs.difference(runs.outcome(directory), runs.outcome(wholes("sft"))) == []
+        capsys.readouterr()
+        start_or_go_on(asked, directory, "train", hidden=())
+        assert "is complete" in capsys.readouterr().out
+        other = runs.settings(runs.words("sft", place, "seed=5", "checkpoint.keep=1"))
+        with pytest.raises(Failure, match=r"holds a run of other settings \(seed 0\)\nchoose another") as failure:
+            start_or_go_on(other, directory, "train", hidden=())
+    assert failure.value.code == 6
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("hub_token=abc", "hub_token=***"),
+        ("reward.terms.x.args.api_key=a b", "reward.terms.x.args.api_key=***"),
+        ("x={fn: a, args: {password: p, words: [b]}}", "x={fn: a, args: {password: ***, words: [b]}}"),
+        ("model.tokenizer=embedded", "model.tokenizer=embedded"),
+        ("sampler.max_new_tokens=3", "sampler.max_new_tokens=3"),
+    ],
+)
+def test_secrets_are_blotted_out_of_overrides(word, shown):
+    assert without_secrets(word) == shown

@@ -72,7 +72,7 @@ def again(given, tmp_path):
     """Another run with some settings changed, in this process; its directory."""
 
     def trained(*changes):
-        perform(settings_of([*given, *changes]), tmp_path / "again", "train")
+        perform(settings_of([*given, *changes]), tmp_path / "again", "train", hidden=())
         return tmp_path / "again"
 
     return trained
@@ -298,7 +298,7 @@ def test_a_disk_that_fills_up_while_training_is_exit_5(given, tmp_path):
 def test_the_directory_is_named_by_algorithm_time_and_chance_and_a_wrong_setting_leaves_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(job, "perform", lambda settings, place, command: seen.append(place))
+    monkeypatch.setattr(job, "perform", lambda settings, place, command, hidden: seen.append(place))
     assert main(["train"]) == main(["train"]) == 0
     assert len(set(seen)) == 2
     pattern = r"outputs/ppo/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{8}"

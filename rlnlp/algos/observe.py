@@ -1,5 +1,6 @@
 """Looking on while a policy trains: figures, held-out measurements, samples. Changes no byte of training."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,8 @@ class Observer:
         self, step: int, rollout: Rollout, scores: Scores, kl: Tensor, figures: dict[str, float]
     ) -> dict[str, float]:
         """``figures`` for the log, with those of held-out prompts when they are due."""
-        self.health(figures)
+        if all(map(math.isfinite, figures.values())):
+            self.health(figures)
         if self.run.due(self.samples.every, step):
             self.run.sample(step, sample_rows(self.table.texts(rollout), scores, kl), self.samples.show)
         if not self.run.due(self.every, step):

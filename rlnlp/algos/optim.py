@@ -5,7 +5,6 @@ import math
 import torch
 
 from rlnlp.config_algos import Optimisation
-from rlnlp.errors import Exit, Failure
 
 Optimizers = dict[str, torch.optim.Optimizer]  # parts of a checkpoint, by name
 
@@ -53,27 +52,29 @@ def share_of_rate(c: Optimisation, step: int) -> float:
     return fall[c.lr_schedule]
 
 
+def backward(loss: torch.Tensor) -> None:
+    """Add the gradient of ``loss``; for a loss that is not finite, gradients that are not either: no step is made."""
+    loss.backward(gradient=torch.where(loss.isfinite(), torch.ones_like(loss), math.nan))
+
+
 def descend(optimizers: Optimizers, step: int, c: Optimisation) -> float:
     """One step down the gradients that ``backward`` has left; they are cleared. Returns their norm before clipping.
 
-    Raises:
-        Failure: exit 8, if the norm is not finite; the weights are as they were.
+    A norm that is not finite makes no step: weights, moments and gradients stay as they are, and ``Run.log``, which is
+    given the norm, counts the step as skipped and names the tensor.
     """
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     parameters = [p for group in groups for p in group["params"]]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, c.max_grad_norm))
-    if not math.isfinite(norm):
-        raise Failure(
-            Exit.NONFINITE,
-            f"step {step}: the gradient is not finite; the update was not made\n"
-            "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewards in metrics.jsonl",
-        )
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    if not bool(norm.isfinite()):
+        return float(norm)
+    torch.nn.utils.clip_grads_with_norm_(parameters, c.max_grad_norm, norm)
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             group["lr"] = optimizer.defaults["lr"] * share_of_rate(c, step)  # a critic may have a rate of its own
         optimizer.step()
     clear(optimizers)
-    return norm
+    return float(norm)
 
 
 def clear(optimizers: Optimizers) -> None:

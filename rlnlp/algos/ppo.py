@@ -12,7 +12,7 @@ from torch import Tensor
 from rlnlp.algos.actor_critic import ActorCritic, Learner, Terms, identity_holds, separate, shared
 from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
-from rlnlp.algos.optim import clear, descend, learning_rate
+from rlnlp.algos.optim import backward, clear, descend, learning_rate
 from rlnlp.algos.schedule import FILTERED, told
 from rlnlp.algos.stage import Stage, stage
 from rlnlp.checkpoint import Parts, Stateful
@@ -119,7 +119,7 @@ def accumulate(learner: Learner, part: Experience, c: Ppo) -> dict[str, float]:
     for rows in by_length(part.rollout, c.micro_batch_size):
         piece = take(part, rows)
         terms = learner.terms(piece)
-        reduce(terms.loss, piece.rollout.mask, total).backward()
+        backward(reduce(terms.loss, piece.rollout.mask, total))
         for name, figure in terms.figures.items():
             value = reduce(figure.detach().float(), piece.rollout.mask, tokens)
             sums[name] = sums[name] + value if name in sums else value

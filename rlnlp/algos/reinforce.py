@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.observe import Observer, rollout_metrics
-from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
+from rlnlp.algos.optim import Optimizers, backward, descend, learning_rate, optimizers
 from rlnlp.algos.stage import stage
 from rlnlp.checkpoint import Parts, Stateful
 from rlnlp.config import ReinforceRun
@@ -93,7 +93,7 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Rein
         out = policy(part.rollout, distribution)
         per_token = policy_gradient(out.logprobs, part.advantages.unsqueeze(1)) - c.entropy_coef * out.entropy
         loss = reduce(per_token, part.rollout.mask, total)
-        loss.backward()
+        backward(loss)
         loss_sum += loss.item()
         entropy_sum += out.entropy.sum().item()
     return loss_sum, entropy_sum / int(mask.sum())

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 
 from rlnlp import build
-from rlnlp.algos.optim import descend, learning_rate, optimizers
+from rlnlp.algos.optim import backward, descend, learning_rate, optimizers
 from rlnlp.config import SftRun
 from rlnlp.config_algos import Sft
 from rlnlp.data.order import alike_rows_of_step
@@ -36,7 +36,7 @@ def train(
         for part in chunks(batch, len(batch.mask), c.micro_batch_size):
             out = policy(part, distribution)
             loss = reduce(negative_log_likelihood(out.logprobs), part.mask, total)
-            loss.backward()
+            backward(loss)
             loss_sum += loss.item()
             entropy_sum += out.entropy.sum().item()
         grad_norm = descend(steppers, step, c)

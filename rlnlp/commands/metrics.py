@@ -56,6 +56,7 @@ METRICS = (
         "share of prompts whose responses all score the same: they teach nothing",
         healthy="near 0",
     ),
+    Metric(("skipped",), "steps so far without an update because a figure was not finite; only then", healthy="absent"),
     Metric(("learning_rate", "kl_coef", "episodes"), "in force; responses so far"),
 )
 

@@ -1,14 +1,14 @@
 """``rlnlp resume RUN [key=value ...]``: a run goes on from its last checkpoint, to the last bit as if never stopped."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.changes import changes, check_allowed, leaves
+from rlnlp.commands.changes import FREE, changes, check_allowed, class_of, leaves
 from rlnlp.commands.settings import merged
-from rlnlp.commands.train import checked, train
+from rlnlp.commands.train import checked, perform, train
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.manifest import BLOTTED, check_seal, read_config, read_facts
 from rlnlp.models.locate import locate
@@ -81,6 +81,25 @@ def check_named(directory: Path, settings: Mapping[str, Any], words: list[str]) 
         raise Failure(Exit.RUN, f"{why}; name it again:\nrlnlp resume {directory} {typed}")
 
 
+def start_or_go_on(settings: Any, place: Path, command: str, hidden: Collection[str]) -> None:
+    """Train in ``place``; a run of the same settings that has begun there goes on, one that is complete is left.
+
+    The settings are those of the present command: code and secrets that they name are named again.
+
+    Raises:
+        Failure: exit 6, if a run of other settings lies there, or whatever else the user can mend.
+    """
+    if not (place / "config.yaml").exists():
+        return perform(settings, place, command, hidden)
+    old, new = stored(place), asdict(checked(settings))
+    known = {key: value for key, value in changes(old, new).items() if value[0] != BLOTTED}
+    other = [key for key in known if class_of(key) != FREE]
+    if other:
+        told = ", ".join(f"{key} {one_line(str(known[key][0]), 40)}" for key in other)
+        raise Failure(Exit.RUN, f"{place} holds a run of other settings ({told})\nchoose another hydra.sweep.dir=")
+    return take_up(place, old, new, frozenset(other))
+
+
 def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: frozenset[str]) -> None:
     """Train on in ``directory`` with the settings ``new``, which were ``old``.
 
@@ -90,7 +109,7 @@ def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], all
     if new["algo"].get("name") != old["algo"]["name"]:
         raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")
     config = checked(new)
-    changed = changes(old, asdict(config))
+    changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != BLOTTED}
     check_allowed(changed, allow, ALLOW)
     facts = read_facts(directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
@@ -99,5 +118,6 @@ def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], all
     locate(config.model)
     from rlnlp.run import GoOn, Run
 
-    with Run(directory, config, str(facts.get("command", "resume")), GoOn(allow, changed)) as run:
+    hidden = [key for key, value in leaves(old) if value == BLOTTED]
+    with Run(directory, config, str(facts.get("command", "resume")), GoOn(allow, changed), hidden) as run:
         train(config, run)

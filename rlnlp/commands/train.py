@@ -1,6 +1,6 @@
 """Checked settings into a training run, a new one or one that goes on."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,8 @@ def checked(settings: Any) -> Any:
     return parse(RUNS[name], settings)
 
 
-def perform(settings: Any, place: Path, command: str) -> None:
-    """Check ``settings`` and train in ``place``.
+def perform(settings: Any, place: Path, command: str, hidden: Collection[str]) -> None:
+    """Check ``settings`` and train in ``place``; the values of the keys ``hidden`` are not written down.
 
     Raises:
         Failure: whatever the user can mend.
@@ -35,7 +35,7 @@ def perform(settings: Any, place: Path, command: str) -> None:
     locate(config.model)  # a model that does not exist is told before torch takes its seconds
     from rlnlp.run import Run
 
-    with Run(place, config, command) as run:
+    with Run(place, config, command, hidden=hidden) as run:
         train(config, run)
 
 

@@ -4,19 +4,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-WINDOW = 5  # steps over which a figure is averaged before it is judged
+WINDOW = 10  # steps over which a figure is averaged before it is judged
 
 Figures = Mapping[str, float]
 
 
 class Health:
-    """Watches the figures of each step; says a finding when it begins, and at the end what still holds."""
+    """Watches the figures of each step; says a finding the first time it holds, and at the end what holds then."""
 
     def __init__(self, say: Callable[[str], None]) -> None:
         self.say = say
         self.recent: deque[Figures] = deque(maxlen=WINDOW)
         self.first: Figures = {}  # the first value of each figure
         self.now: dict[str, str] = {}
+        self.told: list[str] = []
 
     def __call__(self, figures: Figures) -> None:
         """Take in the figures of a step."""
@@ -27,8 +28,9 @@ class Health:
         names = set.intersection(*(set(row) for row in self.recent))
         mean = {name: sum(row[name] for row in self.recent) / WINDOW for name in names}
         found = dict(findings(mean, self.first))
-        for name in found.keys() - self.now.keys():
+        for name in [name for name in found if name not in self.told]:
             self.say(f"warning: {found[name]}")
+            self.told.append(name)
         self.now = found
 
     def verdict(self) -> dict[str, str]:
@@ -37,11 +39,16 @@ class Health:
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as JSON."""
-        return {"first": dict(self.first), "recent": [dict(row) for row in self.recent], "now": dict(self.now)}
+        return {
+            "first": dict(self.first),
+            "recent": [dict(row) for row in self.recent],
+            "now": self.now,
+            "told": self.told,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take the state back."""
-        self.first, self.now = state["first"], state["now"]
+        self.first, self.now, self.told = state["first"], state["now"], state["told"]
         self.recent = deque(state["recent"], maxlen=WINDOW)
 
 
@@ -57,15 +64,20 @@ def findings(mean: Figures, first: Figures) -> Iterator[tuple[str, str]]:
                 " try sampler.top_k=0 sampler.top_p=1"
             ),
         )
-    if "clip_fraction" in mean:
+    constant = "score_deviation" in mean and mean["score_deviation"] <= 1e-6 * max(1.0, abs(mean["score"]))
+    if constant:
+        yield (
+            "reward",
+            f"every response scores {mean['score']:.3g}: there is nothing left to learn;"
+            " if that is not the best score, look at reward.terms and raise sampler.temperature",
+        )
+    if "clip_fraction" in mean and not constant:
         yield from _updates(mean)
-    if "explained_variance" in mean and mean["explained_variance"] < 0:
+    if "explained_variance" in mean and mean["explained_variance"] < -0.1 and not constant:
         yield (
             "critic",
-            (
-                f"explained variance is {mean['explained_variance']:.2f}: the critic is worse than a constant;"
-                " try algo.critic=separate, algo.critic_warmup_steps=10 or a higher algo.critic_learning_rate"
-            ),
+            f"explained variance is {mean['explained_variance']:.2f}: the critic is worse than a constant;"
+            " try a higher algo.critic_learning_rate, algo.critic_warmup_steps=10 or algo.critic=separate",
         )
     if "entropy" in mean and mean["entropy"] < 0.1 * first["entropy"]:
         yield (
@@ -81,14 +93,6 @@ def findings(mean: Figures, first: Figures) -> Iterator[tuple[str, str]]:
             (
                 f"{1 - mean['unique']:.0%} of the responses repeat another one:"
                 " raise sampler.temperature, algo.kl_coef or algo.entropy_coef"
-            ),
-        )
-    if "score_deviation" in mean and mean["score_deviation"] <= 1e-6 * max(1.0, abs(mean["score"])):
-        yield (
-            "reward",
-            (
-                f"every response scores {mean['score']:.3g}: nothing can be learned from a constant;"
-                " look at reward.terms, and raise sampler.temperature"
             ),
         )
 

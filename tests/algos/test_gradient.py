@@ -260,7 +260,7 @@ class Desk:
 def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other, monkeypatch, normalise):
     d, c, left, seen, desk = (
         DRAWN[0],
-        settings(num_generations=16, normalize_advantages="group" if normalise else "none"),
+        settings(num_generations=16, normalize_advantages="group" if normalise else "none", missing_eos_penalty=0.4),
         [],
         [],
         Desk(),
@@ -290,7 +290,9 @@ def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other
     assert len(set(map(len, chosen))) == 2
     rows = list(zip(rollout.prompts.rows.tolist(), chosen, strict=True))
     ratio = [(log_probability(policy, p, y, d) - log_probability(other, p, y, d)).item() for p, y in rows]
-    returns = [WORTH[row] - COEF * r for row, r in zip(rows, ratio, strict=True)]
+    cost = [0.0 if END in y else 0.4 for y in chosen]
+    assert 0 < sum(cost) < 0.4 * 32
+    returns = [WORTH[row] - fine - COEF * r for row, fine, r in zip(rows, cost, ratio, strict=True)]
     advantages = [r - b for r, b in zip(returns, reference.leave_one_out(returns, 16), strict=True)]
     if normalise:  # less the mean of the others is 16 / 15 of less the mean of all
         advantages = [16 / 15 * a for a in reference.group_normalised(returns, 16)]

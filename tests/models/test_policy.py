@@ -2,7 +2,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
 
 import reference
 import small
@@ -21,20 +20,9 @@ DRAWN = [
 ]
 
 
-def gpt2():
-    """A model with learned positions: rotary ones are relative and would forgive a prompt that padding has moved."""
-    config = GPT2Config(
-        vocab_size=16, n_positions=64, n_embd=32, n_layer=2, n_head=2, initializer_range=0.5, attn_pdrop=0.5,
-        embd_pdrop=0.5, resid_pdrop=0.5, bos_token_id=1, eos_token_id=small.END, attn_implementation="eager",
-    )  # fmt: skip
-    with torch.random.fork_rng():
-        torch.manual_seed(9)
-        return GPT2LMHeadModel(config).train()
-
-
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def policy(request):
-    return small.policy(seed=1) if request.param == "llama" else Policy(gpt2())
+    return small.policy(seed=1) if request.param == "llama" else Policy(small.gpt2())
 
 
 @pytest.fixture(scope="module", params=DRAWN, ids=["plain", "cold", "top-k", "top-p"])
@@ -178,7 +166,7 @@ def test_a_token_outside_a_filter_keeps_a_finite_logprob_and_gradient(k, p):
 
 
 def test_dropout_is_off_so_that_sampling_and_scoring_see_one_distribution():
-    noisy = gpt2()
+    noisy = small.gpt2()
     assert noisy.training
     policy, d, talk = Policy(noisy), small.plain(), conversation()
     assert torch.equal(says(policy, talk, d).logprobs, says(policy, talk, d).logprobs)
@@ -219,4 +207,4 @@ def test_an_answer_is_remembered_for_the_same_rollout_only():
 
 def test_context_length_is_read_from_either_kind_of_config():
     assert context_length(small.policy()) == 64
-    assert context_length(Policy(gpt2())) == 64
+    assert context_length(Policy(small.gpt2())) == 64
