@@ -10,6 +10,7 @@ from rlnlp import config
 from rlnlp.data.prompts import PromptTable, check_room, prompt_table
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
+from rlnlp.memory import importing, keep_freed
 from rlnlp.models.locate import locate
 from rlnlp.models.policy import (
     Policy,
@@ -18,6 +19,7 @@ from rlnlp.models.policy import (
     fresh_policy,
     frozen,
     load_policy,
+    looker,
     remembered,
     scorer,
 )
@@ -63,22 +65,21 @@ def language(model: config.Model, where: config.Device, seed: int) -> Language:
         Failure: exit 2 for a device that is not there, exit 4 for a model that cannot be loaded.
     """
     device = compute_device(where)
-    from transformers.utils import logging
+    with importing():
+        from transformers.utils import logging
 
-    logging.disable_progress_bar()
-    weights, words = locate(model)
-    local = not model.allow_download
-    tokenizer = load_tokenizer(words, local)
-    if weights is None:
-        fresh_seed = int(stream(seed, "init").integers(2**63))
-        return Language(
-            _computing(fresh_policy(model.fresh, tokenizer, fresh_seed, device), model, where), tokenizer, device
-        )
-    policy = _computing(load_policy(weights, local, device), model, where)
+        logging.disable_progress_bar()
+        weights, words = locate(model)
+        local = not model.allow_download
+        tokenizer = load_tokenizer(words, local)
+        if weights is None:
+            policy = fresh_policy(model.fresh, tokenizer, int(stream(seed, "init").integers(2**63)), device)
+        else:
+            policy = load_policy(weights, local, device)
     rows = policy.lm.get_input_embeddings().num_embeddings
     if len(tokenizer.raw) > rows:
         raise Failure(Exit.MODEL, f"the tokenizer of '{words}' has {len(tokenizer.raw)} tokens, the model only {rows}")
-    return Language(policy, tokenizer, device)
+    return Language(_computing(policy, model, where), tokenizer, device)
 
 
 def _computing(policy: Policy, model: config.Model, where: config.Device) -> Policy:
@@ -95,6 +96,7 @@ def compute_device(where: config.Device) -> torch.device:
         Failure: exit 2, if this machine or this torch has no such device.
     """
     torch.set_num_threads(where.threads)
+    keep_freed()
     if not torch.cpu._is_amx_tile_supported():
         # oneDNN instead of MKL: the same float32 at 2.4 times the speed on AMD. Where AMX is, it would mean bfloat16.
         torch.set_float32_matmul_precision("medium")
@@ -135,7 +137,7 @@ def task(c: config.OnPolicyRun, language: Language) -> Task:
     likelihood = reference if drawn.temperature == 1 else remembered(scorer(start, untempered, size))
     coherent = coherence(likelihood, len(tokenizer.raw))
     terms, code = reward_terms(c.reward, remembered(table.texts), coherent, language.device)
-    logprobs = scorer(policy, drawn.unfiltered(), size)
+    logprobs = looker(policy, drawn.unfiltered(), size)
     return Task(table, drawn, logprobs, reference, weighted_sum(terms, shapes(c.reward)), code)
 
 

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -53,15 +54,21 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Pat
     staged, aside = folder / f"{STAGED}{mark}", folder / f"{STAGED}old-{target.name}-{secrets.token_hex(4)}"
     try:
         tensors = {name: found for name, part in parts.items() if (found := tensors_of(part)) is not None}
-        check_room(folder, sum(t.nbytes for each in tensors.values() for t in each.values()))
+        sizes = {name: sum(tensor.nbytes for tensor in each.values()) for name, each in tensors.items()}
+        check_room(folder, sum(sizes.values()))
         staged.mkdir()
-        for name, each in tensors.items():
-            save_file(each, staged / f"{name}.safetensors")
-            publish(staged / f"{name}.safetensors")
+        with ThreadPoolExecutor(1) as aside_of_the_disk:  # a file is hashed while the disk takes it
+            digests = {}
+            for name in sorted(sizes, key=sizes.__getitem__, reverse=True):  # little is left to hash at the end
+                path = staged / f"{name}.safetensors"
+                save_file(tensors[name], path)
+                digests[path.name] = aside_of_the_disk.submit(_digest, path)
+                publish(path)
         plain = {name: _plain(part) for name, part in parts.items() if not isinstance(part, nn.Module)}
         text = json.dumps({"step": step, **state, "parts": plain}, allow_nan=False)
         write(staged / "state.json", text.encode())
-        files = {f.name: (f.stat().st_size, _digest(f)) for f in sorted(staged.iterdir())}
+        files = {name: ((staged / name).stat().st_size, found.result()) for name, found in digests.items()}
+        files["state.json"] = (len(text.encode()), hashlib.sha256(text.encode()).hexdigest())
         write(staged / "manifest.json", _manifest(step, files).encode())
         sync(staged)
         settle(staged, target, aside)
@@ -79,6 +86,11 @@ def checkpoints(folder: Path) -> list[Path]:
 def name_of(step: int) -> str:
     """The name of a step's checkpoint."""
     return f"step-{step:08d}"
+
+
+def step_of(place: Path) -> int:
+    """The step of a checkpoint, by its name."""
+    return int(place.name.partition("-")[2])
 
 
 def retain(folder: Path, keep: int, best: int, trusted: Collection[str]) -> set[str]:

@@ -108,7 +108,7 @@ def write_facts(directory: Path, facts: dict[str, Any]) -> None:
 def sources(config: Common) -> dict[str, str]:
     """What the settings of data and tokenizer stand for: the sha256 of a file's content, else the words themselves."""
     settings = asdict(config)
-    found = {f"data.{key}": _meant(Path(value), value) for key, value in settings["data"].items()
+    found = {f"data.{key}": _meant(Path(value), value) for key, value in settings.get("data", {}).items()
              if isinstance(value, str)}  # fmt: skip
     words = settings["model"]["tokenizer"] or settings["model"]["path"]
     places = [Path(words).expanduser() / below / "tokenizer.json" for below in ("policy", "")]

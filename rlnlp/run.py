@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from rlnlp import STARTED, manifest
-from rlnlp.checkpoint import Parts, checkpoints, clear_leftovers, content
+from rlnlp.checkpoint import Parts, checkpoints, clear_leftovers, content, step_of
 from rlnlp.config import Common
 from rlnlp.console import Display, display
 from rlnlp.disk import storage_failure
@@ -88,14 +88,14 @@ class Run:
         code = Exit.DONE if told is None else exit_code(told)
         status = "done" if told is None else "interrupted" if code in STOPPED else "failed"
         try:
-            if error is not None:
-                self._text.write("".join(traceback.format_exception(kind, error, trace)))
-            seconds = self._earlier + time.monotonic() - STARTED
-            self._record(status=status, exit_code=int(code), seconds=seconds, training_seconds=self._training)
-            self._files.close()
+            with self._files:
+                if error is not None:
+                    self._text.write("".join(traceback.format_exception(kind, error, trace)))
+                seconds = self._earlier + time.monotonic() - STARTED
+                self._record(status=status, exit_code=int(code), seconds=seconds, training_seconds=self._training)
         except OSError as failed:
             if told is None:
-                raise
+                raise self._told(failed) from failed
             self.display.say(f"how the run ended could not be written down: {failed}")
         if told is not None and told is not error:
             raise told from error
@@ -109,7 +109,8 @@ class Run:
                 self.progress.save_boundary()
             except Failure as failure:
                 return failure
-            saved = f"step {self.progress.saved} is saved" if self.progress.saved else "no step is saved yet"
+            found = checkpoints(self.progress.folder)
+            saved = f"step {step_of(found[-1])} is saved" if found else "no step is saved yet"
             return Failure(Exit(code), f"stopped by {name} after step {self.progress.done}; {saved}\n{way}")
         if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
             error = storage_failure("writing", self.directory, error)
@@ -148,11 +149,10 @@ class Run:
         opened.callback(self.progress.close)
         if self.go_on is not None:
             facts = manifest.read_facts(self.directory)
-            now = {key: self.facts[key] for key in ("versions", "settings_sha256", "status", "exit_code")}
-            again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.go_on.changed}
-            self.facts |= facts | now | {"resumed": [*facts.get("resumed", []), again]}
+            self.facts |= facts | {key: self.facts[key] for key in ("versions", "status", "exit_code")}
             self._earlier = float(facts.get("seconds") or 0.0)
-        manifest.write_config(self.directory, self.config, self.hidden)
+        else:
+            manifest.write_config(self.directory, self.config, self.hidden)
         self._record()
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
@@ -202,8 +202,11 @@ class Run:
         done, self._training = self.progress.done, self.progress.seconds
         if done > total:
             raise Failure(Exit.RUN, f"algo.total_steps is {total}, but {self.directory} has done step {done} already")
-        if self.go_on is not None:
-            self.facts["steps"] = done
+        if self.go_on is not None:  # only what fits what is there becomes the run's
+            manifest.write_config(self.directory, self.config, self.hidden)
+            again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.go_on.changed}
+            sha = manifest.facts(self.config, "")["settings_sha256"]
+            self._record(steps=done, settings_sha256=sha, resumed=[*self.facts.get("resumed", []), again])
             self.say(f"goes on after step {done}" if done else "no checkpoint yet: starts at the first step")
 
     def log(self, step: int, *, episodes: int, tokens: int, **values: float) -> None:

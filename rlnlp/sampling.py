@@ -43,8 +43,8 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
     rows = torch.arange(count, device=uniforms.device)  # the rows still in the batch
     alive = torch.ones_like(rows, dtype=torch.bool)
     attention, inputs, cache = prompts.mask, prompts.tokens, None
-    for t in range(longest):
-        with computing_in(policy.dtype, inputs.device):
+    with computing_in(policy.dtype, uniforms.device):  # around all tokens: the weights are cast once
+        for t in range(longest):
             out = policy.lm(
                 input_ids=inputs,
                 attention_mask=attention.long(),
@@ -53,19 +53,19 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
                 use_cache=True,
                 logits_to_keep=1,
             )
-        logits = finite(out.logits[:, -1], t, rows)
-        token = inverse_cdf(draw_logits(logits, torch.full_like(rows, t), distribution), uniforms[rows, t])
-        responses[rows, t] = token.where(alive, responses[rows, t])
-        mask[rows, t] = alive
-        attention = torch.cat([attention, alive.unsqueeze(1)], dim=1)
-        alive = alive & ~torch.isin(token, end)
-        if not bool(alive.any()):
-            break
-        cache, inputs = out.past_key_values, token.unsqueeze(1)
-        if int(alive.sum()) <= 0.75 * len(alive):
-            keep = alive.nonzero().squeeze(1)
-            cache.batch_select_indices(keep)
-            rows, inputs, attention, alive = rows[keep], inputs[keep], attention[keep], alive[keep]
+            logits = finite(out.logits[:, -1], t, rows)
+            token = inverse_cdf(draw_logits(logits, torch.full_like(rows, t), distribution), uniforms[rows, t])
+            responses[rows, t] = token.where(alive, responses[rows, t])
+            mask[rows, t] = alive
+            attention = torch.cat([attention, alive.unsqueeze(1)], dim=1)
+            alive = alive & ~torch.isin(token, end)
+            if not bool(alive.any()):
+                break
+            cache, inputs = out.past_key_values, token.unsqueeze(1)
+            if int(alive.sum()) <= 0.75 * len(alive):
+                keep = alive.nonzero().squeeze(1)
+                cache.batch_select_indices(keep)
+                rows, inputs, attention, alive = rows[keep], inputs[keep], attention[keep], alive[keep]
     used = int(mask.any(0).sum())
     responses, mask = responses[:, :used], mask[:, :used]
     ended = (torch.isin(responses, end) & mask).any(1)
@@ -78,7 +78,8 @@ def finite(logits: Tensor, place: int, rows: Tensor) -> Tensor:
     Raises:
         Failure: exit 8, if one is NaN or infinite: greedy decoding would return a token in silence.
     """
-    if not bool(logits.isfinite().all()):
+    least, most = logits.aminmax()  # NaN goes through both
+    if not bool(least.isfinite() & most.isfinite()):
         row = int(rows[(~logits.isfinite()).any(-1)][0])
         raise Failure(
             Exit.NONFINITE,

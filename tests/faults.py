@@ -27,6 +27,11 @@ class Fault:
         Armed(self, directory)
 
 
+def where(first: Any) -> str:
+    """The path that a call is about."""
+    return os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else os.fspath(first)
+
+
 class Armed:
     """The calls of ``os`` that last, and safetensors' writing, counted and made to fail."""
 
@@ -44,7 +49,7 @@ class Armed:
         def call(first: Any, *rest: Any, **more: Any) -> Any:
             if not self.ours(name, first, rest, more):
                 return real(first, *rest, **more)
-            kind = self.due(f"{name} {first}")
+            kind = self.due(f"{name} {where(first)}")
             if kind in (ENOSPC, EIO):
                 raise OSError(getattr(errno, kind), os.strerror(getattr(errno, kind)))
             if kind == SHORT and name == "write":
@@ -85,12 +90,10 @@ class Armed:
 
     def ours(self, name: str, first: Any, rest: tuple[Any, ...], more: dict[str, Any]) -> bool:
         """True for a call about the run directory; opening to read makes nothing last."""
-        if isinstance(first, int):
-            path = os.readlink(f"/proc/self/fd/{first}")
-        elif "dir_fd" in more and more["dir_fd"] is not None:
+        if "dir_fd" in more and more["dir_fd"] is not None:
             path = os.readlink(f"/proc/self/fd/{more['dir_fd']}")
         else:
-            path = os.path.abspath(os.fspath(first))
+            path = os.path.abspath(where(first))
         if name == "open" and not (rest and rest[0] & (os.O_WRONLY | os.O_RDWR)):
             return False
         return path.startswith(self.directory)

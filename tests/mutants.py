@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,12 @@ MASKED, KL, ADVANTAGES, LOSSES, STATISTICS = (
     f"maths/test_{n}" for n in ("masked", "kl", "advantages", "losses", "statistics")
 )
 DISTRIBUTION, TYPES, SAMPLING, POLICY = "maths/test_distribution", "test_types", "test_sampling", "models/test_policy"
+CHECKPOINT, RESUME, SIGNALS, STORAGE, NUMBERS, SWEEP = (
+    f"test_{n}" for n in ("checkpoint", "resume", "signals", "storage", "broken_numbers", "sweep_failures")
+)
 GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
+OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there"
+AGAIN = f"{RESUME}::test_a_run_taken_up_after_any_step_ends_with_the_same_bytes"
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,8 @@ class Mutant:
 
 def _mutants(file, *tests_and_changes):
     tests = tuple(t for t in tests_and_changes if isinstance(t, str))
-    return [
-        Mutant(name, file, *pair, tests) for name, *pair in (t for t in tests_and_changes if not isinstance(t, str))
-    ]
+    changes = (t for t in tests_and_changes if not isinstance(t, str))
+    return [Mutant(name, file, right, wrong, tuple(own) or tests) for name, right, wrong, *own in changes]
 
 
 MUTANTS = [
@@ -80,7 +85,8 @@ MUTANTS = [
         ("top-p forgets the order", ".scatter(-1, order, beyond)", ".logical_or(beyond)"),
         ("top-k keeps one more", "logits.topk(d.top_k, dim=-1)", "logits.topk(d.top_k + 1, dim=-1)"),
         ("the least length is one longer", "(place < d.min_new_tokens)", "(place <= d.min_new_tokens)"),
-        ("the entropy has the wrong sign", "log_z[rows] - p.mul_(part).sum(-1)", "p.mul_(part).sum(-1) - log_z[rows]"),
+        ("the entropy has the wrong sign", "log_z[rows] - mass.mul_(part).sum(-1) / total",
+         "mass.mul_(part).sum(-1) / total - log_z[rows]"),
         ("only the first rows are counted", "yield slice(start, start + size)", "yield slice(0, size)"),
         ("the entropy's gradient forgets the entropy", "(centred + entropy[rows].unsqueeze(1))", "centred"),
         ("the entropy has no gradient", "through_entropy = bool(by_entropy.any())", "through_entropy = False"),
@@ -183,6 +189,94 @@ MUTANTS = [
         ("gradients pile up", "optimizer.zero_grad(set_to_none=True)", "pass"),
         ("vectors decay too", 'if p.ndim < 2], "weight_decay": 0.0', 'if p.ndim < 2], "weight_decay": c.weight_decay'),
     ),
+    *_mutants(
+        "disk.py",
+        ("a part of a file is taken for the whole", "left = left[taken:]", "left = left[len(left) :]",
+         f"{STORAGE}::test_a_line_that_does_not_fit_leaves_none_of_itself"),
+        ("a file is not on the disk when it has its name", "put(handle, data)\n        os.fsync(handle)",
+         "put(handle, data)", f"{CHECKPOINT}::test_each_file_is_on_the_disk_before_the_checkpoint_has_its_name"),
+        ("a folder's names are not on the disk", "    sync(target.parent)", "    pass",
+         f"{CHECKPOINT}::test_each_file_is_on_the_disk_before_the_checkpoint_has_its_name"),
+    ),
+    *_mutants(
+        "checkpoint.py", CHECKPOINT,
+        ("a damaged checkpoint is loaded", "        if fault is None:", "        if True:"),
+        ("a flipped bit is not looked for", "elif _digest(path) != digest:", "elif False:"),
+        ("a manifest may say anything", "text != _manifest(step, files) or place.name != name_of(step)", "False"),
+        ("a damaged one counts as kept", "p.name in trusted or next(broken(p), None) is None", "True"),
+        ("the optimizer starts anew", 'load_state_dict({"state": state,', 'load_state_dict({"state": {},'),
+        ("parts with a state of JSON start anew", "        part.load_state_dict(plain)", "        pass"),
+        ("old settings come back with the state", '"param_groups": part.state_dict()["param_groups"]})',
+         '"param_groups": [{**g, "lr": 0.3} for g in part.state_dict()["param_groups"]]})'),
+        ("what others put there is cleared away", "if LEFT.fullmatch(path.name):", "if path.name.startswith(STAGED):"),
+        ("a half-made update is saved", "if self._versions != list(_versions(self.parts)):", "if False:", OBEYED),
+        ("the baseline of a broken-off step is saved", "self.parts[name].load_state_dict(state)", "pass", OBEYED),
+    ),
+    *_mutants(
+        "journal.py", STORAGE,
+        ("a torn line stays", "                os.ftruncate(self._handle, self._size)", "                pass",
+         f"{STORAGE}::test_a_line_that_does_not_fit_leaves_none_of_itself"),
+        ("lines of lost steps stay", 'later = last is not None and row["step"] > last', "later = False",
+         f"{STORAGE}::test_lines_are_cut_back_to_a_step_and_a_torn_one_goes"),
+    ),
+    *_mutants(
+        "progress.py", NUMBERS,
+        ("the counts start anew", 'state["totals"], state["best"]', 'self.totals, state["best"]', AGAIN),
+        ("the run may be built from something else", "        if then == now:", "        if True:",
+         f"{RESUME}::test_other_data_in_the_same_file_are_refused_unless_allowed"),
+        ("lines that were changed are taken", "if not self.lines[name].holds(state[name]):", "if False:",
+         f"{RESUME}::test_lines_that_were_changed_by_hand_are_kept_aside_and_the_run_goes_on"),
+        ("lines are not on the disk", "            each.sync()", "            pass",
+         f"{STORAGE}::test_the_lines_are_on_the_disk_before_the_checkpoint_that_counts_them"),
+        ("the best goes", 'int(self.best.get("step", -1))', "-1",
+         f"{STORAGE}::test_two_sound_checkpoints_and_the_best_stay"),
+        ("broken weights are saved", "if (name := broken_weight(parts)) is not None:", "if name := None:"),
+        ("skipped steps are not counted on", "self.in_a_row = 0 if whole else self.in_a_row + 1", "self.in_a_row = 0"),
+    ),
+    *_mutants(
+        "run.py", NUMBERS,
+        ("a broken gradient spoils the next step", "        forget_gradients(self._parts)", "        pass"),
+        ("a save is interrupted", "with self.signals.held():", "if True:", OBEYED),
+    ),
+    *_mutants(
+        "signals.py", SIGNALS,
+        ("a signal in a save is lost", "        self.check()\n\n    def hold", "\n    def hold", OBEYED),
+        ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
+         f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_stands"),
+        ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
+         f"{SIGNALS}::test_ignored_signals_stay_ignored"),
+    ),
+    *_mutants(
+        "lock.py", f"{STORAGE}::test_the_lock_names_its_owner",
+        ("two may own a directory", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+    ),
+    *_mutants(
+        "commands/resume.py",
+        ("a directory names code", 'if ":" in term["fn"]', "if False",
+         f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again"),
+        ("changed settings are taken", "    check_seal(directory)", "    pass",
+         f"{RESUME}::test_settings_that_were_changed_in_the_directory_are_refused"),
+        ("a sweep goes on with other settings", "    if other:", "    if False:",
+         f"{RESUME}::test_a_job_of_a_sweep_starts_goes_on_is_left_alone_or_is_refused"),
+    ),
+    *_mutants(
+        "commands/changes.py",
+        ("every change is allowed", "    if asked:", "    if False:",
+         f"{RESUME}::test_a_setting_that_changes_the_steps_to_come_must_be_allowed_by_name"),
+        ("what cannot change changes", "    if lost:", "    if False:",
+         f"{RESUME}::test_a_setting_that_cannot_change_is_refused_even_if_allowed"),
+    ),
+    *_mutants(
+        "outcome.py", f"{NUMBERS}::test_every_kind_of_memory_error_is_known_and_no_other",
+        ("memory that runs out is a bug", '"DefaultCPUAllocator" in text or ', ""),
+    ),
+    *_mutants(
+        "job.py", SWEEP,
+        ("a stopped sweep goes on", "            raise self.stopped", "            pass",
+         f"{SWEEP}::test_a_signal_stops_the_job_and_the_sweep_and_says_how_to_go_on"),
+        ("a sweep's file keeps secrets", '(self.sweep / "multirun.yaml").unlink(missing_ok=True)', "pass",
+         f"{SWEEP}::test_a_secret_stands_in_no_file_of_a_run_or_a_sweep"),
+    ),
     *(m for file, tests, changes in ppo_mutants.GROUPS for m in _mutants(file, *tests, *changes)),
 ]  # fmt: skip
 
@@ -193,10 +287,11 @@ def run(tree: Path, tests: tuple[str, ...]) -> str | None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins that are imported already make pytest complain
     os.chdir(tree)
     sys.path.insert(0, str(tree))
+    slow_too = ["-m", ""] if all("::" in test for test in tests) else []
     with tempfile.TemporaryFile("w+") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *(f"tests/{t}.py" for t in tests)])
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *slow_too, *map(path_of, tests)])
         sys.stdout.flush()
         said.seek(0)
         text = said.read()
@@ -204,6 +299,12 @@ def run(tree: Path, tests: tuple[str, ...]) -> str | None:
     if code not in (0, 1) or (code == 1 and not found):
         raise RuntimeError(f"the tests did not run:\n{text[-3000:]}")
     return found[1] if found else None
+
+
+def path_of(test: str) -> str:
+    """``x/test_y`` or ``x/test_y::test_z`` as pytest takes it."""
+    name, colons, one = test.partition("::")
+    return f"tests/{name}.py{colons}{one}"
 
 
 def killer(tree: Path, mutant: Mutant) -> str | None:
@@ -256,17 +357,18 @@ def survivors(word: str = "", workers: int = 2) -> list[str]:
     with (
         tempfile.TemporaryDirectory() as place,
         fork.Manager() as manager,
-        fork.Pool(workers, maxtasksperchild=1) as pool,
+        ProcessPoolExecutor(workers, mp_context=fork, max_tasks_per_child=1) as pool,  # they may have children
     ):
         trees = manager.Queue()
         for i in range(workers):
             trees.put(copy_of(Path(place) / str(i)))
-        failing = pool.apply(run, (copy_of(Path(place) / "whole"), tuple(sorted({t for m in chosen for t in m.tests}))))
+        every = tuple(sorted({t for m in chosen for t in m.tests}))
+        failing = pool.submit(run, copy_of(Path(place) / "whole"), every).result()
         if failing:
             raise RuntimeError(f"{failing} fails without any mutant")
-        waiting = [(mutant, pool.apply_async(judge, (trees, mutant))) for mutant in chosen]
+        waiting = [(mutant, pool.submit(judge, trees, mutant)) for mutant in chosen]
         for mutant, answer in waiting:
-            test = answer.get(timeout=300)
+            test = answer.result(timeout=600)
             print(f"{'KILLED  ' if test else 'SURVIVED'} {mutant.file:22} {mutant.name} | {test or ''}", flush=True)
             if not test:
                 alive.append(mutant.name)

@@ -111,18 +111,18 @@ def difference(one: dict[str, object], other: dict[str, object]) -> list[str]:
 ALGORITHMS = tuple(RUNS)
 
 
-def leaves(node, key=""):
+def leaves(node, path=()):
     """Each value of nested JSON with its path."""
     if isinstance(node, dict) and node:
         for name, value in node.items():
-            yield from leaves(value, f"{key}/{name}" if key else name)
+            yield from leaves(value, (*path, name))
     else:
-        yield key, node
+        yield path, node
 
 
-def with_leaf(node, key, value):
+def with_leaf(node, path, value):
     """Nested JSON with another value at a path."""
-    name, _, rest = key.partition("/")
+    name, *rest = path
     return {**node, name: with_leaf(node[name], rest, value) if rest else value}
 
 

@@ -27,7 +27,7 @@ LAYERS = [  # a module imports from its own layer and from those below it
         "config_algos",
         "knobs",
         "parse",
-        "streams",
+        "streams", "memory",
         "journal",
         "disk",
         "lock",

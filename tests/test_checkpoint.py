@@ -312,3 +312,43 @@ def test_each_file_is_on_the_disk_before_the_checkpoint_has_its_name(tmp_path, m
     assert sorted(events[: done - 1]) == sorted(FILES)
     assert events[done - 1].startswith(checkpoint.STAGED)
     assert events[done + 1 :] == ["c"]
+
+
+def test_a_damaged_checkpoint_is_neither_counted_nor_removed(tmp_path):
+    held = {"baseline": MovingMean(0.9)}
+    for step in (1, 2, 3):
+        save(tmp_path, step, held, {}, keep=9)
+    (tmp_path / "step-00000002" / "state.json").write_text("{}")
+    assert checkpoint.retain(tmp_path, 2, best=-1, trusted={"step-00000003"}) == {"step-00000001", "step-00000003"}
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"step-{s:08d}" for s in (1, 2, 3)]
+
+
+def test_a_checkpoint_under_another_name_is_found(saved):
+    folder, _ = saved
+    (folder / "step-00000002").rename(folder / "step-00000007")
+    assert list(broken(folder / "step-00000007")) == ["manifest.json is not what was written here"]
+    assert loaded(folder)[0] == 1
+
+
+@pytest.mark.nightly
+def test_a_thousand_flips_two_hundred_cuts_and_twenty_swaps_are_found(saved):
+    folder, _ = saved
+    place, chance = folder / "step-00000002", random.Random(1)
+    sizes = {name: (place / name).stat().st_size for name in FILES}
+    for number in range(1200):
+        name = chance.choices(FILES, weights=list(sizes.values()))[0] if number % 2 else chance.choice(FILES)
+        content = (place / name).read_bytes()
+        where = chance.randrange(len(content))
+        flipped = content[:where] + bytes([content[where] ^ 1 << chance.randrange(8)]) + content[where + 1 :]
+        (place / name).write_bytes(content[:where] if number >= 1000 else flipped)
+        assert list(broken(place)), (name, where)
+        (place / name).write_bytes(content)
+    for _ in range(20):
+        one, other = chance.sample(FILES, 2)
+        contents = (place / one).read_bytes(), (place / other).read_bytes()
+        (place / one).write_bytes(contents[1])
+        (place / other).write_bytes(contents[0])
+        assert list(broken(place)), (one, other)
+        (place / one).write_bytes(contents[0])
+        (place / other).write_bytes(contents[1])
+    assert not list(broken(place))

@@ -33,9 +33,7 @@ def children(place):
 @pytest.fixture(scope="module")
 def asked(place):
     """The settings of a run that samples, scores, updates, measures and saves."""
-    return runs.settings(
-        runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3", "algo.baseline=leave-one-out")
-    )
+    return runs.settings(runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3"))
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +78,19 @@ PHASES = {
 }
 
 
+SOME = {
+    ("sampling", "SIGTERM"), ("descent", "SIGTERM"), ("saving", "SIGTERM"), ("evaluating", "SIGINT"),
+    ("update", "SIGHUP"),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("phase", "name"),
-    [*((phase, "SIGTERM") for phase in PHASES), ("sampling", "SIGINT"), ("evaluating", "SIGINT"), ("update", "SIGHUP")],
+    [
+        pytest.param(phase, name, marks=[] if (phase, name) in SOME else pytest.mark.slow)
+        for phase in PHASES
+        for name in NAMES
+    ],
 )
 def test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there(phase, name, place, asked, children, whole):
     directory = place / f"{phase}-{name}"
@@ -183,8 +191,9 @@ def test_three_hundred_signals_at_random_moments(place, asked, children, whole):
     assert check_random_stops(children, asked, place, whole, 300) > 100
 
 
+@pytest.mark.slow
 def test_the_real_command_obeys_and_says_how_to_go_on(place, asked, whole):
-    words = runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3", "algo.baseline=leave-one-out")
+    words = runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "rlnlp", "train", *words, "algo.total_steps=5000", "hydra.run.dir=real"]
     with subprocess.Popen(command, cwd=place, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:

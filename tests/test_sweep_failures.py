@@ -100,6 +100,7 @@ def test_a_sweep_of_other_settings_in_the_same_directory_is_refused_job_by_job(p
     assert table(place, "other") == [(6, "failed")]
 
 
+@pytest.mark.slow
 def test_a_signal_stops_the_job_and_the_sweep_and_says_how_to_go_on(place, model_dir):
     (place / "mended").touch()
     command = words(model_dir, "hydra.sweep.dir=stopped", "seed=1,2", "algo.total_steps=3000")

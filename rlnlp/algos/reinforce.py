@@ -89,7 +89,7 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Rein
     total = len(mask) if c.loss_reduction == "sequences" else int(mask.sum())
     loss_sum = entropy_sum = 0.0
     for rows in by_length(batch.rollout, c.micro_batch_size):
-        part = take(batch, rows)
+        part = take(batch, rows) if len(rows) < len(mask) else batch  # as it was looked at for the KL
         out = policy(part.rollout, distribution)
         per_token = policy_gradient(out.logprobs, part.advantages.unsqueeze(1)) - c.entropy_coef * out.entropy
         loss = reduce(per_token, part.rollout.mask, total)

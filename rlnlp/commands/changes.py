@@ -20,7 +20,7 @@ CLASSES = {
     "samples.every": FREE,
     "samples.show": FREE,
     "algo.name": NEVER,
-    "algo.total_steps": FREE,
+    "algo.total_steps": FREE,  # allowed, where the learning rate falls towards the last step
     "algo.batch_size": ALLOWED,
     "algo.micro_batch_size": ALLOWED,
     "algo.learning_rate": ALLOWED,
@@ -112,25 +112,29 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[An
     """Old and new value of each key that differs; null where there was or is none."""
     before, after = dict(leaves(old)), dict(leaves(new))
     keys = [*before, *(key for key in after if key not in before)]
-    return {k: [before.get(k), after.get(k)] for k in keys if before.get(k) != after.get(k)}
+    return {k: [before.get(k), after.get(k)] for k in keys if repr(before.get(k)) != repr(after.get(k))}  # nan is nan
 
 
-def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way: str) -> None:
+def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way: str, falling: bool) -> None:
     """Refuse changes that need to be allowed, and are not, and those that never can be.
+
+    ``falling``: the learning rate falls towards the last step, so that another last step is another rate at each.
 
     Raises:
         Failure: exit 6, naming them, with the words that allow them; exit 2, for an allowance that nothing needs.
     """
+    bound = {"algo.total_steps"} if falling else set()
     for key in allow:
         known = CLASSES.get(generic(key))
-        if known != ALLOWED:
+        if known != ALLOWED and key not in bound:
             why = "is no setting" if known is None else f"is of the class '{known}'"
             raise Failure(Exit.CONFIG, f"resume.allow: '{one_line(key, 60)}' {why}; it cannot be allowed")
     lost = [key for key in changed if class_of(key) == NEVER]
     if lost:
         told = "; ".join(f"{key} {_show(changed[key][0])} -> {_show(changed[key][1])}" for key in lost)
         raise Failure(Exit.RUN, f"{told}: this cannot change within a run\nstart a new one with rlnlp train")
-    asked = [key for key in changed if class_of(key) == ALLOWED and key not in {*allow, *BY_CONTENT}]
+    asked = [key for key in changed if class_of(key) == ALLOWED or key in bound]
+    asked = [key for key in asked if key not in {*allow, *BY_CONTENT}]
     if asked:
         told = "; ".join(f"{key} {_show(changed[key][0])} -> {_show(changed[key][1])}" for key in asked)
         raise Failure(

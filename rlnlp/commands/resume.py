@@ -110,7 +110,7 @@ def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], all
         raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")
     config = checked(new)
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != BLOTTED}
-    check_allowed(changed, allow, ALLOW)
+    check_allowed(changed, allow, ALLOW, falling=config.algo.lr_schedule != "constant")
     facts = read_facts(directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")

@@ -29,6 +29,7 @@ class Measured:
     apart: bool  # training does not see these prompts
 
 
+@torch.no_grad()
 def measure(
     table: PromptTable, collect: Collect, reward: Reward, kl: Callable[[Rollout], Tensor],
     rng: np.random.Generator, device: torch.device,

@@ -15,6 +15,7 @@ from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measured, comparison
+from rlnlp.memory import return_freed
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run import Run
@@ -25,6 +26,7 @@ SAMPLES = 3
 def conclude(run: Run, before: Measured, after: Measured, policy: Policy, tokenizer: Tokenizer, health: Health) -> None:
     """Save the policy, draw the curves, write the result and print it, with what is wrong with it."""
     save_policy(run.directory / "policy", policy, tokenizer)
+    return_freed()  # before matplotlib comes on top of it
     draw(run.directory)
     result = {**comparison(before, after), "health": health.verdict()}
     run.finish(**result)

@@ -98,9 +98,11 @@ class _TokenStatistics(torch.autograd.Function):
         entropy = torch.empty_like(log_z)
         for rows in _row_slices(logits):
             part = logits[rows]
-            log_z[rows] = part.logsumexp(-1)
-            p = (part - log_z[rows].unsqueeze(1)).exp_()
-            entropy[rows] = log_z[rows] - p.mul_(part).sum(-1)
+            top = part.amax(-1, keepdim=True)
+            mass = (part - top).exp_()
+            total = mass.sum(-1)
+            log_z[rows] = top.squeeze(1) + total.log()
+            entropy[rows] = log_z[rows] - mass.mul_(part).sum(-1) / total
         ctx.save_for_backward(logits, tokens, log_z, entropy)
         ctx.set_materialize_grads(False)
         return logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - log_z, entropy
@@ -136,7 +138,7 @@ def inverse_cdf(logits: Tensor, uniforms: Tensor) -> Tensor:
     never returned: the first place whose sum is *above* the target has a probability above 0.
     """
     exact = torch.float32 if logits.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-    cumulative = logits.softmax(-1).to(exact).cumsum(-1)
+    cumulative = logits.softmax(-1).cumsum(-1, dtype=exact)
     total = cumulative[:, -1:]
     target = (uniforms.to(exact).unsqueeze(1) * total).minimum(total.nextafter(torch.zeros_like(total)))
     return torch.searchsorted(cumulative, target, right=True).squeeze(1)

@@ -27,12 +27,26 @@ class Policy(nn.Module):
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
         self.dtype = dtype
         self.recomputed: list[nn.Module] = []
+        self.looked: list[tuple[Rollout, Distribution, Evaluation]] = []  # the last look, until the weights can move
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
         """Log-probability of each response token and entropy where it was drawn, both (B, T)."""
+        if self.looked and torch.is_grad_enabled():
+            seen, under, said = self.looked.pop()
+            if seen is rollout and under == distribution:
+                return said
         tight, width = snug(rollout), rollout.mask.shape[1]
         said = evaluation(self.outputs(tight).logits, tight, distribution)
         return Evaluation(widened(said.logprobs, width), widened(said.entropy, width))
+
+    def look(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
+        """``forward`` without a gradient; the next ``forward`` of this rollout is the same pass, graph and all."""
+        if not torch.is_grad_enabled():
+            return self(rollout, distribution)  # type: ignore[no-any-return]
+        self.looked.clear()
+        said = self(rollout, distribution)
+        self.looked.append((rollout, distribution, said))
+        return Evaluation(said.logprobs.detach(), said.entropy.detach())
 
     def outputs(self, rollout: Rollout, **asked: Any) -> Any:
         """What the model says of each response place; only the places before them go through the head."""
@@ -108,6 +122,7 @@ def positions(attention: Tensor) -> Tensor:
 
 def frozen(policy: Policy) -> Policy:
     """A copy of ``policy`` as it is now, without gradients: the reference."""
+    policy.looked.clear()
     return copy.deepcopy(policy).requires_grad_(False)
 
 
@@ -118,6 +133,17 @@ def scorer(policy: Policy, distribution: Distribution, micro_batch_size: int) ->
     def logprobs(rollout: Rollout) -> Tensor:
         rows = by_length(rollout, micro_batch_size)
         return in_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
+
+    return logprobs
+
+
+def looker(policy: Policy, distribution: Distribution, micro_batch_size: int) -> Callable[[Rollout], Tensor]:
+    """As ``scorer``, for a rollout that is learned from next: if it is one micro-batch, one pass serves for both."""
+    score = scorer(policy, distribution, micro_batch_size)
+
+    def logprobs(rollout: Rollout) -> Tensor:
+        whole = len(rollout.mask) <= micro_batch_size
+        return policy.look(rollout, distribution).logprobs if whole else score(rollout)
 
     return logprobs
 

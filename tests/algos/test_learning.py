@@ -54,7 +54,7 @@ def test_a_real_model_learns_a_public_sentiment_score(tmp_path):
     (tmp_path / "prompts.txt").write_text("\n".join(PROMPTS))
     (tmp_path / "vader.py").write_text(VADER)
     _, rows = result_of(
-        tmp_path, f"model.path={STORIES}", "data.prompts=prompts.txt", "~reward.terms",
+        tmp_path, "algo=reinforce", f"model.path={STORIES}", "data.prompts=prompts.txt", "~reward.terms",
         "+reward.terms={vader: {fn: vader.py:compound}}", "algo.batch_size=4", "algo.num_generations=16",
         "sampler.max_new_tokens=40", "sampler.min_new_tokens=40", "algo.learning_rate=1e-3", "algo.kl_coef=0.05",
         "algo.baseline=batch", "algo.normalize_advantages=batch", "algo.loss_reduction=tokens", "algo.total_steps=41",
@@ -68,9 +68,9 @@ def test_a_real_model_learns_a_public_sentiment_score(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_random_walks_become_shortest_paths(tmp_path, seed):
-    result, _ = result_of(tmp_path, "experiment=randomwalks", f"seed={seed}")
+@pytest.mark.parametrize(("algo", "seed"), [("reinforce", 0), ("reinforce", 1), ("ppo", 0), ("ppo", 1)])
+def test_random_walks_become_shortest_paths(tmp_path, algo, seed):
+    result, _ = result_of(tmp_path, "experiment=randomwalks", f"algo={algo}", f"seed={seed}")
     assert not result["heldout"]
     assert result["before"]["score"] < 0.3
     assert result["after"]["score"] >= 0.9
@@ -82,3 +82,27 @@ def test_support_replies_become_politer_and_stay_sentences_of_the_language(tmp_p
     assert result["difference"]["terms"]["gold"]["interval"][0] > 0.03
     assert result["after"]["terms"]["accepted"] > 0.9
     assert result["after"]["kl"] < 5
+
+
+def kl_spent(place, algo, seed):
+    """Nats per response while the score of sentiment is about .85, which both algorithms pass."""
+    (place / algo).mkdir()
+    result, rows = result_of(place / algo, "experiment=sentiment", f"algo={algo}", f"seed={seed}")
+    assert result["difference"]["score"]["interval"][0] > 0.25
+    return statistics.mean(row["kl"] for row in rows if abs(row["score"] - 0.85) < 0.05)
+
+
+@pytest.mark.slow
+def test_ppo_spends_no_more_kl_than_reinforce_for_the_same_score(tmp_path):
+    assert kl_spent(tmp_path, "ppo", 0) < 1.3 * kl_spent(tmp_path, "reinforce", 0)
+
+
+@pytest.mark.nightly
+def test_ppo_spends_no_more_kl_than_reinforce_over_three_seeds(tmp_path):
+    spent = {algo: [] for algo in ("ppo", "reinforce")}
+    for seed in range(3):
+        (tmp_path / str(seed)).mkdir()
+        for algo, found in spent.items():
+            found.append(kl_spent(tmp_path / str(seed), algo, seed))
+    print(spent)
+    assert statistics.mean(spent["ppo"]) < statistics.mean(spent["reinforce"])

@@ -28,7 +28,8 @@ def train(model_dir, tmp_path, monkeypatch, capsys):
     prompts = small.write_prompts(tmp_path / "prompts.jsonl", 20)
     words = [
         f"model.path={model_dir}", f"data.prompts={prompts}", "algo.total_steps=2", "algo.batch_size=4",
-        "sampler.max_new_tokens=5", "heldout.prompts=2", "samples.show=0", "device=cpu",
+        "sampler.max_new_tokens=5", "heldout.prompts=2", "samples.show=0", "algo.ppo_epochs=4",
+        "device=cpu",
     ]  # fmt: skip
 
     def run(name, *more):
@@ -61,10 +62,14 @@ def test_a_run_tells_its_schedule_the_filter_and_what_is_wrong_with_it(train):
         assert " ".join(err.split()).count(f"warning: {words[:20]}") == 1
 
 
-def test_without_a_filter_nothing_is_said_of_one(train):
-    code, directory, out, err = train("run")
+def test_a_run_without_a_filter_says_nothing_of_one_and_starts_each_step_at_its_own_policy(train):
+    code, directory, out, err = train("run", "algo.ppo_epochs=1")
     assert code == 0
     assert "warning" not in out + err
+    for row in rows(directory):
+        assert row["ratio"] == pytest.approx(1, abs=1e-4)
+        assert row["approx_kl"] == pytest.approx(0, abs=1e-7)
+        assert (row["clip_fraction"], row["updates"]) == (0, 1)
     assert json.loads((directory / "run.json").read_text())["result"]["health"] == {}
     assert "sampling_mismatch" not in rows(directory)[0]
 

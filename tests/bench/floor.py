@@ -61,9 +61,9 @@ def rates(folder: Path, work: Workload, dtype: torch.dtype) -> Rates:
     """What this machine reaches at the workload's own shapes."""
     c = json.loads((folder / "policy" / "config.json").read_text())
     d, tokens = c["hidden_size"], int(work.batch * (work.prompt + work.new))
-    numbers = torch.randn(64 * 2**20)
+    numbers, answers = torch.randn(64 * 2**20), work.batch * work.new
     return Rates(
-        products(tokens, d, 2 * c["intermediate_size"], dtype), products(work.batch * work.new, d, c["vocab_size"], dtype),
+        products(tokens, d, 2 * c["intermediate_size"], dtype), products(answers, d, c["vocab_size"], dtype),
         numbers.nbytes / seconds(lambda: numbers.sum()), dtype.itemsize,
     )  # fmt: skip
 

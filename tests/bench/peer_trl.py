@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from workload import WORKLOADS, Workload, token_ids, tokenizer
+from workload import WORKLOADS, Workload, distinct_words, token_ids, tokenizer
 
 RATE, KL_COEF, EPOCHS = 3e-6, 0.05, 4
 
@@ -124,7 +124,6 @@ def ppo(a: argparse.Namespace, work: Workload, clock: Clock):
 def rloo(a: argparse.Namespace, work: Workload, clock: Clock):
     """REINFORCE with a leave-one-out baseline, one update per rollout."""
     from datasets import Dataset
-    from transformers import AutoModelForCausalLM
     from trl import RLOOConfig, RLOOTrainer
 
     words = tokenizer(a.folder / "policy")
@@ -133,12 +132,14 @@ def rloo(a: argparse.Namespace, work: Workload, clock: Clock):
         **common(a), per_device_train_batch_size=work.batch, num_generations=work.group, max_steps=a.steps,
         max_completion_length=work.new, generation_kwargs={"min_new_tokens": work.new}, beta=KL_COEF, temperature=1.0,
         top_k=0, top_p=1.0, num_iterations=1, steps_per_generation=1,
+        model_init_kwargs={"dtype": "float32", "attn_implementation": a.attention},  # of policy and reference
     )  # fmt: skip
-    policy = AutoModelForCausalLM.from_pretrained(a.folder / "policy", dtype="float32", attn_implementation=a.attention)
-    return RLOOTrainer(
-        model=clock.counting(policy), args=config, reward_funcs=distinct_words, processing_class=words,
+    trainer = RLOOTrainer(
+        model=str(a.folder / "policy"), args=config, reward_funcs=distinct_words, processing_class=words,
         train_dataset=Dataset.from_dict({"prompt": prompts}), callbacks=[clock.callback()],
     )  # fmt: skip
+    clock.counting(trainer.model)
+    return trainer
 
 
 def common(a: argparse.Namespace) -> dict:
@@ -148,11 +149,6 @@ def common(a: argparse.Namespace) -> dict:
         "logging_strategy": "no", "disable_tqdm": True, "use_cpu": True, "bf16": a.bf16, "seed": 0,
         "gradient_checkpointing": False, "learning_rate": RATE, "gradient_accumulation_steps": 1,
     }  # fmt: skip
-
-
-def distinct_words(completions, **named):
-    """How many different words each completion has."""
-    return [float(len(set(text.split()))) for text in completions]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Tools that do the same work, each in a process of its own, in alternating order; ratios of medians, round by round."""
+"""Tools that do the same work, each in a process of its own, in alternating order; ratios round by round."""
 
 import argparse
 import json

@@ -18,7 +18,7 @@ NEVER = "<file_sep>"  # SmolLM2 does not write it: as its end token it lets ever
 
 @dataclass(frozen=True)
 class Workload:
-    """``batch`` responses an iteration, ``group`` to a prompt for RLOO; prompts of ``shortest`` to ``longest`` tokens."""
+    """``batch`` responses a step, ``group`` to a prompt in REINFORCE; prompts of ``shortest`` to ``longest`` tokens."""
 
     batch: int
     shortest: int
@@ -80,6 +80,11 @@ def token_ids(folder: Path) -> list[list[int]]:
     words = tokenizer(folder / "policy")
     rows = (folder / "prompts.jsonl").read_text().splitlines()
     return [words.encode(json.loads(row)["prompt"]) for row in rows]
+
+
+def distinct_words(completions: list[str], **named) -> list[float]:
+    """How many different words each completion has: the reward of REINFORCE, which costs nothing."""
+    return [float(len(set(text.split()))) for text in completions]
 
 
 def _random_llama(place: Path) -> None:

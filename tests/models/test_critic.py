@@ -170,6 +170,7 @@ def test_a_folder_that_is_no_reward_model_is_exit_4(kind, words, tmp_path):
     if kind == "empty":
         place.mkdir()
     elif kind == "a language model":
+        policy.lm.config.num_labels = 1
         policy.lm.save_pretrained(place)
     elif kind != "nowhere":
         few = {"vocab_size": 9} if kind == "few tokens" else {}
