@@ -6,7 +6,7 @@ import torch
 import reference
 import small
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.policy import Policy, context_length, frozen, positions, remembered, scorer
+from rlnlp.models.policy import Policy, context_length, frozen, looker, positions, remembered, scorer
 from rlnlp.sampling import sample
 from rlnlp.types import Prompts, Rollout, take
 
@@ -191,6 +191,55 @@ def test_the_reference_stays_as_it_was_when_the_policy_learns():
     assert all(weight.requires_grad for weight in policy.parameters())
     assert not torch.allclose(score(talk), before, atol=1e-2), "a scorer asks the policy as it is when called"
     assert not score(talk).requires_grad
+
+
+def gradient(policy, rollout, d):
+    policy.zero_grad()
+    out = policy(rollout, d)
+    (out.logprobs.sum() + 0.1 * out.entropy.square().sum()).backward()
+    return torch.cat([weight.grad.flatten() for weight in policy.parameters()])
+
+
+def passes(policy):
+    """A list that grows with each pass through the model."""
+    seen = []
+    policy.lm.register_forward_pre_hook(lambda *call: seen.append(call))
+    return seen
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_was_looked_at_is_learned_from_without_a_second_pass_if_it_is_one_micro_batch(size):
+    policy, talk, d = small.policy(seed=1), conversation(), small.plain()
+    want, score = gradient(policy, talk, d), says(policy, talk, d)
+    made = passes(policy)
+    looked = looker(policy, d, size)(talk)
+    assert not looked.requires_grad
+    torch.testing.assert_close(looked, score.logprobs, **CLOSE)
+    looks = len(made)
+    assert looks == len(talk.mask) / size
+    torch.testing.assert_close(gradient(policy, talk, d), want, **CLOSE)
+    assert len(made) == looks + (size == 1)
+    torch.testing.assert_close(gradient(policy, talk, d), want, **CLOSE)
+    assert len(made) == looks + (size == 1) + 1, "a look serves once: the weights may have moved"
+
+
+def test_a_look_serves_its_own_rollout_and_distribution_only():
+    policy, talk, d = small.policy(seed=1), conversation(), small.plain()
+    for rollout, other in ((take(talk, torch.tensor([0, 0])), d), (talk, small.plain(0.5))):
+        want = gradient(policy, rollout, other)
+        policy.look(talk, d)
+        torch.testing.assert_close(gradient(policy, rollout, other), want, **CLOSE)
+    policy.look(talk, d)
+    assert torch.equal(says(frozen(policy), talk, d).logprobs, says(policy, talk, d).logprobs)
+
+
+def test_the_last_token_is_not_read_and_only_the_places_before_the_response_reach_the_head():
+    policy, talk = small.policy(seed=1), conversation()
+    places = {}
+    for name, part in {"read": policy.lm.get_input_embeddings(), "head": policy.lm.get_output_embeddings()}.items():
+        part.register_forward_pre_hook(lambda part, x, name=name: places.update({name: x[0].shape[1]}))
+    says(policy, talk, small.plain())
+    assert places == {"read": talk.attention.shape[1] - 1, "head": talk.mask.shape[1]}
 
 
 def test_an_answer_is_remembered_for_the_same_rollout_only():
