@@ -35,8 +35,8 @@ def settings(**changes) -> Ppo:
     composed = OmegaConf.to_container(OmegaConf.load(small.ROOT / "conf" / "algo" / "ppo.yaml").algo)
     base = {
         "total_steps": 1, "batch_size": 2, "num_generations": 4, "micro_batch_size": 64, "kl_coef": 0.3,
-        "ppo_epochs": 4, "learning_rate": 1e-3, "critic": "separate", "critic_learning_rate": None, "gamma": 1.0, "lam": 0.95,
-        "cliprange": 0.2, "cliprange_high": 0.2, "cliprange_value": 0.2, "vf_coef": 0.1,
+        "ppo_epochs": 4, "learning_rate": 1e-3, "critic": "separate", "critic_learning_rate": None, "gamma": 1.0,
+        "lam": 0.95, "cliprange": 0.2, "cliprange_high": 0.2, "cliprange_value": 0.2, "vf_coef": 0.1,
     }  # fmt: skip
     return parse(Ppo, {**composed, **base, **changes})
 
