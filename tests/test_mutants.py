@@ -12,5 +12,10 @@ def test_every_mutant_changes_one_place_of_the_program():
 
 
 @pytest.mark.slow
+def test_no_mutant_of_every_fourth_survives():
+    assert mutants.survivors(apart=4) == []
+
+
+@pytest.mark.nightly
 def test_no_mutant_survives():
     assert mutants.survivors() == []
