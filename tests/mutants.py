@@ -290,7 +290,13 @@ MUTANTS = [
 
 
 def run(tree: Path, tests: tuple[str, ...]) -> str | None:
-    """The first test that fails in ``tree``, or None. Ends the use of this process: what it imported stays."""
+    """The first test that fails in ``tree``, or None. Ends the use of this process: what it imported stays.
+
+    Raises:
+        RuntimeError: the tests did not run, or not on the program in ``tree``.
+    """
+    if "rlnlp" in sys.modules:
+        raise RuntimeError("this process has imported a program already: no test would see a mutant")
     sys.dont_write_bytecode = True  # two mutants of one second and one size would share their bytecode
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins that are imported already make pytest complain
     os.chdir(tree)
@@ -387,4 +393,6 @@ def survivors(word: str = "", workers: int = 2, apart: int = 1) -> list[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-k", default="", metavar="WORD", help="only mutants with WORD in their name or file")
-    sys.exit(1 if survivors(parser.parse_args().k) else 0)
+    parser.add_argument("--apart", type=int, default=1, metavar="N", help="only every N-th of them")
+    asked = parser.parse_args()
+    sys.exit(1 if survivors(asked.k, apart=asked.apart) else 0)

@@ -1,6 +1,14 @@
+import subprocess
+import sys
+
 import pytest
 
 import mutants
+
+
+def judgement(*options):
+    """What the command says: a process of its own, for a fork server has what its first user asked it to import."""
+    return subprocess.run([sys.executable, mutants.__file__, *options], capture_output=True, text=True)
 
 
 def test_every_mutant_changes_one_place_of_the_program():
@@ -13,9 +21,11 @@ def test_every_mutant_changes_one_place_of_the_program():
 
 @pytest.mark.slow
 def test_no_mutant_of_every_fourth_survives():
-    assert mutants.survivors(apart=4) == []
+    done = judgement("--apart", "4")
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
 
 
 @pytest.mark.nightly
 def test_no_mutant_survives():
-    assert mutants.survivors() == []
+    done = judgement()
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
