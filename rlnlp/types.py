@@ -192,6 +192,14 @@ def by_length(rollout: Rollout, size: int) -> tuple[Tensor, ...]:
     return torch.split(order, size)
 
 
+def pieces(batch: Batch, rollout: Rollout, size: int) -> Iterator[Batch]:
+    """``batch`` at most ``size`` responses of its rollout at a time, as ``by_length``; itself if that is all of it."""
+    if len(rollout.mask) <= size:
+        yield batch
+    else:
+        yield from (take(batch, rows) for rows in by_length(rollout, size))
+
+
 def in_order(pieces: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
     """The pieces, one for each of ``rows``, as one tensor in the order of the row numbers."""
     return torch.cat(pieces)[torch.cat(rows).argsort()]

@@ -69,13 +69,9 @@ def shared(
     def head_terms(e: Experience) -> Terms:
         return value_terms(both.values(e.rollout), e)
 
-    def look(rollout: Rollout) -> ValuedEvaluation:
-        seen: ValuedEvaluation = both(rollout, d)
-        return seen
-
     return ActorCritic(
         {"policy": policy, "critic": head, **steppers},
-        in_pieces(look, c.micro_batch_size),
+        in_pieces(lambda rollout: both.look(rollout, d), c.micro_batch_size),
         mismatch(policy, drawn, c.micro_batch_size),
         [Learner(terms, steppers, c, "grad_norm", policy.dtype)],
         [Learner(head_terms, steppers, c, "grad_norm", policy.dtype)],
@@ -88,6 +84,7 @@ def separate(
     """Two models, each with its own loss and optimizer: only one graph lives at a time. ``drawn`` as in ``shared``."""
     d, actors, critics = drawn.unfiltered(), optimizers(policy, c), critic_optimizers(critic, c)
 
+    @torch.no_grad()  # two graphs at a time would double the memory
     def look(rollout: Rollout) -> ValuedEvaluation:
         said = policy(rollout, d)
         return ValuedEvaluation(said.logprobs, said.entropy, critic(rollout))
@@ -110,12 +107,14 @@ def critic_optimizers(critic: nn.Module, c: Ppo) -> Optimizers:
 
 
 def in_pieces(look: Callable[[Rollout], ValuedEvaluation], size: int) -> Callable[[Rollout], ValuedEvaluation]:
-    """``look`` without gradients, ``size`` responses at a time."""
+    """``look`` at ``size`` responses at a time, without gradients unless all are one piece: that one may be kept."""
 
-    @torch.no_grad()
     def whole(rollout: Rollout) -> ValuedEvaluation:
+        if len(rollout.mask) <= size:
+            return look(rollout)
         rows = by_length(rollout, size)
-        said = [look(take(rollout, part)) for part in rows]
+        with torch.no_grad():
+            said = [look(take(rollout, part)) for part in rows]
         logprobs, entropy = in_order([s.logprobs for s in said], rows), in_order([s.entropy for s in said], rows)
         return ValuedEvaluation(logprobs, entropy, in_order([s.values for s in said], rows))
 

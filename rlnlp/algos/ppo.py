@@ -30,7 +30,7 @@ from rlnlp.models.policy import Policy
 from rlnlp.rewards.terms import Reward
 from rlnlp.run import Run
 from rlnlp.sampling import Collect
-from rlnlp.types import Evaluation, Experience, Prompts, Rollout, ValuedEvaluation, by_length, take
+from rlnlp.types import Evaluation, Experience, Prompts, Rollout, ValuedEvaluation, pieces, take
 
 
 def train(
@@ -100,8 +100,11 @@ def improve(learners: list[Learner], experience: Experience, step: int, c: Ppo, 
 
 
 def minibatches(experience: Experience, step: int, c: Ppo, run: Run) -> Iterator[Experience]:
-    """The rollout in a new order each epoch, ``minibatch`` responses at a time."""
+    """The rollout in a new order each epoch, ``minibatch`` responses at a time; as it is if that is all of it."""
     for epoch in range(c.ppo_epochs):
+        if c.minibatch == c.responses:
+            yield experience
+            continue
         order = run.rng("minibatches", step, epoch).permutation(len(experience.rollout.mask))
         for rows in torch.from_numpy(order).split(c.minibatch):
             yield take(experience, rows)
@@ -116,8 +119,7 @@ def accumulate(learner: Learner, part: Experience, c: Ppo) -> dict[str, float]:
     tokens = int(mask.sum())
     total = len(mask) if c.loss_reduction == "sequences" else tokens
     sums: dict[str, Tensor] = {}
-    for rows in by_length(part.rollout, c.micro_batch_size):
-        piece = take(part, rows)
+    for piece in pieces(part, part.rollout, c.micro_batch_size):
         terms = learner.terms(piece)
         backward(reduce(terms.loss, piece.rollout.mask, total))
         for name, figure in terms.figures.items():
@@ -171,14 +173,20 @@ def main(c: PpoRun, run: Run) -> None:
 
 
 def trial(here: Stage, actor: ActorCritic, c: Ppo, run: Run) -> float:
-    """Seconds that a step takes, from one that changes nothing: a rollout, and the gradient of a minibatch."""
+    """Seconds that a step takes, from one that changes nothing: a rollout, and the gradient of a minibatch.
+
+    Raises:
+        Failure: exit 4, as ``improve``; here the look is always a pass of its own.
+    """
     begun = time.monotonic()
     rollout = here.collect(here.prompts(1).repeat(c.num_generations), run.rng("trial"))
     rewards, _ = here.reward(rollout).rewards, here.reference(rollout)
-    part = next(minibatches(judged(rollout, actor.look(rollout), rewards, c), 0, c, run))
+    with torch.no_grad():
+        old = actor.look(rollout)
+    part = next(minibatches(judged(rollout, old, rewards, c), 0, c, run))
     looked = time.monotonic()
     for learner in actor.learners:
-        accumulate(learner, part, c)
+        identity_holds(accumulate(learner, part, c), learner.dtype)
         clear(learner.steppers)
     updates = c.ppo_epochs * c.responses // c.minibatch
     return looked - begun + updates * (time.monotonic() - looked)

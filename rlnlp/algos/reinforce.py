@@ -22,7 +22,7 @@ from rlnlp.models.policy import Policy
 from rlnlp.rewards.terms import Reward
 from rlnlp.run import Run
 from rlnlp.sampling import Collect, sampler
-from rlnlp.types import Prompts, Rollout, by_length, take
+from rlnlp.types import Prompts, Rollout, pieces
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Rein
     mask = batch.rollout.mask
     total = len(mask) if c.loss_reduction == "sequences" else int(mask.sum())
     loss_sum = entropy_sum = 0.0
-    for rows in by_length(batch.rollout, c.micro_batch_size):
-        part = take(batch, rows) if len(rows) < len(mask) else batch  # as it was looked at for the KL
+    for part in pieces(batch, batch.rollout, c.micro_batch_size):
         out = policy(part.rollout, distribution)
         per_token = policy_gradient(out.logprobs, part.advantages.unsqueeze(1)) - c.entropy_coef * out.entropy
         loss = reduce(per_token, part.rollout.mask, total)

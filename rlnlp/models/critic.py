@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.look import Looked
 from rlnlp.models.policy import (
     Policy,
     attention_kind,
@@ -37,14 +38,14 @@ class ValueHead(nn.Module):
         return values
 
 
-class ValuedPolicy(nn.Module):
+class ValuedPolicy(Looked[ValuedEvaluation]):
     """A policy with a value head on its last hidden state: one forward for both."""
 
     def __init__(self, policy: Policy, head: ValueHead) -> None:
         super().__init__()
         self.policy, self.head = policy, head
 
-    def forward(self, rollout: Rollout, distribution: Distribution) -> ValuedEvaluation:
+    def read(self, rollout: Rollout, distribution: Distribution) -> ValuedEvaluation:
         """As the policy, and the value of the state before each response token, (B, T)."""
         tight, width = snug(rollout), rollout.mask.shape[1]
         out = self.policy.outputs(tight, output_hidden_states=True)

@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from rlnlp.config import Fresh
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_logits
+from rlnlp.models.look import Looked
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Evaluation, Rollout, by_length, in_order, snug, take
 
 Seen = TypeVar("Seen")
 
 
-class Policy(nn.Module):
+class Policy(Looked[Evaluation]):
     """pi(response | prompt)."""
 
     def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -27,26 +28,12 @@ class Policy(nn.Module):
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
         self.dtype = dtype
         self.recomputed: list[nn.Module] = []
-        self.looked: list[tuple[Rollout, Distribution, Evaluation]] = []  # the last look, until the weights can move
 
-    def forward(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
+    def read(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
         """Log-probability of each response token and entropy where it was drawn, both (B, T)."""
-        if self.looked and torch.is_grad_enabled():
-            seen, under, said = self.looked.pop()
-            if seen is rollout and under == distribution:
-                return said
         tight, width = snug(rollout), rollout.mask.shape[1]
         said = evaluation(self.outputs(tight).logits, tight, distribution)
         return Evaluation(widened(said.logprobs, width), widened(said.entropy, width))
-
-    def look(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
-        """``forward`` without a gradient; the next ``forward`` of this rollout is the same pass, graph and all."""
-        if not torch.is_grad_enabled():
-            return self(rollout, distribution)  # type: ignore[no-any-return]
-        self.looked.clear()
-        said = self(rollout, distribution)
-        self.looked.append((rollout, distribution, said))
-        return Evaluation(said.logprobs.detach(), said.entropy.detach())
 
     def outputs(self, rollout: Rollout, **asked: Any) -> Any:
         """What the model says of each response place; only the places before them go through the head."""

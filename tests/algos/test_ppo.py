@@ -20,7 +20,7 @@ CRITICS = pytest.mark.parametrize("critic", ["shared", "separate"])
 
 @CRITICS
 def test_a_model_that_answers_differently_each_time_is_stopped_before_the_first_update(critic):
-    play = Play(settings(critic=critic))
+    play = Play(settings(critic=critic, micro_batch_size=4))
     for layer in play.policy.lm.model.layers:
         layer.self_attn.attention_dropout = 0.5
     play.policy.lm.train()
@@ -40,6 +40,19 @@ def test_noise_is_found_in_the_first_step_in_which_the_policy_learns():
     with pytest.raises(Failure, match="before the first update"):
         play.train()
     assert len(play.desk.rows) == 1
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_the_first_update_of_one_piece_learns_from_the_look_and_the_others_from_passes_of_their_own(size):
+    passes = []
+    for critic in ("shared", "separate"):
+        play, made = Play(settings(critic=critic, micro_batch_size=size)), []
+        play.policy.lm.register_forward_pre_hook(lambda *call, made=made: made.append(call))
+        collect = play.collect
+        play.collect = lambda *asked, collect=collect, made=made: (collect(*asked), made.clear())[0]
+        play.train()
+        passes.append(len(made) * size / 8)
+    assert passes == [5 - (size == 8), 5]
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,21 @@ def test_the_trial_step_before_the_first_one_changes_no_byte(train, monkeypatch)
         assert (directory / name).read_bytes() == (directory.parent / "with" / name).read_bytes()
 
 
+def test_a_model_that_answers_differently_each_time_is_stopped_in_the_trial_though_looks_are_learned_from(
+    train, monkeypatch
+):
+    def noisy(policy, *more, made=ppo.actor_critic):
+        for layer in policy.lm.model.layers:
+            layer.self_attn.attention_dropout = 0.5
+        policy.lm.train()
+        return made(policy, *more)
+
+    monkeypatch.setattr(ppo, "actor_critic", noisy)
+    code, directory, _, err = train("noisy", "algo.critic=shared", "algo.critic_learning_rate=null")
+    assert (code, "usual causes: dropout" in err) == (4, True)
+    assert not (directory / "metrics.jsonl").exists() or rows(directory) == []
+
+
 def test_bfloat16_computes_in_half_precision_and_keeps_weights_and_optimizers_in_float32(train, model_dir):
     more = ["algo.critic=shared", "algo.critic_learning_rate=null", "algo.learning_rate=1e-2"]
     directories = []
