@@ -52,7 +52,7 @@ def main(c: SftRun, run: Run) -> None:
     policy, tokenizer, device = language.policy, language.tokenizer, language.device
     table = text_table(c.data, c.heldout.prompts, c.seed, tokenizer, context_length(policy))
     check_texts(table)
-    plain = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
+    fitted = Distribution(c.algo.temperature, 0, 1.0, 0, tokenizer.end)
     collect = sampler(policy, build.distribution(c.sampler, tokenizer.end), c.sampler.max_new_tokens, tokenizer.pad)
 
     lengths = [len(table.pairs[r][1]) for r in table.train]
@@ -62,7 +62,7 @@ def main(c: SftRun, run: Run) -> None:
         return table.batch([table.train[i] for i in rows], device)
 
     def fit() -> Fit:
-        return measured(policy, plain, table, collect, run, c.algo.micro_batch_size, device)
+        return measured(policy, fitted, table, collect, run, c.algo.micro_batch_size, device)
 
     def observe(step: int) -> dict[str, float]:
         if run.due(c.samples.every, step):
@@ -70,19 +70,19 @@ def main(c: SftRun, run: Run) -> None:
         return {"heldout/loss": float(fit().loss.mean())} if run.due(c.heldout.every, step) else {}
 
     before = fit()
-    train(policy, plain, batches, observe, c.algo, run)
+    train(policy, fitted, batches, observe, c.algo, run)
     conclude(run, before, fit(), policy, tokenizer)
 
 
 @torch.no_grad()
 def measured(
-    policy: Policy, plain: Distribution, table: TextTable, collect: Collect, run: Run, size: int, device: torch.device
+    policy: Policy, fitted: Distribution, table: TextTable, collect: Collect, run: Run, size: int, device: torch.device
 ) -> Fit:
     """The mean nats per token of each held-out text, and a few texts that the policy writes itself."""
     losses = []
     for start in range(0, len(table.heldout), size):
         batch = table.batch(table.heldout[start : start + size], device)
-        out = policy(batch, plain)
+        out = policy(batch, fitted)
         losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
     rollout = collect(table.prompts(table.heldout[:3], device), run.rng("heldout"))
     return Fit(torch.stack(losses).cpu(), written(table, rollout))
