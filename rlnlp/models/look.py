@@ -13,7 +13,7 @@ Said = TypeVar("Said", bound=Evaluation)
 
 
 class Looked(nn.Module, Generic[Said]):
-    """``read`` is the pass; after a ``look`` at a rollout the next ``forward`` of it is the same pass, graph and all."""
+    """``read`` is the pass; after a ``look`` at a rollout its next ``forward`` is the same pass, graph and all."""
 
     def __init__(self) -> None:
         super().__init__()
