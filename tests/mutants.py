@@ -170,8 +170,6 @@ MUTANTS = [
     *_mutants(
         "algos/sft.py", "algos/test_sft",
         ("texts are fitted at temperature 1", "Distribution(c.algo.temperature, 0,", "Distribution(1.0, 0,"),
-        ("padding counts in the mean of a batch of texts", "total, loss_sum, entropy_sum = int(batch.mask.sum()),",
-         "total, loss_sum, entropy_sum = int(batch.mask.numel()),"),
     ),
     *_mutants(
         "algos/reinforce.py", GRADIENT,

@@ -7,7 +7,6 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import runs
-import small
 from rlnlp.models.tokenizer import load_tokenizer
 
 
@@ -25,8 +24,6 @@ def nats_per_token(place, temperature):
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_the_loss_is_that_of_the_texts_at_the_temperature(tmp_path, temperature):
     words = runs.words("sft", tmp_path, "algo.total_steps=1", "algo.batch_size=11", f"algo.temperature={temperature}")
-    ragged = [" ".join((small.WORDS[2:] * 2)[i : i + 1 + i % 7]) for i in range(12)]
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in ragged))
     directory = runs.run(runs.settings(words), tmp_path / "run")
     (row,) = (json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines())
     before = json.loads((directory / "run.json").read_text())["result"]["before"]["loss"]
