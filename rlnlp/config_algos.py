@@ -32,7 +32,7 @@ class Sft(Optimisation):
     """Supervised fine-tuning: make given texts likely."""
 
     name: Literal["sft"] = knob("the algorithm")
-    temperature: float = knob("the loss divides the logits by it; above 1 the model is surer than its texts", gt=0)
+    fit_temperature: float = knob("the loss divides the logits by it; above 1 the model is surer than its texts", gt=0)
 
 
 @dataclass(frozen=True)

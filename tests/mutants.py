@@ -169,7 +169,7 @@ MUTANTS = [
     ),
     *_mutants(
         "algos/sft.py", "algos/test_sft",
-        ("texts are fitted at temperature 1", "Distribution(c.algo.temperature, 0,", "Distribution(1.0, 0,"),
+        ("texts are fitted at temperature 1", "Distribution(c.algo.fit_temperature, 0,", "Distribution(1.0, 0,"),
     ),
     *_mutants(
         "algos/reinforce.py", GRADIENT,

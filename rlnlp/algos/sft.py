@@ -52,7 +52,7 @@ def main(c: SftRun, run: Run) -> None:
     policy, tokenizer, device = language.policy, language.tokenizer, language.device
     table = text_table(c.data, c.heldout.prompts, c.seed, tokenizer, context_length(policy))
     check_texts(table)
-    fitted = Distribution(c.algo.temperature, 0, 1.0, 0, tokenizer.end)
+    fitted = Distribution(c.algo.fit_temperature, 0, 1.0, 0, tokenizer.end)
     collect = sampler(policy, build.distribution(c.sampler, tokenizer.end), c.sampler.max_new_tokens, tokenizer.pad)
 
     lengths = [len(table.pairs[r][1]) for r in table.train]

@@ -29,7 +29,7 @@ CLASSES = {
     "algo.warmup_steps": ALLOWED,
     "algo.max_grad_norm": ALLOWED,
     "algo.weight_decay": ALLOWED,
-    "algo.temperature": ALLOWED,
+    "algo.fit_temperature": ALLOWED,
     "algo.num_generations": ALLOWED,
     "algo.kl_coef": ALLOWED,
     "algo.entropy_coef": ALLOWED,

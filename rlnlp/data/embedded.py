@@ -5,19 +5,22 @@ call. The model card says how.
 """
 
 import json
+import math
 import sys
+from collections import Counter
 from pathlib import Path
 
 from rlnlp.data.grammar import corpus
 
 START, END, PAD = "<|start|>", "<|end|>", "<|pad|>"
-VOCABULARY, SEED = 4096, 0
+SEED = 0
 TRAIN, HELDOUT, PREFERENCES, COMMENTS = 2048, 512, 4000, 2000
+_RARE = -30.0  # the log-probability of a single byte: less than that of any whole word
 
 
 def write_assets(place: Path) -> None:
     """Write the tokenizer in ``tiny/``, and prompts, held-out prompts, preferences and comments below ``place``."""
-    save_tokenizer(place / "tiny", corpus.texts(40_000, SEED))
+    save_tokenizer(place / "tiny", corpus.texts(100_000, SEED))
     for name, records in data_sets().items():
         lines = [json.dumps(record) + "\n" for record in records]
         (place / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -31,20 +34,21 @@ def data_sets() -> dict[str, list[corpus.Record]]:
 
 
 def save_tokenizer(place: Path, texts: list[str]) -> None:
-    """A byte-level BPE over ``texts``: frequent words are one token, and any other text can be written too."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    """Each word of ``texts`` with the space before it is one token; any other text is written in bytes.
+
+    A word in pieces would be a word that the model can get wrong (unigram model: Kudo 2018, arXiv:1804.10959).
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    counts = Counter(word for text in texts for word, _ in words.pre_tokenize_str(text) if len(word) > 1)
+    pieces = [(PAD, 0.0), (START, 0.0), (END, 0.0)]
+    pieces += [(byte, _RARE) for byte in sorted(words.alphabet())]
+    pieces += [(word, math.log(counts[word] / counts.total())) for word in sorted(counts)]
+    raw = Tokenizer(models.Unigram(pieces, unk_id=None, byte_fallback=False))
+    raw.pre_tokenizer = words
     raw.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=[PAD, START, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    raw.train_from_iterator(texts, trainer)
     raw.post_processor = processors.TemplateProcessing(
         single=f"{START} $A", special_tokens=[(START, raw.token_to_id(START))]
     )

@@ -1,6 +1,7 @@
 """Texts to imitate: a table of prompts and completions, and batches of it as rollouts."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout
 
 EMBEDDED_TEXTS = 60_000
+_WRITTEN = re.compile(r"embedded(?:/([1-9][0-9]{0,6}))?")  # embedded/5000: the first 5,000 of the grammar's texts
 Pair = tuple[list[int], list[int]]
 
 
@@ -60,8 +62,10 @@ def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, ro
 
 
 def _read(key: str, name: str, tokenizer: Tokenizer, room: int, best: float = 1.0) -> list[Pair]:
-    if name == "embedded":
-        records: list[tuple[str, Record]] = [("", {"text": text}) for text in corpus.texts(EMBEDDED_TEXTS, 0)]
+    written = _WRITTEN.fullmatch(name)
+    if written:
+        count = int(written[1] or EMBEDDED_TEXTS)
+        records: list[tuple[str, Record]] = [("", {"text": text}) for text in corpus.texts(count, 0)]
     else:
         records = read_records(str(embedded_set(name, "texts") or name), key, "text")
     faults: list[str] = []

@@ -77,6 +77,26 @@ def test_random_walks_become_shortest_paths(tmp_path, algo, seed):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_reviews_come_to_like_what_they_review_and_stay_sentences_of_the_language(tmp_path, seed):
+    result, rows = result_of(tmp_path, "experiment=sentiment", f"seed={seed}")
+    after = result["after"]
+    print("gold", result["before"]["terms"]["gold"], after["terms"], "kl", after["kl"])
+    assert result["before"]["terms"]["gold"] < 0.6
+    assert after["terms"]["gold"] >= 0.9
+    assert after["terms"]["accepted"] >= 0.92
+    assert after["kl"] < 2.5
+    assert statistics.mean(row["unique"] for row in rows[-5:]) >= 0.95
+
+
+@pytest.mark.slow
+def test_random_walks_are_learnt_from_nothing(tmp_path):
+    result, _ = result_of(tmp_path, "experiment=randomwalks-sft")
+    assert result["before"]["loss"] > 2.5
+    assert result["after"]["loss"] < 0.65
+
+
+@pytest.mark.slow
 def test_support_replies_become_politer_and_stay_sentences_of_the_language(tmp_path):
     result, _ = result_of(tmp_path, "experiment=polite")
     assert result["difference"]["terms"]["gold"]["interval"][0] > 0.03

@@ -7,6 +7,7 @@ import pytest
 from rlnlp.data.embedded import data_sets
 from rlnlp.data.grammar import corpus, taste
 from rlnlp.data.records import ASSETS
+from rlnlp.models.tokenizer import load_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +28,15 @@ def test_the_files_hold_what_the_code_writes(sets):
 
 def test_all_of_it_is_at_most_six_megabytes():
     assert sum(path.stat().st_size for path in ASSETS.rglob("*") if path.is_file()) <= 6_000_000
+
+
+def test_each_word_of_the_language_is_one_token_and_any_other_text_comes_back_from_its_tokens():
+    tokenizer = load_tokenizer(str(ASSETS / "tiny"), True)
+    words = " ".join(corpus.texts(3000, 77)).split()
+    spelled = [word for word in set(words) if len(tokenizer.encode_rest(f" {word.rstrip('.,!?;:')}")) > 1]
+    assert len(spelled) < 0.01 * len(set(words))
+    for text in ("\u00dcber  den\tWolken\n", "\U0001f600 Zebra!", "<|end|>", "unheardof words"):
+        assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_the_reader_agrees_with_every_stored_choice(sets):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import subprocess
 import sys
 import time
@@ -111,6 +112,19 @@ def test_prompts_are_openings_of_acceptable_texts(reader: Reader) -> None:
             assert record["prompt"].endswith(" Agent:")
         else:
             assert 2 <= len(record["prompt"].removeprefix("Comment: ").split()) <= 6
+
+
+def test_an_opening_of_a_review_leaves_open_whether_the_review_is_a_good_one() -> None:
+    rng = random.Random(6)
+    good: dict[str, list[bool]] = {}
+    for text in itertools.islice(corpus.stream(6, "review"), 20000):
+        prompt, rest = corpus.cut(text, rng)
+        assert f"{prompt} {rest}".strip() == text.text
+        if prompt:
+            good.setdefault(prompt, []).append(text.attributes.sentiment > 0)
+    often = [sum(found) / len(found) for found in good.values() if len(found) >= 40]
+    assert len(often) >= 20
+    assert all(0.15 < share < 0.85 for share in often)
 
 
 def test_held_out_prompts_are_new_but_use_known_words() -> None:

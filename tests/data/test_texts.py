@@ -7,6 +7,8 @@ import torch
 
 import small
 from rlnlp.config import TextData
+from rlnlp.data.grammar import corpus
+from rlnlp.data.records import ASSETS
 from rlnlp.data.texts import text_table
 from rlnlp.errors import Failure
 from rlnlp.models.tokenizer import load_tokenizer
@@ -49,6 +51,12 @@ def test_the_best_share_is_by_score_and_keeps_the_order_of_the_file(tmp_path, to
     records = [{"prompt": "the", "response": word, "score": score} for word, score in scored.items()]
     best = table(tmp_path / "t.jsonl", tokenizer, records, best=0.5)
     assert [words(tokenizer, rest)[0] for _, rest in best.pairs] == ["a", "food"]
+
+
+def test_a_number_behind_embedded_is_how_many_of_its_texts_are_read():
+    own = load_tokenizer(str(ASSETS / "tiny"), True)
+    found = text_table(TextData(texts="embedded/300", best=1.0, heldout=None), 0, 0, own, 128)
+    assert [own.decode(before + rest) for before, rest in found.pairs] == corpus.texts(300, 0)
 
 
 @pytest.mark.parametrize("score", [None, "high", float("inf")])

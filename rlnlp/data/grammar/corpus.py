@@ -15,9 +15,11 @@ from rlnlp.data.grammar.tags import CATEGORIES
 from rlnlp.data.grammar.write import Text, write
 
 DOMAINS = ("review", "support", "statement", "comment")
-_SHARES = (0.35, 0.25, 0.22, 0.18)
+_SHARES = (0.36, 0.22, 0.23, 0.19)
 _AGENT = " Agent:"
 _FIRST_WORDS = (2, 6)
+_SHORTER = 2  # words by which an opening may be shorter than it could be: the shortest ones begin anything
+_OPINION = 0.3  # of the sentiment, from -1 to 1: a review with less has none
 # Below this difference two responses count as equally good.
 _CLEAR = 0.2
 # So many failed draws in a row mean that the grammar has nothing new to give.
@@ -116,15 +118,20 @@ def moderation(n: int, seed: int) -> list[Record]:
 def cut(text: Text, rng: random.Random) -> tuple[str, str]:
     """A text in two parts: an opening of a few words and the rest.
 
-    A dialogue is cut behind "Agent:", and a marker at the beginning does not count as a word.
+    A dialogue is cut behind "Agent:", and a marker at the beginning does not count as a word. An opening holds no
+    opinion: what follows may like or dislike. It is empty where the opinion comes too early for that, and in a review
+    that neither likes nor dislikes: some of its beginnings leave nothing else to say.
     """
     if _AGENT in text.text:
         opening, _, rest = text.text.partition(_AGENT)
         return opening + _AGENT, rest.strip()
+    if text.domain == "review" and abs(text.attributes.sentiment) < _OPINION:
+        return "", text.text
     words = text.text.split()
     marked = int(words[0].endswith(":"))
     low, high = _FIRST_WORDS
-    at = marked + rng.randint(low, max(low, min(high, len(words) - marked - 1)))
+    longest = min(high, text.open_words - marked, len(words) - marked - 1)
+    at = marked + rng.randint(max(low, longest - _SHORTER), longest) if longest >= low else 0
     return " ".join(words[:at]), " ".join(words[at:])
 
 
@@ -139,7 +146,7 @@ def _records(
             break
         prompt, reference = cut(text, rng)
         fits = prompt not in taken and (known is None or all(word in known for word in words_of(prompt)))
-        if not reference or not fits or (prompt in seen and failed < _PATIENCE):
+        if not prompt or not reference or not fits or (prompt in seen and failed < _PATIENCE):
             failed += 1
             if failed > 100 * _PATIENCE:
                 break
@@ -164,6 +171,8 @@ def _pairs(rng: random.Random) -> Iterator[_Pair]:
         for domain in ("review", "comment", "comment"):
             text = write(grammar, rng, domain)
             prompt, rest = cut(text, rng)
+            if not prompt:
+                continue
             other = waiting.pop(prompt, None)
             if other is None or other == rest:
                 waiting[prompt] = rest

@@ -24,16 +24,21 @@ _COMMON = frozenset(
     ]
 )
 # fmt: on
+_ATTACHED = (",", ";", *END_MARKS)  # they stand close to the word before them
 
 
 @dataclass(frozen=True)
 class Text:
-    """A written text, its sentences, its attributes and the domain that it comes from."""
+    """A written text, its sentences, its attributes and the domain that it comes from.
+
+    `open_words` counts the words (a marker is one) before the first opinion; all of them, if there is none.
+    """
 
     text: str
     sentences: tuple[str, ...]
     attributes: Attributes
     domain: str
+    open_words: int
 
 
 class _Draft:
@@ -47,6 +52,7 @@ class _Draft:
         self.used: set[tuple[str, int]] = set()
         self.said: set[str] = set()
         self.kept: dict[str, int] = {}
+        self.opinion_at: int | None = None
 
     def choose(self, rule: Rule) -> Alternative:
         """An alternative by weight, if possible one that brings nothing said before."""
@@ -81,6 +87,8 @@ class _Draft:
         rule = self.grammar.rules[name]
         chosen = self.choose(rule)
         inner: Marks = ()
+        if self.opinion_at is None and any(scale == "sentiment" for scale, _ in chosen.marks):
+            self.opinion_at = len(self.words)
         for item in chosen.items:
             if item.is_rule:
                 inner += self.derive(item.value)
@@ -103,7 +111,7 @@ def render(words: list[str]) -> tuple[str, ...]:
         if word in MARKERS:
             line += f"{word} "
             continue
-        if word in (",", ";", *END_MARKS):
+        if word in _ATTACHED:
             line = line.rstrip() + word
         else:
             shown = article(words[at + 1]) if word == "a" and at + 1 < len(words) else word
@@ -127,4 +135,6 @@ def write(grammar: Grammar, rng: random.Random, start: str) -> Text:
     marks = draft.derive(start)
     rule = grammar.rules[start]
     sentences = render(draft.words)
-    return Text(" ".join(sentences), sentences, summarise(draft.marks or [marks]), rule.group)
+    before = draft.words[: draft.opinion_at]
+    open_words = sum(word not in _ATTACHED for word in before)
+    return Text(" ".join(sentences), sentences, summarise(draft.marks or [marks]), rule.group, open_words)
