@@ -57,7 +57,7 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Pat
         sizes = {name: sum(tensor.nbytes for tensor in each.values()) for name, each in tensors.items()}
         check_room(folder, sum(sizes.values()))
         staged.mkdir()
-        with ThreadPoolExecutor(1) as aside_of_the_disk:  # a file is hashed while the disk takes it
+        with ThreadPoolExecutor(2) as aside_of_the_disk:  # files are hashed while the disk takes them
             digests = {}
             for name in sorted(sizes, key=sizes.__getitem__, reverse=True):  # little is left to hash at the end
                 path = staged / f"{name}.safetensors"

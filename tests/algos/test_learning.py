@@ -77,14 +77,13 @@ def test_random_walks_become_shortest_paths(tmp_path, algo, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_reviews_come_to_like_what_they_review_and_stay_sentences_of_the_language(tmp_path, seed):
-    result, rows = result_of(tmp_path, "experiment=sentiment", f"seed={seed}")
+def test_reviews_come_to_like_what_they_review_and_stay_sentences_of_the_language(tmp_path):
+    result, rows = result_of(tmp_path, "experiment=sentiment", "seed=1", "device.threads=1")
     after = result["after"]
     print("gold", result["before"]["terms"]["gold"], after["terms"], "kl", after["kl"])
     assert result["before"]["terms"]["gold"] < 0.6
     assert after["terms"]["gold"] >= 0.9
-    assert after["terms"]["accepted"] >= 0.92
+    assert after["terms"]["accepted"] >= 0.93
     assert after["kl"] < 2.5
     assert statistics.mean(row["unique"] for row in rows[-5:]) >= 0.95
 
@@ -105,11 +104,11 @@ def test_support_replies_become_politer_and_stay_sentences_of_the_language(tmp_p
 
 
 def kl_spent(place, algo, seed):
-    """Nats per response while the score of sentiment is about .85, which both algorithms pass."""
+    """Nats per response, the median step's, while the score of sentiment is about .93, where both algorithms stay."""
     (place / algo).mkdir()
-    result, rows = result_of(place / algo, "experiment=sentiment", f"algo={algo}", f"seed={seed}")
+    result, rows = result_of(place / algo, "experiment=sentiment", f"algo={algo}", f"seed={seed}", "device.threads=1")
     assert result["difference"]["score"]["interval"][0] > 0.25
-    return statistics.mean(row["kl"] for row in rows if abs(row["score"] - 0.85) < 0.05)
+    return statistics.median(row["kl"] for row in rows if abs(row["score"] - 0.93) < 0.03)
 
 
 @pytest.mark.slow
