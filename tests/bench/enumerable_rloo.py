@@ -1,4 +1,4 @@
-"""RLOO of TRL 1.9 and our REINFORCE on a language whose every text can be listed: the share of the possible gain.
+"""RLOO of TRL and our REINFORCE on a language whose every text can be listed: the share of the possible gain.
 
 ``python tests/bench/enumerable_rloo.py --peer-python PYTHON``. Same start, reward, KL price, learning rate and number
 of samples; the objective is the exact one, and the optimum is known in closed form (tests/enumerable.py).
@@ -22,7 +22,7 @@ SAMPLES, RATE, KL_COEF = 256, 3e-3, 0.5  # samples per step
 def main() -> None:
     """Both on each seed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has trl==1.9.2 and datasets")
+    parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has trl and datasets")
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--side", choices=["both", "trl", "ours"], default="both")

@@ -1,4 +1,4 @@
-"""One trainer of TRL on one workload, in an interpreter that has trl 1.9: prints a line of JSON. Run by the benches."""
+"""One trainer of TRL on one workload, in an interpreter that has trl (1.9 for PPO): prints a line of JSON. Run by the benches."""
 
 import argparse
 import json

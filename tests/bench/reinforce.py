@@ -1,4 +1,4 @@
-"""RLOO of TRL 1.9 and our REINFORCE with a leave-one-out baseline on workloads S and T.
+"""RLOO of TRL (1.16 is the newest) and our REINFORCE with a leave-one-out baseline on workloads S and T.
 
 ``python tests/bench/reinforce.py --peer-python PYTHON --workload T``. One update per rollout, learning rate 3e-6; every
 process trains alone on the machine. The base is TRL's fastest sound configuration.
