@@ -1,4 +1,4 @@
-"""One trainer of TRL on one workload, in an interpreter that has trl (1.9 for PPO): prints a line of JSON. Run by the benches."""
+"""One trainer of TRL on one workload, by an interpreter with trl (1.9 for PPO), as the benches run it: prints JSON."""
 
 import argparse
 import json
