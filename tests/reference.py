@@ -186,10 +186,10 @@ def top_p_set(logits, p):
     probability = softmax(logits)
     kept, mass = set(), 0.0
     for a in sorted(range(len(logits)), key=lambda a: -logits[a]):
+        if mass >= p or probability[a] == 0:  # with the last token of any probability the mass is 1, but for rounding
+            break
         kept.add(a)
         mass += probability[a]
-        if mass >= p:
-            break
     return kept
 
 

@@ -4,6 +4,7 @@ import json
 import statistics
 
 import pytest
+from omegaconf import OmegaConf
 
 import small
 
@@ -101,6 +102,50 @@ def test_support_replies_become_politer_and_stay_sentences_of_the_language(tmp_p
     assert result["difference"]["terms"]["gold"]["interval"][0] > 0.03
     assert result["after"]["terms"]["accepted"] > 0.9
     assert result["after"]["kl"] < 5
+
+
+def sweep_of(place, *words):
+    """The result of each job of a sweep, by its temperature and its entropy bonus."""
+    status, _, errors = small.rlnlp("train", "-m", *words, "hydra.sweep.dir=sweep", cwd=place, timeout=5400)
+    assert status == 0, errors
+    found = {}
+    for job in (place / "sweep").glob("*/config.yaml"):
+        c = OmegaConf.load(job)
+        facts = json.loads((job.parent / "run.json").read_text())
+        found[c.sampler.temperature, c.algo.entropy_coef] = facts["result"]
+    return found
+
+
+@pytest.mark.nightly
+def test_exploration_does_not_pay_in_a_short_run(tmp_path):
+    found = sweep_of(tmp_path, "experiment=exploration")
+    assert len(found) == 9
+    gain = {key: result["difference"]["score"]["mean"] for key, result in found.items()}
+    assert min(gain.values()) > 0.1
+    for bonus in (0.0, 0.01, 0.03):
+        assert gain[1.3, bonus] < gain[1.0, bonus] - 0.05
+    assert found[1.3, 0.03]["after"]["kl"] > found[1.3, 0.0]["after"]["kl"] + 1
+
+
+@pytest.mark.slow
+def test_reinforce_does_better_than_imitating_the_best_of_as_many_draws(tmp_path):
+    compared = "experiment=supervised-or-rl"
+    for name in ("rl", "draws", "imitator"):
+        (tmp_path / name).mkdir()
+    learnt, _ = result_of(tmp_path / "rl", compared)
+    result_of(tmp_path / "draws", compared, "algo.learning_rate=0", "samples.every=1", "samples.show=0")
+    imitation = [
+        f"data.texts={tmp_path}/draws/run/samples.jsonl", "data.best=0.25", "algo.total_steps=60", "algo.batch_size=16",
+        "algo.learning_rate=6e-4", "hydra.run.dir=sft",
+    ]  # fmt: skip
+    status, _, errors = small.rlnlp("sft", *imitation, cwd=tmp_path, timeout=900)
+    assert status == 0, errors
+    asked = ["algo.total_steps=1", "algo.learning_rate=0"]
+    imitated, _ = result_of(tmp_path / "imitator", compared, f"model.path={tmp_path / 'sft'}", *asked)
+    start, score = learnt["before"]["score"], imitated["before"]["score"]
+    print("start", start, "imitation", score, "reinforce", learnt["after"]["score"])
+    assert score > start + 0.1
+    assert learnt["after"]["score"] > score + 0.08
 
 
 def kl_spent(place, algo, seed):
