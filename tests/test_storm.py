@@ -35,7 +35,7 @@ def storm(algo, place, children, kills):
 
     def half(number, share):
         for directory, killed, ended in chains(children, asked, folder / str(number), share, seed=number):
-            different = runs.difference(runs.outcome(directory), whole) if ended.code == 0 else [ended.err]
+            different = runs.difference(runs.outcome(directory), whole) if ended.code == 0 else [ended]
             wrong.extend([(str(directory), killed, different)] if different else [])
             shutil.rmtree(directory)
             yield killed
