@@ -6,9 +6,11 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import torch
@@ -55,7 +57,7 @@ class Children:
 
     def __init__(self, place: Path) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
-        self.place, self.numbers = place, itertools.count()
+        self.place, self.numbers, self.lock = place, itertools.count(), threading.Lock()
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(IMPORTED)
 
@@ -63,14 +65,24 @@ class Children:
         """A child at work, and the file of its standard error."""
         err = self.place / f"err-{next(self.numbers)}"
         child = self.context.Process(target=train_or_go_on, args=(settings, str(directory), str(err), fault))
-        child.start()
+        with self.lock:
+            child.start()
         return child, err
+
+    def status(self, child, seconds: float) -> int | None:
+        """Its exit status, or None if it is still at work after so many seconds.
+
+        Under a lock, for each start asks for the status of all children: of two threads that ask at once one gets 255.
+        """
+        wait([child.sentinel], seconds)
+        with self.lock:
+            return child.exitcode
 
     def end(self, child, err: Path) -> Ended:
         """Wait for it."""
-        child.join(SECONDS)
-        assert child.exitcode is not None, "it hangs"
-        return Ended(child.exitcode, err.read_text() if err.exists() else "")
+        code = self.status(child, SECONDS)
+        assert code is not None, "it hangs"
+        return Ended(code, err.read_text() if err.exists() else "")
 
     def run(self, settings: dict, directory: Path, fault: Callable[[Path], None] | None = None) -> Ended:
         """Start and wait."""
@@ -79,8 +91,7 @@ class Children:
     def killed(self, settings: dict, directory: Path, after: float, number: int = signal.SIGKILL) -> Ended:
         """Start, send a signal after so many seconds, wait."""
         child, err = self.start(settings, directory)
-        child.join(after)
-        if child.exitcode is None:
+        if self.status(child, after) is None:
             os.kill(child.pid, number)
         return self.end(child, err)
 
