@@ -11,8 +11,9 @@ import torch
 import small
 
 torch.set_num_threads(1)
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background job: the runs would ignore it too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:  # in a shell's background job, under nohup: runs would ignore it too
+        signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
