@@ -1,5 +1,6 @@
 """A model's pass over a rollout that is first looked at and then learned from."""
 
+from abc import ABC, abstractmethod
 from dataclasses import fields
 from typing import Generic, TypeVar
 
@@ -12,16 +13,16 @@ from rlnlp.types import Evaluation, Rollout
 Said = TypeVar("Said", bound=Evaluation)
 
 
-class Looked(nn.Module, Generic[Said]):
+class Looked(nn.Module, ABC, Generic[Said]):
     """``read`` is the pass; after a ``look`` at a rollout its next ``forward`` is the same pass, graph and all."""
 
     def __init__(self) -> None:
         super().__init__()
         self.looked: list[tuple[Rollout, Distribution, Said]] = []  # the last look, until the weights can move
 
+    @abstractmethod
     def read(self, rollout: Rollout, distribution: Distribution) -> Said:
         """What the model says of each response place, each (B, T)."""
-        raise NotImplementedError
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> Said:
         """``read``, or the look at this rollout if it was just looked at and a gradient is wanted."""

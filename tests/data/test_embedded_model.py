@@ -16,6 +16,7 @@ from rlnlp.sampling import sampler
 
 TEXTS = 330_000  # as in conf/experiment/embedded-model.yaml
 FRESH = config.Fresh(4, 128, 4, 128)
+LEAST = (0.94, 0.9)  # accepted, new; seen .96 and .92
 PLAIN = config.Sampler(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=100, min_new_tokens=0)
 
 
@@ -50,16 +51,12 @@ def judged(texts):
     return accepted, sum(s not in known for s in said) / len(said)
 
 
-def holds(place):
-    accepted, new = judged(written(place, 1000))
-    print(f"accepted {accepted:.3f}, new {new:.3f}")
-    assert accepted >= 0.94
-    assert new >= 0.9
-
-
 @pytest.mark.slow
 def test_its_sentences_are_accepted_and_most_of_them_are_new():
-    holds(ASSETS / "tiny")
+    accepted, new = judged(written(ASSETS / "tiny", 1000))
+    print(f"accepted {accepted:.3f}, new {new:.3f}")
+    assert accepted >= LEAST[0]
+    assert new >= LEAST[1]
 
 
 @pytest.mark.nightly
@@ -68,4 +65,6 @@ def test_it_is_made_anew_as_good(tmp_path):
         "train", "experiment=embedded-model", "hydra.run.dir=run", cwd=tmp_path, timeout=5400
     )
     assert status == 0, errors
-    holds(tmp_path / "run" / "policy")
+    accepted, new = judged(written(tmp_path / "run" / "policy", 1000))
+    assert accepted >= LEAST[0]
+    assert new >= LEAST[1]
