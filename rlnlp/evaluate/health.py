@@ -73,7 +73,7 @@ def findings(mean: Figures, first: Figures) -> Iterator[tuple[str, str]]:
         )
     if "clip_fraction" in mean and not constant:
         yield from _updates(mean)
-    if "explained_variance" in mean and mean["explained_variance"] < -0.5 and not constant:
+    if "explained_variance" in mean and mean["explained_variance"] < -0.1 and not constant:
         yield (
             "critic",
             f"explained variance is {mean['explained_variance']:.2f}: the critic is worse than a constant;"
