@@ -152,7 +152,8 @@ def kl_spent(place, algo, seed):
     """Nats per response, the median step's, while the score of sentiment is about .93, where both algorithms stay."""
     (place / algo).mkdir()
     result, rows = result_of(place / algo, "experiment=sentiment", f"algo={algo}", f"seed={seed}", "device.threads=1")
-    assert result["difference"]["score"]["interval"][0] > 0.15
+    assert result["difference"]["score"]["interval"][0] > 0.15  # from .63 no more than .37 can be gained
+    assert result["after"]["score"] > 0.9
     return statistics.median(row["kl"] for row in rows if abs(row["score"] - 0.93) < 0.03)
 
 
