@@ -159,13 +159,12 @@ MUTANTS = [
     ),
     *_mutants(
         "models/look.py", POLICY,
-        ("another rollout's look is learned from", "if seen is rollout and under == distribution:",
-         "if under == distribution:"),
-        ("a look under another distribution is learned from", "if seen is rollout and under == distribution:",
+        ("another rollout's look is learned from", "if seen is rollout and question == (asked, named):",
+         "if question == (asked, named):"),
+        ("a look under another distribution is learned from", "if seen is rollout and question == (asked, named):",
          "if seen is rollout:"),
         ("a look is learned from again and again", "self.looked.pop()", "self.looked[-1]"),
-        ("a look has a gradient", "return type(said)(**{f.name: getattr(said, f.name).detach() for f in fields(said)})",
-         "return said"),
+        ("a look has a gradient", "        return detached(said)", "        return said"),
     ),
     *_mutants(
         "algos/sft.py", "algos/test_sft",

@@ -1,8 +1,9 @@
 """Known mistakes in PPO, its maths, its critic and its watch: a file, tests; name, what stands, what is put."""
 
 KL, MASKED, GAE, LOSSES, STATISTICS = (f"maths/test_{n}" for n in ("kl", "masked", "gae", "losses", "statistics"))
-GRADIENT, LOOP, RUNS, CRITIC, HEALTH = (
+GRADIENT, LOOP, RUNS, CRITIC, HEALTH, BLOCKS = (
     "algos/test_ppo_gradient", "algos/test_ppo", "algos/test_ppo_runs", "models/test_critic", "test_health",
+    "models/test_blocks",
 )  # fmt: skip
 
 GROUPS = [
@@ -99,6 +100,8 @@ GROUPS = [
         ("the warm-up trains the policy", "actor.warming if step <= c.critic_warmup_steps else actor.learners",
          "actor.learners"),
         ("the critic's warm-up is a step short", "step <= c.critic_warmup_steps", "step < c.critic_warmup_steps"),
+        ("a graph waits while only the critic learns", "torch.set_grad_enabled(step > c.critic_warmup_steps)",
+         "torch.set_grad_enabled(True)"),
         ("the price of KL never moves", 'control.adapt(figures["kl"], len(rollout.mask))', "pass"),
         ("the price of KL is not saved", '{**held, "kl_control": control} if isinstance(control, Stateful) else held',
          "held"),
@@ -122,9 +125,25 @@ GROUPS = [
         ("a critic of its own is never stepped", "        [acts, learns],", "        [acts],"),
         ("filters are scored with", "d, actors, critics = drawn.unfiltered(),", "d, actors, critics = drawn,"),
         ("the mismatch has the wrong sign", "as_drawn(rollout) - logprobs", "logprobs - as_drawn(rollout)"),
-        ("two graphs live", "@torch.no_grad()  # two graphs", "#"),
+        ("two graphs live", "with torch.set_grad_enabled(both and torch.is_grad_enabled()):", "if True:"),
+        ("one graph lives at most", "rollout.attention.numel() <= critic.head.linear.in_features", "False"),
         ("a ratio below 1 is let through", 'abs(found["ratio"] - 1) > ratio', 'found["ratio"] - 1 > ratio'),
         ("only the mean ratio is looked at", 'or found["approx_kl"] > divergence', ""),
+    ]),
+    ("models/blocks.py", (BLOCKS,), [
+        ("the last block computes all that is read", "((self.inner, needed), (self.last, read))",
+         "((self.inner, needed), (self.last, needed))"),
+        ("inner blocks compute what is judged", "((self.inner, needed), (self.last, read))",
+         "((self.inner, read), (self.last, read))"),
+        ("blocks compute padding", "rollout.attention[:, :-1] & rollout.attention[:, 1:]",
+         "torch.ones_like(rollout.attention[:, 1:])"),
+        ("what is judged is one place late", "(needed.shape[1] - rollout.mask.shape[1], 0)",
+         "(needed.shape[1] - rollout.mask.shape[1] + 1, -1)"),
+        ("blocks stay as they are hooked", "hooks.enter_context(block.register_forward_hook(",
+         "(block.register_forward_hook("),
+        ("any block will do", "bool(own) and all(isinstance(m, nn.Linear | Conv1D) for m in own)", "block is not None"),
+        ("layers are guessed", "if len(fit) == 1 and", "if fit and"),
+        ("a layer that comes twice is hooked twice", " and len(set(fit[0])) == len(fit[0])", ""),
     ]),
     ("models/critic.py", (CRITIC,), [
         ("values are shifted by one", "head(hidden[:,", "head(hidden.roll(-1, 1)[:,"),

@@ -84,10 +84,12 @@ def separate(
     """Two models, each with its own loss and optimizer: only one graph lives at a time. ``drawn`` as in ``shared``."""
     d, actors, critics = drawn.unfiltered(), optimizers(policy, c), critic_optimizers(critic, c)
 
-    @torch.no_grad()  # two graphs at a time would double the memory
     def look(rollout: Rollout) -> ValuedEvaluation:
-        said = policy(rollout, d)
-        return ValuedEvaluation(said.logprobs, said.entropy, critic(rollout))
+        said = policy.look(rollout, d)
+        # Two graphs at a time, but where the weights, with their gradients and moments, are larger than a graph.
+        both = rollout.attention.numel() <= critic.head.linear.in_features
+        with torch.set_grad_enabled(both and torch.is_grad_enabled()):
+            return ValuedEvaluation(said.logprobs, said.entropy, critic.look(rollout))
 
     acts = Learner(lambda e: policy_terms(policy(e.rollout, d), e), actors, c, "grad_norm", policy.dtype)
     learns = Learner(lambda e: value_terms(critic(e.rollout), e), critics, c, "critic_grad_norm", policy.dtype)

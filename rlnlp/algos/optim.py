@@ -68,7 +68,8 @@ def descend(optimizers: Optimizers, step: int, c: Optimisation) -> float:
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if not bool(norm.isfinite()):
         return float(norm)
-    torch.nn.utils.clip_grads_with_norm_(parameters, c.max_grad_norm, norm)
+    if float(norm) > c.max_grad_norm:
+        torch.nn.utils.clip_grads_with_norm_(parameters, c.max_grad_norm, norm)
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             group["lr"] = optimizer.defaults["lr"] * share_of_rate(c, step)  # a critic may have a rate of its own

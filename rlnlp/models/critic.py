@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.blocks import Blocks
 from rlnlp.models.look import Looked
 from rlnlp.models.policy import (
     Policy,
@@ -17,7 +18,7 @@ from rlnlp.models.policy import (
     computing_in,
     evaluation,
     positions,
-    recomputing,
+    sparing,
     widened,
 )
 from rlnlp.types import Rollout, ValuedEvaluation, snug
@@ -38,7 +39,7 @@ class ValueHead(nn.Module):
         return values
 
 
-class ValuedPolicy(Looked[ValuedEvaluation]):
+class ValuedPolicy(Looked[[Distribution], ValuedEvaluation]):
     """A policy with a value head on its last hidden state: one forward for both."""
 
     def __init__(self, policy: Policy, head: ValueHead) -> None:
@@ -61,18 +62,19 @@ class ValuedPolicy(Looked[ValuedEvaluation]):
         return widened(before_each_token(self.head, hidden, tight), rollout.mask.shape[1])
 
 
-class Critic(nn.Module):
+class Critic(Looked[[], Tensor]):
     """A transformer of its own with a value head."""
 
     def __init__(self, trunk: Any, head: ValueHead, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.trunk, self.head, self.dtype = trunk.eval(), head, dtype
+        self.blocks = Blocks(trunk)
         self.recomputed: list[nn.Module] = []
 
-    def forward(self, rollout: Rollout) -> Tensor:
+    def read(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
         tight = snug(rollout)
-        with computing_in(self.dtype, rollout.mask.device), recomputing(self.recomputed):
+        with computing_in(self.dtype, rollout.mask.device), sparing(self.blocks, self.recomputed, tight):
             hidden = self.trunk(
                 input_ids=tight.tokens[:, :-1],
                 attention_mask=tight.attention[:, :-1].long(),

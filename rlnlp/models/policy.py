@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rlnlp.config import Fresh
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_logits
+from rlnlp.models.blocks import Blocks
 from rlnlp.models.look import Looked
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Evaluation, Rollout, by_length, in_order, snug, take
@@ -20,13 +21,14 @@ from rlnlp.types import Evaluation, Rollout, by_length, in_order, snug, take
 Seen = TypeVar("Seen")
 
 
-class Policy(Looked[Evaluation]):
+class Policy(Looked[[Distribution], Evaluation]):
     """pi(response | prompt)."""
 
     def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
         self.dtype = dtype
+        self.blocks = Blocks(lm)
         self.recomputed: list[nn.Module] = []
 
     def read(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
@@ -40,7 +42,7 @@ class Policy(Looked[Evaluation]):
         read, width = rollout.attention[:, :-1], rollout.responses.shape[1]  # nothing is foretold by the last token
         # By number, not by count: a frozen head would multiply the slice of a count many times slower than a matrix.
         before = torch.arange(read.shape[1] - width, read.shape[1], device=read.device)
-        with computing_in(self.dtype, rollout.mask.device), recomputing(self.recomputed):
+        with computing_in(self.dtype, rollout.mask.device), sparing(self.blocks, self.recomputed, rollout):
             return self.lm(
                 input_ids=rollout.tokens[:, :-1],
                 attention_mask=read.long(),
@@ -83,6 +85,11 @@ def recomputing(layers: list[nn.Module]) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.training = False
+
+
+def sparing(blocks: Blocks, recomputed: list[nn.Module], rollout: Rollout) -> AbstractContextManager[None]:
+    """Where a pass over ``rollout`` keeps no more than it must: a layer that computes again must do all of it twice."""
+    return recomputing(recomputed) if recomputed else blocks.only_where_read(rollout)
 
 
 def checkpointed(model: Any) -> list[nn.Module]:

@@ -1,6 +1,7 @@
 """The loop of PPO on a model of a thousand weights: what stops it, what it leaves alone, what moves it."""
 
 import json
+from dataclasses import replace
 from itertools import chain, pairwise
 
 import pytest
@@ -13,6 +14,7 @@ from rlnlp.algos import ppo
 from rlnlp.algos.kl_control import AdaptiveKl, FixedKl, kl_control
 from rlnlp.algos.schedule import told
 from rlnlp.errors import Exit, Failure
+from rlnlp.models.policy import Policy
 from slow_ppo import Play, same, settings, state
 
 CRITICS = pytest.mark.parametrize("critic", ["shared", "separate"])
@@ -33,7 +35,7 @@ def test_a_model_that_answers_differently_each_time_is_stopped_before_the_first_
 
 
 def test_noise_is_found_in_the_first_step_in_which_the_policy_learns():
-    play = Play(settings(critic_warmup_steps=1, total_steps=3))
+    play = Play(settings(critic_warmup_steps=1, total_steps=3, micro_batch_size=4))
     for layer in play.policy.lm.model.layers:
         layer.self_attn.attention_dropout = 0.5
     play.policy.lm.train()
@@ -52,7 +54,34 @@ def test_the_first_update_of_one_piece_learns_from_the_look_and_the_others_from_
         play.collect = lambda *asked, collect=collect, made=made: (collect(*asked), made.clear())[0]
         play.train()
         passes.append(len(made) * size / 8)
-    assert passes == [5 - (size == 8), 5]
+    assert passes == [5 - (size == 8)] * 2
+
+
+def test_while_only_the_critic_learns_no_graph_of_the_policy_waits():
+    play = Play(settings(critic_warmup_steps=1, total_steps=2))
+    waiting = []
+    play.desk.at_step = lambda step: waiting.append(len(play.policy.looked))
+    play.train()
+    assert waiting == [0, 0]
+
+
+@pytest.mark.parametrize(("width", "passes"), [(8, 5), (80, 4)])
+def test_a_critic_s_look_is_learned_from_where_its_graph_is_smaller_than_its_weights(width, passes):
+    def play():
+        lm = small.lm(slow_ppo.VOCABULARY, width=width, layers=1).double()
+        lm.set_attn_implementation("sdpa")
+        return Play(settings(), policy=Policy(lm))
+
+    one, apart, made = play(), play(), []
+    one.critic.trunk.register_forward_pre_hook(lambda *call: made.append(call))
+    apart.actor = replace(apart.actor, look=torch.no_grad()(apart.actor.look))
+    one.train(), apart.train()
+    assert 8 < one.rollouts[0].attention.numel() <= 80
+    assert len(made) == passes
+    for kept, again in zip(one.policy.parameters(), apart.policy.parameters(), strict=True):
+        torch.testing.assert_close(kept, again, rtol=1e-9, atol=1e-12)
+    for kept, again in zip(one.critic.parameters(), apart.critic.parameters(), strict=True):
+        torch.testing.assert_close(kept, again, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,70 @@
+"""The feed-forward blocks of a transformer, computed only at the places whose result is read."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from rlnlp.types import Rollout
+
+WORTH = 0.97  # the share of places above which leaving out the rest costs more than it saves
+
+
+class Blocks:
+    """``inner``: the blocks of all layers but the last; ``last``: that of the last layer, if it has one."""
+
+    def __init__(self, model: Any) -> None:
+        layers = decoder_layers(model)
+        found = [layer.get_submodule("mlp") if position_wise(layer) else None for layer in layers]
+        self.inner = [block for block in found[:-1] if block is not None]
+        self.last = [block for block in found[-1:] if block is not None]
+
+    @contextmanager
+    def only_where_read(self, rollout: Rollout) -> Iterator[None]:
+        """For a pass over all tokens of ``rollout`` but the last: other places have no block's part in them.
+
+        A token's hidden state is read by attention at later places of its row, so the row's last token and padding
+        need none; above the last layer only the places before the tokens that were chosen are read.
+        """
+        needed = rollout.attention[:, :-1] & rollout.attention[:, 1:]
+        read = nn.functional.pad(rollout.mask, (needed.shape[1] - rollout.mask.shape[1], 0))
+        with ExitStack() as hooks:
+            for blocks, where in ((self.inner, needed), (self.last, read)):
+                if blocks and int(where.sum()) <= WORTH * where.numel():
+                    index = where.flatten().nonzero().squeeze(1)
+                    for block in blocks:
+                        hooks.enter_context(block.register_forward_pre_hook(gathered(index)))
+                        hooks.enter_context(block.register_forward_hook(scattered(index, where)))
+            yield
+
+
+def gathered(index: Tensor) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
+    """A hook that gives a block the places of ``index`` alone. (B, L, D) -> (1, N, D)."""
+    return lambda block, given: given[0].flatten(0, 1).index_select(0, index).unsqueeze(0)
+
+
+def scattered(index: Tensor, where: Tensor) -> Callable[[nn.Module, Any, Tensor], Tensor]:
+    """A hook that puts a block's answers back where they belong, 0 elsewhere. (1, N, D) -> (B, L, D)."""
+
+    def put_back(block: nn.Module, given: Any, said: Tensor) -> Tensor:
+        every = said.new_zeros(where.numel(), said.shape[-1]).index_copy(0, index, said.squeeze(0))
+        return every.view(*where.shape, -1)
+
+    return put_back
+
+
+def decoder_layers(model: Any) -> list[nn.Module]:
+    """The layers of a transformers model in order; none if they cannot be told for sure."""
+    lists = [list(m) for m in model.modules() if isinstance(m, nn.ModuleList)]
+    fit = [found for found in lists if len(found) == model.config.get_text_config().num_hidden_layers]
+    return fit[0] if len(fit) == 1 and len(set(fit[0])) == len(fit[0]) else []
+
+
+def position_wise(layer: nn.Module) -> bool:
+    """True if the layer has a block, ``mlp``, whose weights are all of linear maps: no place sees another's."""
+    from transformers.pytorch_utils import Conv1D
+
+    block = dict(layer.named_children()).get("mlp")
+    own = [m for m in block.modules() if list(m.parameters(recurse=False))] if block is not None else []
+    return bool(own) and all(isinstance(m, nn.Linear | Conv1D) for m in own)
