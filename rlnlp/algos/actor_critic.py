@@ -85,11 +85,11 @@ def separate(
     d, actors, critics = drawn.unfiltered(), optimizers(policy, c), critic_optimizers(critic, c)
 
     def look(rollout: Rollout) -> ValuedEvaluation:
-        said = policy.look(rollout, d)
-        # Two graphs at a time, but where the weights, with their gradients and moments, are larger than a graph.
-        both = rollout.attention.numel() <= critic.head.linear.in_features
-        with torch.set_grad_enabled(both and torch.is_grad_enabled()):
-            return ValuedEvaluation(said.logprobs, said.entropy, critic.look(rollout))
+        # Two graphs at a time only where a graph is small beside the weights with their gradients and moments.
+        small = rollout.attention.numel() <= critic.head.linear.in_features
+        with torch.set_grad_enabled(small and torch.is_grad_enabled()):
+            said, values = policy.look(rollout, d), critic.look(rollout)
+        return ValuedEvaluation(said.logprobs, said.entropy, values)
 
     acts = Learner(lambda e: policy_terms(policy(e.rollout, d), e), actors, c, "grad_norm", policy.dtype)
     learns = Learner(lambda e: value_terms(critic(e.rollout), e), critics, c, "critic_grad_norm", policy.dtype)

@@ -48,9 +48,9 @@ def train(
     for step in run.steps(c.total_steps, parts(actor, control, observe)):
         rollout = collect(prompts(step).repeat(c.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
+        ref_logprobs = reference(rollout)
         with torch.set_grad_enabled(step > c.critic_warmup_steps):  # or no pass of the policy would use the graph
             old = actor.look(rollout)
-        ref_logprobs = reference(rollout)
         kl = k1(old.logprobs, ref_logprobs)
         rewards = without_end(scores.rewards, rollout.mask, rollout.ended, c.missing_eos_penalty)
         penalty = ESTIMATORS[c.kl_estimator](old.logprobs, ref_logprobs)
