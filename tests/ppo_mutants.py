@@ -125,7 +125,7 @@ GROUPS = [
         ("a critic of its own is never stepped", "        [acts, learns],", "        [acts],"),
         ("filters are scored with", "d, actors, critics = drawn.unfiltered(),", "d, actors, critics = drawn,"),
         ("the mismatch has the wrong sign", "as_drawn(rollout) - logprobs", "logprobs - as_drawn(rollout)"),
-        ("two graphs live", "with torch.set_grad_enabled(both and torch.is_grad_enabled()):", "if True:"),
+        ("two graphs live", "with torch.set_grad_enabled(small and torch.is_grad_enabled()):", "if True:"),
         ("one graph lives at most", "rollout.attention.numel() <= critic.head.linear.in_features", "False"),
         ("a ratio below 1 is let through", 'abs(found["ratio"] - 1) > ratio', 'found["ratio"] - 1 > ratio'),
         ("only the mean ratio is looked at", 'or found["approx_kl"] > divergence', ""),
