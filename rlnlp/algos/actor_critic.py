@@ -88,7 +88,8 @@ def separate(
         # Two graphs at a time only where a graph is small beside the weights with their gradients and moments.
         small = rollout.attention.numel() <= critic.head.linear.in_features
         with torch.set_grad_enabled(small and torch.is_grad_enabled()):
-            said, values = policy.look(rollout, d), critic.look(rollout)
+            values = critic.look(rollout)
+        said = policy.look(rollout, d)  # last: its graph is the next to be used
         return ValuedEvaluation(said.logprobs, said.entropy, values)
 
     acts = Learner(lambda e: policy_terms(policy(e.rollout, d), e), actors, c, "grad_norm", policy.dtype)

@@ -34,20 +34,27 @@ class Blocks:
                 if blocks and int(where.sum()) <= WORTH * where.numel():
                     index = where.flatten().nonzero().squeeze(1)
                     for block in blocks:
-                        hooks.enter_context(block.register_forward_pre_hook(gathered(index)))
+                        hooks.enter_context(block.register_forward_pre_hook(gathered(index, where)))
                         hooks.enter_context(block.register_forward_hook(scattered(index, where)))
             yield
 
 
-def gathered(index: Tensor) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
-    """A hook that gives a block the places of ``index`` alone. (B, L, D) -> (1, N, D)."""
-    return lambda block, given: given[0].flatten(0, 1).index_select(0, index).unsqueeze(0)
+def gathered(index: Tensor, where: Tensor) -> Callable[[nn.Module, tuple[Any, ...]], Tensor | None]:
+    """A hook that gives a block the places of ``index`` alone, (B, L, D) -> (1, N, D), if it is given nothing else."""
+
+    def pick(block: nn.Module, given: tuple[Any, ...]) -> Tensor | None:
+        alone = len(given) == 1 and given[0].shape[:-1] == where.shape
+        return given[0].flatten(0, 1).index_select(0, index).unsqueeze(0) if alone else None
+
+    return pick
 
 
-def scattered(index: Tensor, where: Tensor) -> Callable[[nn.Module, Any, Tensor], Tensor]:
-    """A hook that puts a block's answers back where they belong, 0 elsewhere. (1, N, D) -> (B, L, D)."""
+def scattered(index: Tensor, where: Tensor) -> Callable[[nn.Module, tuple[Any, ...], Tensor], Tensor | None]:
+    """A hook that puts the answers to what ``gathered`` gave where they belong, 0 elsewhere. (1, N, D) -> (B, L, D)."""
 
-    def put_back(block: nn.Module, given: Any, said: Tensor) -> Tensor:
+    def put_back(block: nn.Module, given: tuple[Any, ...], said: Tensor) -> Tensor | None:
+        if len(given) != 1 or given[0].shape[:-1] != (1, len(index)):
+            return None
         every = said.new_zeros(where.numel(), said.shape[-1]).index_copy(0, index, said.squeeze(0))
         return every.view(*where.shape, -1)
 

@@ -8,7 +8,7 @@ import torch
 import small
 from rlnlp.models.blocks import Blocks
 from rlnlp.models.critic import ValuedPolicy, critic_like, value_head
-from rlnlp.models.policy import Policy, checkpointed
+from rlnlp.models.policy import Policy, checkpointed, frozen
 from rlnlp.sampling import sample
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -48,6 +48,13 @@ def test_a_block_computes_what_later_places_read_and_the_last_one_what_is_judged
     layers = policy.lm.config.num_hidden_layers
     assert computed(policy, rollout) == [needed] * (layers - 1) + [read]
     assert computed(policy, rollout, ValuedPolicy(policy, value_head(policy))) == [needed] * (layers - 1) + [read]
+
+
+def test_a_copy_has_blocks_of_its_own(policy, rollout):
+    copy = frozen(policy)
+    assert computed(copy, rollout) == computed(policy, rollout)
+    own = {id(m) for m in copy.modules()}
+    assert all(id(block) in own for block in [*copy.blocks.inner, *copy.blocks.last])
 
 
 def test_without_padding_only_the_last_block_leaves_something_out(policy, rollout):
@@ -95,6 +102,27 @@ def test_after_a_pass_even_one_that_fails_the_blocks_are_as_they_were(policy, ro
     for module in policy.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
+
+
+@pytest.mark.parametrize("call", [lambda block, x: block(hidden_states=x), lambda block, x: block(x, x)])
+def test_a_block_that_is_asked_in_another_way_computes_every_place(rollout, call):
+    class Odd(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.seen = torch.nn.Linear(4, 4), []
+
+        def forward(self, hidden_states, residual=None):
+            self.seen.append(hidden_states.shape)
+            return self.linear(hidden_states) + (hidden_states if residual is None else residual)
+
+    blocks = Blocks(torch.nn.Linear(1, 1))
+    blocks.last = [Odd()]
+    x = torch.randn(*rollout.attention[:, 1:].shape, 4)
+    want = call(blocks.last[0], x)
+    with blocks.only_where_read(rollout):
+        got = call(blocks.last[0], x)
+    assert blocks.last[0].seen == [x.shape, x.shape]
+    torch.testing.assert_close(got, want)
 
 
 class Mixing(torch.nn.Module):
