@@ -131,10 +131,8 @@ GROUPS = [
         ("only the mean ratio is looked at", 'or found["approx_kl"] > divergence', ""),
     ]),
     ("models/blocks.py", (BLOCKS,), [
-        ("the last block computes all that is read", "((self.inner, needed), (self.last, read))",
-         "((self.inner, needed), (self.last, needed))"),
-        ("inner blocks compute what is judged", "((self.inner, needed), (self.last, read))",
-         "((self.inner, read), (self.last, read))"),
+        ("the last block computes all that is read", "(self.last, read)]", "(self.last, needed)]"),
+        ("inner blocks compute what is judged", "[(self.inner, needed),", "[(self.inner, read),"),
         ("blocks compute padding", "rollout.attention[:, :-1] & rollout.attention[:, 1:]",
          "torch.ones_like(rollout.attention[:, 1:])"),
         ("what is judged is one place late", "(needed.shape[1] - rollout.mask.shape[1], 0)",

@@ -74,13 +74,14 @@ def taken_logits(logits: Tensor, tokens: Tensor, place: Tensor, d: Distribution)
     return kept.scatter(-1, index, _tempered(logits, d).gather(-1, index))
 
 
-def logprobs_and_entropy(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def logprobs_and_entropy(logits: Tensor, tokens: Tensor, spent: bool = False) -> tuple[Tensor, Tensor]:
     """Log softmax(logits) at ``tokens``, and -sum_a p_a log p_a, nats. (..., V), (...) -> (...), (...).
 
-    Both with their gradients, and never more than one array of the size of ``logits`` beside it.
+    Both with their gradients, and never more than one array of the size of ``logits`` beside it; none if nobody reads
+    the logits again, ``spent``: the backward pass, which can then be made once, writes their gradient over them.
     """
     flat = logits.reshape(-1, logits.shape[-1])
-    logprobs, entropy = _TokenStatistics.apply(flat, tokens.reshape(-1))  # type: ignore[no-untyped-call]
+    logprobs, entropy = _TokenStatistics.apply(flat, tokens.reshape(-1), spent)  # type: ignore[no-untyped-call]
     return logprobs.view(tokens.shape), entropy.view(tokens.shape)
 
 
@@ -92,7 +93,7 @@ class _TokenStatistics(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, tokens: Tensor, spent: bool) -> tuple[Tensor, Tensor]:
         """(N, V), (N,) -> (N,), (N,)."""
         log_z = torch.empty_like(logits[:, 0])
         entropy = torch.empty_like(log_z)
@@ -105,23 +106,24 @@ class _TokenStatistics(torch.autograd.Function):
             entropy[rows] = log_z[rows] - mass.mul_(part).sum(-1) / total
         ctx.save_for_backward(logits, tokens, log_z, entropy)
         ctx.set_materialize_grads(False)
+        ctx.spent = spent
         return logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - log_z, entropy
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor, None, None]:
         """The gradient of the logits, (N, V)."""
         logits, tokens, log_z, entropy = ctx.saved_tensors
         by_logprob, by_entropy = (torch.zeros_like(log_z) if g is None else g for g in upstream)
         through_entropy = bool(by_entropy.any())
-        gradient = torch.empty_like(logits)
+        gradient = logits if ctx.spent else torch.empty_like(logits)
         for rows in _row_slices(logits):
-            centred = logits[rows] - log_z[rows].unsqueeze(1)
+            centred = torch.sub(logits[rows], log_z[rows].unsqueeze(1), out=gradient[rows])
             factor = -by_logprob[rows].unsqueeze(1)
             if through_entropy:
                 factor = factor - by_entropy[rows].unsqueeze(1) * (centred + entropy[rows].unsqueeze(1))
-            torch.mul(centred.exp_() if not through_entropy else centred.exp(), factor, out=gradient[rows])
+            centred.exp_().mul_(factor)
         gradient.scatter_add_(1, tokens.unsqueeze(1), by_logprob.unsqueeze(1))
-        return gradient, None
+        return gradient, None, None
 
 
 def _row_slices(logits: Tensor) -> Iterator[slice]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rlnlp.types import Rollout
 
-WORTH = 0.97  # the share of places above which leaving out the rest costs more than it saves
+WORTH = 0.97  # the share of places above which leaving out the others costs more than it saves
 
 
 class Blocks:
@@ -25,17 +25,18 @@ class Blocks:
         """For a pass over all tokens of ``rollout`` but the last: other places have no block's part in them.
 
         A token's hidden state is read by attention at later places of its row, so the row's last token and padding
-        need none; above the last layer only the places before the tokens that were chosen are read.
+        need none; above the last layer only the places before the tokens that were chosen are read. Without padding
+        all is computed: tensors of two sizes would cost more memory, in pieces that fit nothing, than the work saves.
         """
         needed = rollout.attention[:, :-1] & rollout.attention[:, 1:]
         read = nn.functional.pad(rollout.mask, (needed.shape[1] - rollout.mask.shape[1], 0))
+        parts = [(self.inner, needed), (self.last, read)] if int(needed.sum()) <= WORTH * needed.numel() else []
         with ExitStack() as hooks:
-            for blocks, where in ((self.inner, needed), (self.last, read)):
-                if blocks and int(where.sum()) <= WORTH * where.numel():
-                    index = where.flatten().nonzero().squeeze(1)
-                    for block in blocks:
-                        hooks.enter_context(block.register_forward_pre_hook(gathered(index, where)))
-                        hooks.enter_context(block.register_forward_hook(scattered(index, where)))
+            for blocks, where in parts:
+                index = where.flatten().nonzero().squeeze(1)
+                for block in blocks:
+                    hooks.enter_context(block.register_forward_pre_hook(gathered(index, where)))
+                    hooks.enter_context(block.register_forward_hook(scattered(index, where)))
             yield
 
 
@@ -55,8 +56,8 @@ def scattered(index: Tensor, where: Tensor) -> Callable[[nn.Module, tuple[Any, .
     def put_back(block: nn.Module, given: tuple[Any, ...], said: Tensor) -> Tensor | None:
         if len(given) != 1 or given[0].shape[:-1] != (1, len(index)):
             return None
-        every = said.new_zeros(where.numel(), said.shape[-1]).index_copy(0, index, said.squeeze(0))
-        return every.view(*where.shape, -1)
+        every = said.new_zeros(where.numel(), said.shape[-1])
+        return every.index_copy_(0, index, said.squeeze(0)).view(*where.shape, -1)
 
     return put_back
 

@@ -57,7 +57,7 @@ def evaluation(logits: Tensor, rollout: Rollout, distribution: Distribution) -> 
     """Log-probability and entropy, both (B, T), from the logits of the response places, (B, T, V)."""
     place = (rollout.mask.long().cumsum(1) - 1).clamp(min=0)
     logits = taken_logits(logits, rollout.responses, place, distribution)
-    logprobs, entropy = logprobs_and_entropy(logits, rollout.responses)
+    logprobs, entropy = logprobs_and_entropy(logits, rollout.responses, spent=True)
     return Evaluation(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
 
 

@@ -96,6 +96,22 @@ def test_either_of_logprob_and_entropy_alone_has_the_gradient_of_finite_differen
     assert torch.autograd.gradcheck(lambda z: logprobs_and_entropy(z, torch.tensor([0, 4, 2]))[which], (logits,))
 
 
+@pytest.mark.parametrize("rows", [4, 11])
+def test_spent_logits_become_their_gradient_once(rows):
+    tokens, seen = torch.arange(rows) * 6_000, []
+    for spent in (False, True):
+        leaf = random_logits(rows, 70_000, dtype=D).requires_grad_(True)
+        logits = leaf * 1
+        logprobs, entropies = logprobs_and_entropy(logits, tokens, spent)
+        loss = (logprobs * 2 + entropies * torch.arange(rows)).sum()
+        (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
+        assert (gradient.data_ptr() == logits.data_ptr()) == spent
+        seen.append(gradient)
+    assert torch.equal(*seen)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, logits)
+
+
 def test_the_logits_are_left_as_they_were():
     logits = random_logits(2, 3, 5).requires_grad_(True)
     before = logits.detach().clone()

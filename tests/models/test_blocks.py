@@ -57,13 +57,13 @@ def test_a_copy_has_blocks_of_its_own(policy, rollout):
     assert all(id(block) in own for block in [*copy.blocks.inner, *copy.blocks.last])
 
 
-def test_without_padding_only_the_last_block_leaves_something_out(policy, rollout):
+def test_without_padding_every_place_is_computed(policy, rollout):
     full = replace(
         rollout, prompts=replace(rollout.prompts, mask=torch.ones_like(rollout.prompts.mask)),
         mask=torch.ones_like(rollout.mask), attention=torch.ones_like(rollout.attention),
     )  # fmt: skip
     layers, every = policy.lm.config.num_hidden_layers, full.attention[:, 1:].numel()
-    assert computed(policy, full) == [every] * (layers - 1) + [full.mask.numel()]
+    assert computed(policy, full) == [every] * layers
 
 
 def test_a_layer_that_computes_again_computes_every_place(policy, rollout):
