@@ -81,7 +81,9 @@ def shared(
 def separate(
     policy: Policy, critic: Critic, drawn: Distribution, policy_terms: PolicyTerms, value_terms: ValueTerms, c: Ppo
 ) -> ActorCritic:
-    """Two models, each with its own loss and optimizer: only one graph lives at a time. ``drawn`` as in ``shared``."""
+    """Two models, each with its own loss and optimizer, stepped in turn: one graph lives at a time unless graphs are
+    small. ``drawn`` as in ``shared``.
+    """
     d, actors, critics = drawn.unfiltered(), optimizers(policy, c), critic_optimizers(critic, c)
 
     def look(rollout: Rollout) -> ValuedEvaluation:
