@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rlnlp.types import Rollout
 
-WORTH = 0.97  # the share of places above which leaving out the others costs more than it saves
+NEARLY_ALL = 0.97  # of the places: to leave out the few others costs more than it saves
 
 
 class Blocks:
@@ -30,7 +30,7 @@ class Blocks:
         """
         needed = rollout.attention[:, :-1] & rollout.attention[:, 1:]
         read = nn.functional.pad(rollout.mask, (needed.shape[1] - rollout.mask.shape[1], 0))
-        parts = [(self.inner, needed), (self.last, read)] if int(needed.sum()) <= WORTH * needed.numel() else []
+        parts = [(self.inner, needed), (self.last, read)] if int(needed.sum()) <= NEARLY_ALL * needed.numel() else []
         with ExitStack() as hooks:
             for blocks, where in parts:
                 index = where.flatten().nonzero().squeeze(1)

@@ -151,7 +151,9 @@ def test_a_reward_model_is_a_critic_that_says_what_it_says_of_the_text_so_far(po
 
 def test_a_reward_model_with_more_tokens_than_the_policy_will_do(tmp_path):
     policy = small.policy(seed=1)
-    load_critic(str(reward_model(policy, tmp_path / "rm", vocab_size=20)), True, policy)
+    critic = load_critic(str(reward_model(policy, tmp_path / "rm", vocab_size=20)), True, policy)
+    assert critic.trunk.get_input_embeddings().num_embeddings == 20 > policy.lm.config.vocab_size
+    assert critic(drawn(policy)).isfinite().all()
 
 
 @pytest.mark.parametrize(
