@@ -1,6 +1,6 @@
 """``python -m rlnlp`` is the ``rlnlp`` command."""
 
-from rlnlp.cli import main
+from rlnlp.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rlnlp import config
+from rlnlp.config import schema as config
 from rlnlp.data.prompts import PromptTable, check_room, prompt_table
+from rlnlp.device import importing, keep_freed
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
-from rlnlp.memory import importing, keep_freed
 from rlnlp.models.locate import locate
 from rlnlp.models.policy import (
     Policy,
@@ -25,11 +25,11 @@ from rlnlp.models.policy import (
 )
 from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
 from rlnlp.rewards.builtin import built_in
-from rlnlp.rewards.coherence import coherence
+from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.shaping import Shape
 from rlnlp.rewards.terms import Around, Reward, Term, text_term, weighted_sum
 from rlnlp.rewards.user import load_function
-from rlnlp.streams import stream
+from rlnlp.rng import stream
 from rlnlp.types import Rollout, Texts
 
 Scorer = Callable[[Rollout], Tensor]

@@ -1,5 +1,6 @@
-"""The one error that users see, its exit codes, and text made safe to show."""
+"""The one error that users see, its exit codes, words for any other error, and text made safe to show."""
 
+import signal
 import unicodedata
 from enum import IntEnum
 
@@ -30,6 +31,42 @@ class Failure(Exception):
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has come. Nothing that means errors catches it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def exit_code(error: BaseException) -> Exit:
+    """The exit status that ``error`` leads to."""
+    if isinstance(error, Stopped):
+        return Exit(128 + error.number)
+    if isinstance(error, KeyboardInterrupt):
+        return Exit.INTERRUPT
+    if isinstance(error, Failure):
+        return error.code
+    if isinstance(error, BrokenPipeError):
+        return Exit.PIPE
+    if out_of_memory(error):
+        return Exit.MEMORY
+    return Exit.STORAGE if isinstance(error, OSError) else Exit.BUG
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """True if memory ran out; on a CPU, torch tells so in the words of a plain RuntimeError only."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    words = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "out of memory" in text)
+    return words or bool(kinds & {"MemoryError", "OutOfMemoryError"})
+
+
+def describe(error: BaseException) -> str:
+    """Kind and message of ``error`` on one safe line."""
+    return one_line(f"{type(error).__name__}: {error}", 300)
 
 
 def safe_text(text: str) -> str:

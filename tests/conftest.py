@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-import small
+from support import small
 
 torch.set_num_threads(1)
 for number in (signal.SIGINT, signal.SIGHUP):

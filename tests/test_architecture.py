@@ -8,36 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from rlnlp.config import RUNS, GenerateRun
-from small import ROOT
+from rlnlp.config.schema import RUNS, GenerateRun
+from support.small import ROOT
 
 PACKAGE = ROOT / "rlnlp"
 FILES = sorted(PACKAGE.rglob("*.py"))
-LAYERS = [  # a module imports from its own layer and from those below it
-    {"__main__", "cli", "hydra_app", "hydra_guard", "job", "sweep"},
-    {"commands"},
-    {"algos", "evaluate"},
-    {"build"},
-    {"sampling", "data", "feedback"},
-    {"models", "rewards"},
-    {"types", "run", "progress", "checkpoint", "nonfinite", "outcome", "console", "manifest"},
-    {
-        "maths",
-        "config",
-        "config_algos",
-        "knobs",
-        "parse",
-        "streams",
-        "memory",
-        "journal",
-        "disk",
-        "lock",
-        "signals",
-        "errors",
-        "__init__",
-    },
-]
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
+ROOMS = (  # folders and loose modules of the package, from the top to the ground: each imports from itself and below
+    "__main__", "cli", "commands", "algos", "evaluate", "build", "rollout", "rewards", "data", "embedded", "models",
+    "types", "run", "metrics", "device", "maths", "config", "rng", "errors", "__init__",
+)  # fmt: skip
+RANK = {name: rank for rank, name in enumerate(ROOMS)}
 BANNED_CALLS = {
     "torch.load", "torch.save", "eval", "exec", "yaml.load", "yaml.unsafe_load", "instantiate",
     "hydra.utils.instantiate", "np.load", "numpy.load", "os.system", "os.popen", "torch.hub.load", "__import__",
@@ -94,17 +74,20 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
-def test_every_part_of_the_package_has_a_layer():
-    parts = {path.stem if path.parent == PACKAGE else path.relative_to(PACKAGE).parts[0] for path in FILES}
-    assert parts <= set(RANK)
+def room(path: Path) -> str:
+    return path.stem if path.parent == PACKAGE else path.relative_to(PACKAGE).parts[0]
 
 
-def test_every_import_goes_to_the_same_layer_or_a_lower_one():
+def test_the_package_has_these_rooms_and_at_most_ten_loose_modules():
+    assert {room(path) for path in FILES} <= set(ROOMS)
+    assert len([path for path in FILES if path.parent == PACKAGE]) <= 10
+
+
+def test_every_import_goes_to_the_same_room_or_a_lower_one():
     wrong = []
     for path in FILES:
-        here = path.stem if path.parent == PACKAGE else path.relative_to(PACKAGE).parts[0]
         for name in imports(path):
-            if name.split(".")[0] == "rlnlp" and RANK[part(name)] < RANK[here]:
+            if name.split(".")[0] == "rlnlp" and RANK[part(name)] < RANK[room(path)]:
                 wrong.append(f"{place(path)} imports {name}")
     assert not wrong
 

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-import small
+from support import small
 
 README = (small.ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -70,8 +70,8 @@ def test_every_metric_of_a_run_is_in_the_table_and_the_other_way_round(place):
 
 
 def test_every_exit_status_and_baseline_and_reward_is_in_the_readme():
-    from rlnlp.config import REWARDS
-    from rlnlp.config_algos import Reinforce
+    from rlnlp.config.algos import Reinforce
+    from rlnlp.config.schema import REWARDS
     from rlnlp.errors import Exit
 
     for code in Exit:

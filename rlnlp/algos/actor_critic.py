@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from rlnlp.algos.optim import Optimizers, optimizers
-from rlnlp.checkpoint import Parts
-from rlnlp.config_algos import Optimisation, Ppo
+from rlnlp.config.algos import Optimisation, Ppo
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.masked import masked_mean
 from rlnlp.models.critic import Critic, ValuedPolicy, ValueHead
 from rlnlp.models.policy import Policy, scorer
+from rlnlp.run.checkpoint import Parts
 from rlnlp.types import Evaluation, Experience, Rollout, ValuedEvaluation, by_length, in_order, take
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlnlp.maths.advantages import leave_one_out
-from rlnlp.sampling import Collect
+from rlnlp.rollout.sampling import Collect
 from rlnlp.types import Prompts, Rollout, take
 
 Baseline = Callable[[Prompts, Tensor], Tensor]  # prompts (B, P), returns (B,) -> (B,)

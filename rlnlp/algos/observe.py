@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from rlnlp.config import Samples
+from rlnlp.config.schema import Samples
 from rlnlp.data.prompts import PromptTable
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measured
 from rlnlp.maths.advantages import equal_groups
-from rlnlp.run import Run
+from rlnlp.run.run import Run
 from rlnlp.types import Rollout, Scores, Texts
 
 

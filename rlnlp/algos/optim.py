@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from rlnlp.config_algos import Optimisation
+from rlnlp.config.algos import Optimisation
 
 Optimizers = dict[str, torch.optim.Optimizer]  # parts of a checkpoint, by name
 

@@ -14,10 +14,9 @@ from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
 from rlnlp.algos.optim import backward, clear, descend, learning_rate
 from rlnlp.algos.schedule import FILTERED, told
-from rlnlp.algos.stage import Stage, stage
-from rlnlp.checkpoint import Parts, Stateful
-from rlnlp.config import PpoRun
-from rlnlp.config_algos import Ppo
+from rlnlp.algos.setup import Stage, stage
+from rlnlp.config.algos import Ppo
+from rlnlp.config.schema import PpoRun
 from rlnlp.evaluate.report import conclude
 from rlnlp.maths.advantages import generalised_advantages
 from rlnlp.maths.distribution import Distribution
@@ -28,8 +27,9 @@ from rlnlp.maths.statistics import explained_variance
 from rlnlp.models.critic import Critic, critic_like, load_critic, value_head
 from rlnlp.models.policy import Policy
 from rlnlp.rewards.terms import Reward
-from rlnlp.run import Run
-from rlnlp.sampling import Collect
+from rlnlp.rollout.sampling import Collect
+from rlnlp.run.checkpoint import Parts, Stateful
+from rlnlp.run.run import Run
 from rlnlp.types import Evaluation, Experience, Prompts, Rollout, ValuedEvaluation, pieces, take
 
 

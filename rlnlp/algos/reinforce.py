@@ -8,10 +8,9 @@ from torch import Tensor
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.observe import Observer, rollout_metrics
 from rlnlp.algos.optim import Optimizers, backward, descend, learning_rate, optimizers
-from rlnlp.algos.stage import stage
-from rlnlp.checkpoint import Parts, Stateful
-from rlnlp.config import ReinforceRun
-from rlnlp.config_algos import Reinforce
+from rlnlp.algos.setup import stage
+from rlnlp.config.algos import Reinforce
+from rlnlp.config.schema import ReinforceRun
 from rlnlp.evaluate.report import conclude
 from rlnlp.maths.advantages import over_deviation
 from rlnlp.maths.distribution import Distribution
@@ -20,8 +19,9 @@ from rlnlp.maths.losses import policy_gradient
 from rlnlp.maths.masked import reduce
 from rlnlp.models.policy import Policy
 from rlnlp.rewards.terms import Reward
-from rlnlp.run import Run
-from rlnlp.sampling import Collect, sampler
+from rlnlp.rollout.sampling import Collect, sampler
+from rlnlp.run.checkpoint import Parts, Stateful
+from rlnlp.run.run import Run
 from rlnlp.types import Prompts, Rollout, pieces
 
 

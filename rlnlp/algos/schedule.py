@@ -1,6 +1,6 @@
 """What a run of PPO is going to do, told before it starts."""
 
-from rlnlp.config_algos import Ppo
+from rlnlp.config.algos import Ppo
 
 FILTERED = (
     "warning: sampler.top_k, top_p or min_new_tokens is on: tokens are drawn under it and scored without it;"

@@ -6,8 +6,8 @@ import torch
 
 from rlnlp import build
 from rlnlp.algos.optim import backward, descend, learning_rate, optimizers
-from rlnlp.config import SftRun
-from rlnlp.config_algos import Sft
+from rlnlp.config.algos import Sft
+from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
 from rlnlp.evaluate.fit import Fit, conclude
@@ -15,8 +15,8 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
 from rlnlp.maths.masked import masked_mean, reduce
 from rlnlp.models.policy import Policy, context_length
-from rlnlp.run import Run
-from rlnlp.sampling import Collect, sampler
+from rlnlp.rollout.sampling import Collect, sampler
+from rlnlp.run.run import Run
 from rlnlp.types import Rollout, chunks
 
 

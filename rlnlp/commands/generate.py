@@ -7,12 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.settings import choice, is_run, merged, split_words
-from rlnlp.config import GenerateRun
+from rlnlp.config.choices import choice, is_run, merged, split_words
+from rlnlp.config.parse import parse
+from rlnlp.config.schema import GenerateRun
 from rlnlp.errors import Exit, Failure, safe_text
-from rlnlp.manifest import read_config
 from rlnlp.models.locate import locate
-from rlnlp.parse import parse
+from rlnlp.run.manifest import read_config
 
 
 def main(argv: list[str]) -> int:
@@ -105,8 +105,8 @@ def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any
     from rlnlp import build
     from rlnlp.data.prompts import check_room, table_of
     from rlnlp.models.policy import context_length
-    from rlnlp.sampling import sampler
-    from rlnlp.streams import stream
+    from rlnlp.rng import stream
+    from rlnlp.rollout.sampling import sampler
 
     language = build.language(config.model, config.device, config.seed)
     tokenizer, longest = language.tokenizer, config.sampler.max_new_tokens

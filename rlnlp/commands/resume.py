@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.changes import FREE, changes, check_allowed, class_of, leaves
-from rlnlp.commands.settings import merged
 from rlnlp.commands.train import checked, perform, train
+from rlnlp.config.changes import FREE, changes, check_allowed, class_of, leaves
+from rlnlp.config.choices import merged
 from rlnlp.errors import Exit, Failure, one_line
-from rlnlp.manifest import BLOTTED, check_seal, read_config, read_facts
 from rlnlp.models.locate import locate
+from rlnlp.run.manifest import BLOTTED, check_seal, read_config, read_facts
 
 ALLOW = "resume.allow="
 
@@ -116,7 +116,7 @@ def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], all
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return
     locate(config.model)
-    from rlnlp.run import GoOn, Run
+    from rlnlp.run.run import GoOn, Run
 
     hidden = [key for key, value in leaves(old) if value == BLOTTED]
     with Run(directory, config, str(facts.get("command", "resume")), GoOn(allow, changed), hidden) as run:

@@ -5,10 +5,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from rlnlp.config import RUNS
+from rlnlp.config.parse import nearest, parse
+from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.locate import locate
-from rlnlp.parse import nearest, parse
 
 
 def checked(settings: Any) -> Any:
@@ -33,7 +33,7 @@ def perform(settings: Any, place: Path, command: str, hidden: Collection[str]) -
     """
     config = checked(settings)
     locate(config.model)  # a model that does not exist is told before torch takes its seconds
-    from rlnlp.run import Run
+    from rlnlp.run.run import Run
 
     with Run(place, config, command, hidden=hidden) as run:
         train(config, run)

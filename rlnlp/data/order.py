@@ -4,7 +4,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from rlnlp.streams import stream
+from rlnlp.rng import stream
 
 WINDOW = 16
 

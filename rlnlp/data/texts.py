@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import torch
 
-from rlnlp.config import TextData
+from rlnlp.config.schema import TextData
 from rlnlp.data.batch import left_padded
-from rlnlp.data.grammar import corpus
 from rlnlp.data.order import split
 from rlnlp.data.records import Record, embedded_set, read_records, refused, text_fault
+from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout

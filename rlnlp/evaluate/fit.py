@@ -8,13 +8,13 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
-from rlnlp.console import as_text
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.report import save_policy, show_samples, whereabouts
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.run import Run
+from rlnlp.run.display import as_text
+from rlnlp.run.run import Run
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from rlnlp.data.prompts import PromptTable
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.rewards.terms import Reward
-from rlnlp.sampling import Collect
+from rlnlp.rollout.sampling import Collect
 from rlnlp.types import Rollout
 
 BATCH = 64  # prompts sampled side by side

@@ -8,17 +8,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from rlnlp.checkpoint import STAGED
-from rlnlp.console import as_text
-from rlnlp.disk import publish, settle, storage_failure, sync
+from rlnlp.device import return_freed
 from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measured, comparison
-from rlnlp.memory import return_freed
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.run import Run
+from rlnlp.run.checkpoint import STAGED
+from rlnlp.run.disk import publish, settle, storage_failure, sync
+from rlnlp.run.display import as_text
+from rlnlp.run.run import Run
 
 SAMPLES = 3
 

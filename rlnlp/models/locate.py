@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from rlnlp.config import Model
+from rlnlp.config.schema import Model
 from rlnlp.errors import Exit, Failure, one_line
 
 EMBEDDED = Path(__file__).resolve().parent.parent / "assets"

@@ -10,7 +10,7 @@ import torch
 import torch.utils.checkpoint
 from torch import Tensor, nn
 
-from rlnlp.config import Fresh
+from rlnlp.config.schema import Fresh
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_logits
 from rlnlp.models.blocks import Blocks

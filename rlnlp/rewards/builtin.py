@@ -10,16 +10,16 @@ from dataclasses import field, make_dataclass
 from importlib import import_module
 from typing import Any, get_type_hints
 
-from rlnlp.config import REWARDS
+from rlnlp.config.parse import parse
+from rlnlp.config.schema import REWARDS
 from rlnlp.errors import Exit, Failure
-from rlnlp.parse import parse
-from rlnlp.rewards.classifier import classifier
-from rlnlp.rewards.coherence import coherence_term
+from rlnlp.rewards.model.classifier import classifier
+from rlnlp.rewards.model.coherence import coherence_term
 from rlnlp.rewards.terms import Around, Term, TextFunction, text_term
 
 
 def _function(name: str) -> TextFunction:
-    found: TextFunction = vars(import_module(f"rlnlp.rewards.{name}"))[name]
+    found: TextFunction = vars(import_module(f"rlnlp.rewards.text.{name}"))[name]
     return found
 
 

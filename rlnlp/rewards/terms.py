@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, describe, one_line
 from rlnlp.maths.kl import on_last_token
-from rlnlp.outcome import describe
 from rlnlp.rewards.shaping import Shape, vetoed_sum
 from rlnlp.types import Rollout, Scores, Texts
 

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from rlnlp.errors import Exit, Failure
-from rlnlp.outcome import describe
+from rlnlp.errors import Exit, Failure, describe
 
 
 def load_function(name: str, path: str) -> tuple[Callable[..., Any], str]:

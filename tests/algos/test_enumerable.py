@@ -5,18 +5,17 @@ import statistics
 import pytest
 from omegaconf import OmegaConf
 
-import enumerable
-import small
 from rlnlp.algos import ppo, reinforce
 from rlnlp.algos.baselines import group_leave_one_out
 from rlnlp.algos.kl_control import kl_control
-from rlnlp.config_algos import Ppo, Reinforce
+from rlnlp.config.algos import Ppo, Reinforce
+from rlnlp.config.parse import parse
 from rlnlp.maths.kl import k1
 from rlnlp.models.critic import critic_like
 from rlnlp.models.policy import scorer
-from rlnlp.parse import parse
-from rlnlp.sampling import sampler
-from rlnlp.streams import stream
+from rlnlp.rng import stream
+from rlnlp.rollout.sampling import sampler
+from support import enumerable, small
 
 
 class StepsOnly:

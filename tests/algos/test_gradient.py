@@ -8,18 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-import reference
-import small
 from rlnlp.algos import reinforce
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.reinforce import Batch, accumulate
-from rlnlp.config_algos import Reinforce
+from rlnlp.config.algos import Reinforce
 from rlnlp.maths.advantages import over_deviation
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1, on_last_token, penalised_rewards
 from rlnlp.models.policy import Policy, scorer
-from rlnlp.sampling import sampler
+from rlnlp.rollout.sampling import sampler
 from rlnlp.types import Rollout, Scores
+from support import reference, small
 
 D = torch.float64
 END, VOCABULARY, COEF = small.END, 4, 0.3

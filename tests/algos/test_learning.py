@@ -6,7 +6,7 @@ import statistics
 import pytest
 from omegaconf import OmegaConf
 
-import small
+from support import small
 
 STORIES = small.ROOT.parent / "shared" / "data" / "stories260k"
 PROMPTS = [

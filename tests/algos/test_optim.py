@@ -4,10 +4,10 @@ import math
 import pytest
 import torch
 
-import small
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, no_baseline
 from rlnlp.algos.optim import backward, descend, inner_matrices, learning_rate, optimizers
-from rlnlp.config_algos import Sft
+from rlnlp.config.algos import Sft
+from support import small
 
 
 def settings(**changes):

@@ -7,15 +7,13 @@ from itertools import chain, pairwise
 import pytest
 import torch
 
-import reference
-import slow_ppo
-import small
 from rlnlp.algos import ppo
 from rlnlp.algos.kl_control import AdaptiveKl, FixedKl, kl_control
 from rlnlp.algos.schedule import told
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.policy import Policy
-from slow_ppo import Play, same, settings, state
+from support import reference, slow_ppo, small
+from support.slow_ppo import Play, same, settings, state
 
 CRITICS = pytest.mark.parametrize("critic", ["shared", "separate"])
 

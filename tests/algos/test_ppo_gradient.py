@@ -6,10 +6,8 @@ from itertools import chain
 import pytest
 import torch
 
-import reference
-import slow_ppo
-import small
 from rlnlp.algos import ppo
+from support import reference, slow_ppo, small
 
 RICH = {  # everything at once
     "loss_reduction": "sequences", "kl_estimator": "k2", "whiten_rewards": True, "gamma": 0.9, "lam": 0.8,

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
-import small
 from rlnlp.algos import ppo
 from rlnlp.algos.schedule import FILTERED
-from rlnlp.cli import main
+from rlnlp.cli.main import main
+from support import small
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-import runs
 from rlnlp.models.tokenizer import load_tokenizer
+from support import runs
 
 
 def nats_per_token(place, temperature):

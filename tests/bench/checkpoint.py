@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from rlnlp import checkpoint
-from rlnlp.disk import sync
-from rlnlp.journal import Journal
+from rlnlp.run import checkpoint
+from rlnlp.run.disk import sync
+from rlnlp.run.jsonl import Journal
 
 ROUNDS = 7
 SIZES = (8, 64, 256)  # MiB of weights; AdamW's moments are twice that

@@ -63,7 +63,7 @@ def trl(seed: int, steps: int) -> float:
     from transformers import PreTrainedTokenizerFast
     from trl import RLOOConfig, RLOOTrainer
 
-    import enumerable
+    from support import enumerable
 
     torch.set_num_threads(1)
     language = enumerable.language(seed, KL_COEF)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlnlp.data.order import rows_of_step, split
-from small import ROOT
+from support.small import ROOT
 
 
 def stream_of(count, size, steps, seed):

@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import small
-from rlnlp.config import PromptData
+from rlnlp.config.schema import PromptData
 from rlnlp.data.prompts import FALLBACK, PromptTable, _split, check_room, prompt_table, table_of
 from rlnlp.errors import Failure
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.sampling import sampler
+from rlnlp.rollout.sampling import sampler
+from support import small
 
 CPU = torch.device("cpu")
 

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-import small
-from rlnlp.config import TextData
-from rlnlp.data.grammar import corpus
+from rlnlp.config.schema import TextData
 from rlnlp.data.records import ASSETS
 from rlnlp.data.texts import text_table
+from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Failure
 from rlnlp.models.tokenizer import load_tokenizer
+from support import small
 
 CPU = torch.device("cpu")
 

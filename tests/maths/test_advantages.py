@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-import reference
 from rlnlp.maths.advantages import equal_groups, groups, leave_one_out, over_deviation
+from support import reference
 
 D = torch.float64
 

@@ -3,8 +3,6 @@ import math
 import pytest
 import torch
 
-import reference
-import small
 from rlnlp.maths.distribution import (
     BANNED,
     Distribution,
@@ -13,6 +11,7 @@ from rlnlp.maths.distribution import (
     logprobs_and_entropy,
     taken_logits,
 )
+from support import reference, small
 
 D = torch.float64
 BELOW_1 = math.nextafter(1.0, 0.0)

@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from generated import MANY, cases, tensors
 from rlnlp.maths.advantages import generalised_advantages
+from support import reference
+from support.generated import MANY, cases, tensors
 
 D = torch.float64
 ONES = torch.ones(1, 4, dtype=torch.bool)

@@ -3,9 +3,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from generated import MANY
 from rlnlp.maths.kl import ESTIMATORS, k1, k2, k3, limited_k3, on_last_token, penalised_rewards, without_end
+from support import reference
+from support.generated import MANY
 
 D = torch.float64
 

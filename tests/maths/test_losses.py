@@ -5,8 +5,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import reference
-from generated import MANY, NUMBERS
 from rlnlp.maths.losses import (
     clipped_policy_gradient,
     clipped_value_error,
@@ -14,6 +12,8 @@ from rlnlp.maths.losses import (
     policy_gradient,
 )
 from rlnlp.maths.masked import reduce
+from support import reference
+from support.generated import MANY, NUMBERS
 
 D = torch.float64
 

@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given
 
-import reference
-from generated import MANY, cases, tensors
 from rlnlp.maths.masked import equal, last_true, masked_mean, masked_variance, reduce, scaled, whitened
+from support import reference
+from support.generated import MANY, cases, tensors
 
 D = torch.float64
 

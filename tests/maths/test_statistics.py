@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import assume, given
 
-import reference
-from generated import MANY, cases, tensors
 from rlnlp.maths.statistics import explained_variance, mean_interval, student_t
+from support import reference
+from support.generated import MANY, cases, tensors
 
 TABLE = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 9: 2.2622, 29: 2.0452, 63: 1.9983, 1000: 1.9623}
 

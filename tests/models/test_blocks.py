@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-import small
 from rlnlp.models.blocks import Blocks
 from rlnlp.models.critic import ValuedPolicy, critic_like, value_head
 from rlnlp.models.policy import Policy, checkpointed, frozen
-from rlnlp.sampling import sample
+from rlnlp.rollout.sampling import sample
+from support import small
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 PROMPTS = [[(3 * i + 5 * j * j) % 13 + 3 for j in range(1 + i % 5)] for i in range(12)]

@@ -11,12 +11,12 @@ from transformers import (
     LlamaForSequenceClassification,
 )
 
-import small
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.critic import ValuedPolicy, critic_like, load_critic, value_head
 from rlnlp.models.policy import Policy, checkpointed, frozen
-from rlnlp.sampling import sample
+from rlnlp.rollout.sampling import sample
 from rlnlp.types import Prompts, Rollout, take
+from support import small
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 PROMPTS = [[(3 * i + 5 * j * j) % 13 + 3 for j in range(1 + i % 4)] for i in range(8)]

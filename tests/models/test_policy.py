@@ -3,12 +3,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-import reference
-import small
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.policy import Policy, context_length, frozen, looker, positions, remembered, scorer
-from rlnlp.sampling import sample
+from rlnlp.rollout.sampling import sample
 from rlnlp.types import Prompts, Rollout, take
+from support import reference, small
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 PROMPTS = [[(3 * i + 5 * j * j) % 13 + 3 for j in range(1 + i % 5)] for i in range(12)]

@@ -8,17 +8,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import small
 from rlnlp.errors import Failure
 from rlnlp.models.policy import scorer
-from rlnlp.rewards.coherence import coherence
-from rlnlp.rewards.diversity import diversity
-from rlnlp.rewards.length import length
-from rlnlp.rewards.sentiment import lexicon, sentiment, valences
-from rlnlp.rewards.similarity import similarity
-from rlnlp.rewards.words import words
-from rlnlp.sampling import sampler
+from rlnlp.rewards.model.coherence import coherence
+from rlnlp.rewards.text.diversity import diversity
+from rlnlp.rewards.text.length import length
+from rlnlp.rewards.text.sentiment import lexicon, sentiment, valences
+from rlnlp.rewards.text.similarity import similarity
+from rlnlp.rewards.text.words import words
+from rlnlp.rollout.sampling import sampler
 from rlnlp.types import Rollout
+from support import small
 
 
 @pytest.mark.parametrize(

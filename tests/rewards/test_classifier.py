@@ -13,11 +13,12 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-import small
-from rlnlp import build, config
-from rlnlp.cli import main
+from rlnlp import build
+from rlnlp.cli.main import main
+from rlnlp.config import schema as config
 from rlnlp.errors import Failure
 from rlnlp.types import Rollout, Texts
+from support import small
 
 SIZE = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 KINDS = {

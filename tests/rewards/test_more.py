@@ -14,25 +14,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-import small
-from rlnlp import build, config
-from rlnlp.cli import main
-from rlnlp.data.grammar import corpus, load, write
+from rlnlp import build
+from rlnlp.cli.main import main
+from rlnlp.config import schema as config
+from rlnlp.config.parse import parse
+from rlnlp.embedded.grammar import corpus, load, write
 from rlnlp.errors import Failure
 from rlnlp.models.policy import scorer
 from rlnlp.models.tokenizer import load_tokenizer
-from rlnlp.parse import parse
 from rlnlp.rewards.builtin import MODEL_REWARDS, TEXT_REWARDS
-from rlnlp.rewards.coherence import coherence, reread
-from rlnlp.rewards.keywords import keywords
-from rlnlp.rewards.pattern import pattern
-from rlnlp.rewards.politeness import LIST, lexicon, phrases, politeness, shouts
-from rlnlp.rewards.repetition import repetition
+from rlnlp.rewards.model.coherence import coherence, reread
 from rlnlp.rewards.shaping import Shape, vetoed_sum
-from rlnlp.rewards.similarity import similarity
 from rlnlp.rewards.terms import weighted_sum
-from rlnlp.rewards.words import words
+from rlnlp.rewards.text.keywords import keywords
+from rlnlp.rewards.text.pattern import pattern
+from rlnlp.rewards.text.politeness import LIST, lexicon, phrases, politeness, shouts
+from rlnlp.rewards.text.repetition import repetition
+from rlnlp.rewards.text.similarity import similarity
+from rlnlp.rewards.text.words import words
 from rlnlp.types import Rollout, Texts
+from support import small
 
 CHOICES = sorted(path.stem for path in (config.conf_dir() / "reward").glob("*.yaml"))
 NEEDED = {

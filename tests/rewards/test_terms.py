@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-import small
-from rlnlp import build, config
-from rlnlp.cli import main
+from rlnlp import build
+from rlnlp.cli.main import main
+from rlnlp.config import schema as config
 from rlnlp.errors import Failure
 from rlnlp.rewards.shaping import Shape
 from rlnlp.rewards.terms import numbers_of, text_term, weighted_sum
 from rlnlp.rewards.user import load_function
 from rlnlp.types import Rollout, Texts
+from support import small
 
 PROMPTS, ANSWERS, REFERENCES = ["p", "q", "r"], ["one", "two three", ""], ["x", None, "z"]
 COLUMNS = {"topic": ["a", "b", "c"], "weight": [1.0, 2.0, 3.0]}

@@ -1,0 +1,121 @@
+"""One job of a run or a sweep. ``python -m rlnlp.cli.job DIRECTORY`` runs the settings that come on stdin."""
+
+import json
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rlnlp.cli.exits import guarded
+from rlnlp.commands.resume import start_or_go_on
+from rlnlp.commands.train import perform
+from rlnlp.config.changes import leaves
+from rlnlp.errors import Exit, Failure, Stopped, one_line
+from rlnlp.run.disk import replace
+from rlnlp.run.manifest import without_secrets
+from rlnlp.run.signals import Signals
+
+
+class Job:
+    """The function that Hydra calls with composed settings."""
+
+    def __init__(self, command: str) -> None:
+        self.command = command
+        self.sweep: Path | None = None
+        self.places: list[Path] = []
+        self.stopped: Stopped | None = None
+        self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
+
+    def __call__(self, composed: Any) -> float | None:
+        """Run it here; or, as one of a sweep, in a process of its own, whose end stops no other job."""
+        from hydra.core.hydra_config import HydraConfig
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        hydra = HydraConfig.get()
+        place = _short(Path(hydra.runtime.output_dir))
+        if hydra.mode != RunMode.MULTIRUN:
+            try:
+                perform(plain(composed), place, self.command, from_environment(composed))
+            except Exception as error:
+                self.error = error
+                with suppress(OSError):
+                    place.rmdir()  # if nothing was written, the folder that Hydra made
+            return None
+        self.sweep = Path(hydra.sweep.dir)
+        (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
+        self.places.append(place)
+        typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        overrides = [without_secrets(word.lstrip("+")) for word in typed]
+        print(f"job {hydra.job.num}: {one_line(' '.join(overrides))}", file=sys.stderr, flush=True)
+        status = guarded(f"rlnlp {self.command}", lambda: self._process(composed, place))
+        record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
+        replace(place / "job.json", json.dumps(record) + "\n")
+        if self.stopped is not None:
+            raise self.stopped
+        return _reached(place)
+
+    def _process(self, composed: Any, place: Path) -> int:
+        """The exit status of the settings run in a process of their own; below 0 for a signal.
+
+        A signal goes to that process once, from here: it is in a session of its own, out of the terminal's reach.
+        """
+        asked = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
+        words = [sys.executable, "-m", "rlnlp.cli.job", str(place), self.command]
+        with Signals(), subprocess.Popen(words, stdin=subprocess.PIPE, text=True, start_new_session=True) as child:
+            try:
+                child.communicate(asked)
+            except Stopped as stopped:
+                self.stopped = stopped
+                child.send_signal(stopped.number)
+        return child.returncode
+
+
+def plain(composed: Any) -> Any:
+    """Composed settings as plain containers, interpolations resolved.
+
+    Raises:
+        Failure: exit 2, for an interpolation that leads nowhere.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        return OmegaConf.to_container(composed, resolve=True)
+    except OmegaConfBaseException as error:
+        where = f"{error.full_key}: " if error.full_key else ""
+        raise Failure(Exit.CONFIG, where + str(error.msg).split("\n")[0]) from error
+
+
+def from_environment(composed: Any) -> list[str]:
+    """The keys of values that come from environment variables: they may be secrets, and are not written down."""
+    from omegaconf import OmegaConf
+
+    found = leaves(OmegaConf.to_container(composed, resolve=False))
+    return [key for key, value in found if isinstance(value, str) and "${oc.env:" in value]
+
+
+def _short(place: Path) -> Path:
+    """``place`` as the user would type it from here."""
+    here = Path.cwd()
+    return place.relative_to(here) if place.is_relative_to(here) else place
+
+
+def _reached(place: Path) -> float | None:
+    """The held-out score of a finished job, for sweepers that optimise; None if it has none."""
+    try:
+        result = json.loads((place / "run.json").read_text())["result"]
+        return float(result["after"]["score"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _child() -> int:
+    asked = json.load(sys.stdin)
+    start_or_go_on(asked["settings"], Path(sys.argv[1]), sys.argv[2], asked["hidden"])
+    return Exit.DONE
+
+
+if __name__ == "__main__":
+    raise SystemExit(guarded(f"rlnlp {sys.argv[2]}", _child))

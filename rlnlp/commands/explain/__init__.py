@@ -1,0 +1,1 @@
+"""``rlnlp explain``: what a setting, a reward term or a metric means."""

@@ -1,0 +1,1 @@
+"""Settings: declared once, composed by Hydra, checked, and what may change of them."""

@@ -1,0 +1,117 @@
+"""The knobs of each algorithm, group `algo`. The values live in conf/algo/."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rlnlp.config.setting import Problem, knob
+
+
+@dataclass(frozen=True)
+class Optimisation:
+    """What every algorithm's optimizer needs."""
+
+    total_steps: int = knob("length of the run", "steps", ge=1)
+    batch_size: int = knob("prompts (texts, for sft) per step", ge=1)
+    micro_batch_size: int = knob("responses in memory at once; changes no result", "responses", ge=1)
+    learning_rate: float = knob("highest rate of the schedule", ge=0)
+    optimizer: Literal["adamw", "muon"] = knob("muon: orthogonalised steps for inner matrices, AdamW for the rest")
+    lr_schedule: Literal["constant", "linear", "cosine"] = knob("how the rate falls, to 0 at the end or not at all")
+    warmup_steps: int = knob("the rate rises linearly from 0 over these", "steps", ge=0)
+    max_grad_norm: float = knob("a longer gradient is shortened to this", gt=0)
+    weight_decay: float = knob("share of the learning rate by which matrices shrink each step", ge=0)
+
+    def problems(self) -> Iterator[Problem]:
+        """A warm-up longer than the run."""
+        if self.warmup_steps > self.total_steps:
+            yield "warmup_steps", f"must be <= algo.total_steps {self.total_steps}, got {self.warmup_steps}"
+
+
+@dataclass(frozen=True)
+class Sft(Optimisation):
+    """Supervised fine-tuning: make given texts likely."""
+
+    name: Literal["sft"] = knob("the algorithm")
+    fit_temperature: float = knob("the loss divides the logits by it; above 1 the model is surer than its texts", gt=0)
+
+
+@dataclass(frozen=True)
+class OnPolicy(Optimisation):
+    """What every algorithm needs that learns from its own responses."""
+
+    num_generations: int = knob("responses per prompt", ge=1)
+    kl_coef: float = knob("price of one nat of KL to the reference, in units of the reward", ge=0)
+    entropy_coef: float = knob("worth of one nat of entropy per token", ge=0)
+    missing_eos_penalty: float = knob("taken off the score of a response that never reached the end token", ge=0)
+    loss_reduction: Literal["sequences", "tokens"] = knob("the loss is divided by the number of these in the update")
+
+
+@dataclass(frozen=True)
+class Reinforce(OnPolicy):
+    """REINFORCE with a baseline and a KL penalty."""
+
+    name: Literal["reinforce"] = knob("the algorithm")
+    baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = knob("what a return is compared with")
+    ema_decay: float = knob("share of the old mean in baseline=ema", ge=0, lt=1)
+    normalize_advantages: Literal["none", "group", "batch"] = knob(
+        "divide by the standard deviation of the returns of the prompt (group, as GRPO) or of the batch"
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Group statistics over groups of one."""
+        yield from super().problems()
+        leave_one_out, by_group = self.baseline == "leave-one-out", self.normalize_advantages == "group"
+        if self.num_generations < 2 and (leave_one_out or by_group):
+            why = "algo.baseline=leave-one-out" if leave_one_out else "algo.normalize_advantages=group"
+            yield "num_generations", f"must be >= 2 with {why}, got {self.num_generations}"
+
+
+@dataclass(frozen=True)
+class Ppo(OnPolicy):
+    """Proximal policy optimisation with a critic."""
+
+    name: Literal["ppo"] = knob("the algorithm")
+    ppo_epochs: int = knob("passes over a rollout", ge=1)
+    mini_batch_size: int | None = knob("responses per update; null means the whole rollout", "responses", ge=1)
+    cliprange: float = knob("the probability ratio counts down to 1 less this", gt=0, lt=1)
+    cliprange_high: float = knob("the probability ratio counts up to 1 plus this", gt=0)
+    target_kl: float | None = knob("a rollout's updates stop at this approx_kl; null means never", "nats", gt=0)
+    gamma: float = knob("discount per token", ge=0, le=1)
+    lam: float = knob("lambda of the advantage estimate: 0 trusts the critic, 1 the returns", ge=0, le=1)
+    kl_estimator: Literal["k1", "k2", "k3"] = knob("the KL of a token in the reward")
+    kl_target: float | None = knob("kl_coef follows this KL per response; null means a fixed kl_coef", "nats", gt=0)
+    kl_horizon: float = knob("responses over which kl_coef adapts", "responses", gt=0)
+    whiten_rewards: bool = knob("divide the rewards of a rollout by their deviation; the mean stays")
+    critic: Literal["shared", "separate"] = knob("a value head on the policy, or a model of its own")
+    critic_path: str | None = knob("what a separate critic starts from: null means the policy, or a reward model")
+    critic_learning_rate: float | None = knob("rate of the critic, or of its head; null means learning_rate", ge=0)
+    critic_warmup_steps: int = knob("in the first steps only the critic learns", "steps", ge=0)
+    vf_coef: float = knob("weight of the value loss beside the policy loss, for a shared critic", ge=0)
+    cliprange_value: float = knob("a value counts as at most this far from the old one", gt=0)
+
+    @property
+    def responses(self) -> int:
+        """Responses of a rollout."""
+        return self.batch_size * self.num_generations
+
+    @property
+    def minibatch(self) -> int:
+        """Responses of an update."""
+        return self.responses if self.mini_batch_size is None else self.mini_batch_size
+
+    def problems(self) -> Iterator[Problem]:
+        """Updates that do not fit the rollout; settings of the critic that is not there."""
+        yield from super().problems()
+        if self.responses % self.minibatch:
+            fit = [n for n in range(1, self.responses + 1) if self.responses % n == 0]
+            below = [n for n in fit if n < self.minibatch][-1:]
+            near = " or ".join(str(n) for n in below + [n for n in fit if n > self.minibatch][:1])
+            whole = f"must divide the {self.responses} responses of a step (batch_size x num_generations)"
+            yield "mini_batch_size", f"{whole}: {near}, got {self.minibatch}"
+        if self.critic == "shared" and self.critic_path is not None:
+            yield "critic_path", "needs algo.critic=separate: a shared critic has no model of its own"
+        if self.critic_warmup_steps >= self.total_steps:
+            yield (
+                "critic_warmup_steps",
+                f"must be < algo.total_steps {self.total_steps}, got {self.critic_warmup_steps}",
+            )

@@ -1,0 +1,1 @@
+"""The embedded language and data, and how they are made."""

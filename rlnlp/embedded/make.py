@@ -1,0 +1,72 @@
+"""The embedded data, made anew: ``python -m rlnlp.embedded.make DIRECTORY [RUN]`` writes tokenizer and prompts.
+
+The model is then fitted to the grammar's texts with ``rlnlp sft`` itself, and RUN, its run directory, named in a second
+call. The model card says how.
+"""
+
+import json
+import math
+import sys
+from collections import Counter
+from pathlib import Path
+
+from rlnlp.embedded.grammar import corpus
+
+START, END, PAD = "<|start|>", "<|end|>", "<|pad|>"
+SEED = 0
+TRAIN, HELDOUT, PREFERENCES, COMMENTS = 2048, 512, 4000, 2000
+_RARE = -30.0  # the log-probability of a single byte: less than that of any whole word
+
+
+def write_assets(place: Path) -> None:
+    """Write the tokenizer in ``tiny/``, and prompts, held-out prompts, preferences and comments below ``place``."""
+    save_tokenizer(place / "tiny", corpus.texts(100_000, SEED))
+    for name, records in data_sets().items():
+        lines = [json.dumps(record) + "\n" for record in records]
+        (place / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+
+
+def data_sets() -> dict[str, list[corpus.Record]]:
+    """The records of each embedded file, by its name without the ending."""
+    train, heldout = corpus.prompt_split(TRAIN, HELDOUT, SEED)
+    preferences, moderation = corpus.preferences(PREFERENCES, SEED), corpus.moderation(COMMENTS, SEED)
+    return {"prompts": train, "heldout": heldout, "preferences": preferences, "moderation": moderation}
+
+
+def save_tokenizer(place: Path, texts: list[str]) -> None:
+    """Each word of ``texts`` with the space before it is one token; any other text is written in bytes.
+
+    A word in pieces would be a word that the model can get wrong (unigram model: Kudo 2018, arXiv:1804.10959).
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    counts = Counter(word for text in texts for word, _ in words.pre_tokenize_str(text) if len(word) > 1)
+    pieces = [(PAD, 0.0), (START, 0.0), (END, 0.0)]
+    pieces += [(byte, _RARE) for byte in sorted(words.alphabet())]
+    pieces += [(word, math.log(counts[word] / counts.total())) for word in sorted(counts)]
+    raw = Tokenizer(models.Unigram(pieces, unk_id=None, byte_fallback=False))
+    raw.pre_tokenizer = words
+    raw.decoder = decoders.ByteLevel()
+    raw.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A", special_tokens=[(START, raw.token_to_id(START))]
+    )
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token=PAD, bos_token=START, eos_token=END)
+    wrapped.save_pretrained(place)
+
+
+def save_model(place: Path, policy: Path) -> None:
+    """The weights of ``policy`` in bfloat16: half the bytes, and as good a start."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    lm = AutoModelForCausalLM.from_pretrained(policy, local_files_only=True, dtype=torch.bfloat16)
+    lm.save_pretrained(place)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        write_assets(Path(sys.argv[1]))
+    else:
+        save_model(Path(sys.argv[1]) / "tiny", Path(sys.argv[2]) / "policy")

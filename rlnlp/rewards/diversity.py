@@ -1,9 +1,0 @@
-"""Reward for not saying the same words again."""
-
-from rlnlp.rewards.words import words
-
-
-def diversity(completions: list[str]) -> list[float]:
-    """Distinct words divided by words (type-token ratio); 0 for a completion without words."""
-    found = [words(completion) for completion in completions]
-    return [len(set(w)) / len(w) if w else 0.0 for w in found]

@@ -1,0 +1,1 @@
+"""Rewards that read text: one idea a file."""

@@ -1,0 +1,56 @@
+"""Reward for the words of a reference text."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Literal
+
+from rlnlp.errors import Exit, Failure
+from rlnlp.rewards.text.words import words
+
+
+def similarity(
+    completions: list[str], references: list[str | None], measure: Literal["f1", "recall", "rouge-l"] = "f1"
+) -> list[float]:
+    """Words that completion and reference share, in [0, 1]; lower-case, without stemming; 0 where either has none.
+
+    ``f1``: ROUGE-1 F (Lin 2004), each word counted as often as both have it. ``recall``: the share of the reference's
+    words, ROUGE-1 R. ``rouge-l``: F1 of the longest common subsequence, ROUGE-L F.
+
+    Raises:
+        Failure: exit 3, if a prompt has no reference.
+    """
+    if None in references:
+        raise Failure(
+            Exit.DATA,
+            "reward.terms.similarity needs a 'reference' beside every prompt, and the data has none for some\n"
+            "add the field to the data, or leave the term out with ~reward.terms.similarity",
+        )
+    of = MEASURES[measure]
+    return [of(words(c), words(r or "")) for c, r in zip(completions, references, strict=True)]
+
+
+def _shared(completion: list[str], reference: list[str]) -> int:
+    return sum((Counter(completion) & Counter(reference)).values())
+
+
+def _f1(completion: list[str], reference: list[str]) -> float:
+    shared = _shared(completion, reference)
+    return 2 * shared / (len(completion) + len(reference)) if shared else 0.0
+
+
+def _recall(completion: list[str], reference: list[str]) -> float:
+    return _shared(completion, reference) / len(reference) if reference else 0.0
+
+
+def _rouge_l(completion: list[str], reference: list[str]) -> float:
+    longest = [0] * (len(reference) + 1)  # of what was read of the completion and each beginning of the reference
+    for word in completion:
+        before = 0
+        for place, other in enumerate(reference, 1):
+            above = longest[place]
+            longest[place] = before + 1 if word == other else max(above, longest[place - 1])
+            before = above
+    return 2 * longest[-1] / (len(completion) + len(reference)) if longest[-1] else 0.0
+
+
+MEASURES: dict[str, Callable[[list[str], list[str]], float]] = {"f1": _f1, "recall": _recall, "rouge-l": _rouge_l}

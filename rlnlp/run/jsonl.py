@@ -1,0 +1,90 @@
+"""Files of JSON lines that a run adds to: whole lines only, and cut back when a run goes on from an earlier step."""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rlnlp.run.disk import put, write
+
+Mark = dict[str, Any]  # size and sha256 of the beginning of a file
+
+
+class Journal:
+    """One file, a line for each record; every record has a ``step``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        self._know(os.fstat(self._handle).st_size)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a line; if the disk does not take all of it, none of it stays."""
+        line = (json.dumps(row, allow_nan=False) + "\n").encode()
+        try:
+            put(self._handle, line)
+        except BaseException:  # a signal, too, may come in the middle of a line
+            with suppress(OSError):
+                os.ftruncate(self._handle, self._size)
+            raise
+        self._size += len(line)
+        self._sha.update(line)
+
+    def mark(self) -> Mark:
+        """Size and sha256 of the file as it is now."""
+        return {"size": self._size, "sha256": self._sha.hexdigest()}
+
+    def holds(self, mark: Mark) -> bool:
+        """True if the file begins as ``mark`` says."""
+        begun = self._read(mark["size"])
+        return {"size": len(begun), "sha256": hashlib.sha256(begun).hexdigest()} == mark
+
+    def cut(self, step: int) -> None:
+        """Take away what comes after ``step``, from its first line or from the first line that is not whole."""
+        size = sum(length for length, _ in self._lines(step))
+        if size < os.fstat(self._handle).st_size:
+            os.ftruncate(self._handle, size)
+        self._know(size)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The records."""
+        return [row for _, row in self._lines(None)]
+
+    def keep_copy(self) -> Path:
+        """Copy the file as it is to a name beside it, and return that."""
+        copy = self.path.with_name(f"{self.path.stem}.damaged-{secrets.token_hex(4)}{self.path.suffix}")
+        write(copy, self._read(self._size))
+        return copy
+
+    def sync(self) -> None:
+        """Wait until the lines are on the disk."""
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Let the file go."""
+        os.close(self._handle)
+
+    def _know(self, size: int) -> None:
+        self._size, self._sha = size, hashlib.sha256(self._read(size))
+
+    def _read(self, size: int) -> bytes:
+        found = b""
+        while len(found) < size and (part := os.pread(self._handle, size - len(found), len(found))):
+            found += part
+        return found
+
+    def _lines(self, last: int | None) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Length and record of each line, up to the first that is damaged or of a step after ``last``."""
+        for line in self._read(self._size).split(b"\n")[:-1]:
+            try:
+                row = json.loads(line)
+                later = last is not None and row["step"] > last
+            except (ValueError, KeyError, TypeError, RecursionError):
+                return
+            if later:
+                return
+            yield len(line) + 1, row

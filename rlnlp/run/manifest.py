@@ -1,0 +1,199 @@
+"""What a run directory says of its run: facts for programs, settings for people, both plain data."""
+
+import hashlib
+import json
+import platform
+import re
+import secrets
+from collections.abc import Collection
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rlnlp import __version__
+from rlnlp.config.parse import parse
+from rlnlp.config.schema import RUNS, Common
+from rlnlp.errors import Exit, Failure
+from rlnlp.run.disk import replace
+
+SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$", re.IGNORECASE)
+GIVEN_SECRET = re.compile(
+    r"((?:^|[._{,\s])(?:\w*_)?(?:token|secret|password|passwd|api_?key|credentials?)\s*[=:]\s*)[^,}\]]+", re.IGNORECASE
+)
+BLOTTED = "***"
+FILES = ("config.yaml", "run.json")
+LEFT = re.compile(r"\.(config\.yaml|run\.json)-[0-9a-f]{8}")
+SEAL = "# sha256 of the lines above: "
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "hydra-core", "omegaconf")
+COMPUTE = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def facts(config: Common, command: str) -> dict[str, Any]:
+    """The first content of ``run.json``; its keys are read by programs and stay."""
+    settings = asdict(config)
+    return {
+        "id": secrets.token_hex(8),
+        "command": command,
+        "algo": settings["algo"]["name"],
+        "status": "running",
+        "exit_code": None,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": None,
+        "training_seconds": None,
+        "versions": {"rlnlp": __version__, "python": platform.python_version(), **_versions()},
+        "fingerprint": {},
+        "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        "steps": 0,
+        "episodes": 0,
+        "tokens": 0,
+        "result": {},
+    }
+
+
+def saved(config: Common, hidden: Collection[str] = ()) -> str:
+    """The settings as YAML, resolved, with secrets and ``hidden`` keys blotted out; the last line tells a change."""
+    import yaml
+
+    text: str = yaml.safe_dump(_redacted(asdict(config), hidden), sort_keys=False, allow_unicode=True, width=120)
+    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def begun(directory: Path) -> bool:
+    """True if a run has written its first file here."""
+    return any((directory / name).exists() for name in FILES)
+
+
+def write_config(directory: Path, config: Common, hidden: Collection[str]) -> None:
+    """Make the settings, less the values of ``hidden``, the content of ``config.yaml``, if they are not."""
+    text, path = saved(config, hidden), directory / "config.yaml"
+    if not path.exists() or path.read_bytes() != text.encode():
+        replace(path, text)
+
+
+def clear_leftovers(directory: Path) -> None:
+    """Remove what writing that was cut off has left of our files; only by the run's owner."""
+    for path in directory.iterdir():
+        if LEFT.fullmatch(path.name):
+            path.unlink()
+
+
+def check_seal(directory: Path) -> None:
+    """Refuse a config.yaml that is not as the run wrote it.
+
+    Raises:
+        Failure: exit 6.
+    """
+    text, _, digest = (directory / "config.yaml").read_bytes().rpartition(SEAL.encode())
+    if hashlib.sha256(text).hexdigest().encode() + b"\n" != digest:
+        told = f"{directory}/config.yaml is not as the run wrote it\nput it back, and give changes as words: key=value"
+        raise Failure(Exit.RUN, told)
+
+
+def read_facts(directory: Path) -> dict[str, Any]:
+    """What ``run.json`` holds; nothing if it cannot be read: none of it is needed to go on."""
+    try:
+        found = json.loads((directory / "run.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_facts(directory: Path, facts: dict[str, Any]) -> None:
+    """Make ``facts`` the content of ``run.json``."""
+    replace(directory / "run.json", json.dumps(facts, allow_nan=False, indent=1) + "\n")
+
+
+def sources(config: Common) -> dict[str, str]:
+    """What the settings of data and tokenizer stand for: the sha256 of a file's content, else the words themselves."""
+    settings = asdict(config)
+    found = {f"data.{key}": _meant(Path(value), value) for key, value in settings.get("data", {}).items()
+             if isinstance(value, str)}  # fmt: skip
+    words = settings["model"]["tokenizer"] or settings["model"]["path"]
+    places = [Path(words).expanduser() / below / "tokenizer.json" for below in ("policy", "")]
+    held = [place for place in places if place.is_file()]
+    return found | {"model.tokenizer": digest(held[0]) if held else words}
+
+
+def read_config(directory: Path) -> Any:
+    """The settings of a run directory, checked against the schema; data, never composed or executed.
+
+    Raises:
+        Failure: exit 6, if it is no run directory or its settings are not sound.
+    """
+    import yaml
+
+    path = directory / "config.yaml"
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise Failure(
+            Exit.RUN, f"{directory} is not a run directory: config.yaml cannot be read ({type(error).__name__})"
+        ) from error
+    name = (
+        settings.get("algo", {}).get("name")
+        if isinstance(settings, dict) and isinstance(settings.get("algo"), dict)
+        else None
+    )
+    if name not in RUNS:
+        raise Failure(Exit.RUN, f"{path} names no algorithm that this version knows (algo.name: {name!r})")
+    try:
+        return parse(RUNS[name], settings)
+    except Failure as failure:
+        raise Failure(Exit.RUN, f"{path} is not sound\n{failure}") from failure
+
+
+def fingerprint(threads: int, device: str) -> dict[str, Any]:
+    """What the last bits of a result depend on."""
+    import torch
+
+    return {
+        "rlnlp": __version__,
+        **{name: found for name, found in _versions().items() if name in COMPUTE},
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "processor": _processor(),
+        "threads": threads,
+        "device": device,
+    }
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _meant(path: Path, words: str) -> str:
+    return digest(path.expanduser()) if path.expanduser().is_file() else words
+
+
+def _processor() -> str:
+    """The make of the processor: libraries of linear algebra choose their paths by it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n")
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def without_secrets(word: str) -> str:
+    """An override with the values of secrets blotted out."""
+    return GIVEN_SECRET.sub(rf"\1{BLOTTED}", word)
+
+
+def _redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
+    if isinstance(node, dict):
+        return {k: _redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
+    secret = key in hidden or SECRET.search(key.rpartition(".")[2])
+    return BLOTTED if isinstance(node, str) and secret else node
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found

@@ -1,0 +1,33 @@
+"""Where a number that is not finite stands in the parts of a run."""
+
+from collections.abc import Iterator
+
+from torch import Tensor, nn
+
+from rlnlp.run.checkpoint import Parts
+
+BUDGET = 3  # steps in a row without an update, after which a run ends
+
+
+def broken_weight(parts: Parts) -> str | None:
+    """The name of the first weight that is not finite."""
+    return next((name for name, tensor in _weights(parts) if not bool(tensor.isfinite().all())), None)
+
+
+def broken_gradient(parts: Parts) -> str | None:
+    """The name of the first weight whose gradient is not finite."""
+    gradients = ((name, tensor.grad) for name, tensor in _weights(parts))
+    return next((name for name, g in gradients if g is not None and not bool(g.isfinite().all())), None)
+
+
+def forget_gradients(parts: Parts) -> None:
+    """Leave no gradient."""
+    for part in parts.values():
+        if isinstance(part, nn.Module):
+            part.zero_grad(set_to_none=True)
+
+
+def _weights(parts: Parts) -> Iterator[tuple[str, Tensor]]:
+    for part, module in parts.items():
+        if isinstance(module, nn.Module):
+            yield from ((f"{part}.{name}", tensor) for name, tensor in module.named_parameters())

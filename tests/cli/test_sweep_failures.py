@@ -1,0 +1,140 @@
+"""A sweep in which jobs fail in every way, is stopped, and is run again: only what is missing is done."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from support.small import ROOT, rlnlp, write_prompts
+
+FAILING = """
+import os
+import resource
+
+import torch
+
+def f(completions, how):
+    if how == "fine" or os.path.exists("mended"):
+        return [0.0] * len(completions)
+    if how == "raise":
+        raise ValueError("no")
+    if how == "exit":
+        os._exit(3)
+    if how == "kill":
+        os.kill(os.getpid(), 9)
+    if how == "memory":
+        raise torch.OutOfMemoryError("no memory")
+    return [float("nan")] * len(completions)
+"""
+STATUS = {"raise": 7, "exit": 3, "kill": 137, "memory": 7, "nan": 7, "fine": 0}
+
+
+@pytest.fixture(scope="module")
+def place(model_dir, tmp_path_factory):
+    """A folder with a reward function that fails as it is told, and prompts."""
+    place = tmp_path_factory.mktemp("sweeps")
+    (place / "failing.py").write_text(FAILING)
+    write_prompts(place / "p.jsonl", 20)
+    return place
+
+
+def words(model_dir, *more):
+    return [
+        "reinforce", f"model.path={model_dir}", "data.prompts=p.jsonl", "algo.total_steps=1", "algo.batch_size=2",
+        "sampler.max_new_tokens=4", "heldout.prompts=0", "device=cpu", "-m", *more,
+    ]  # fmt: skip
+
+
+def table(place, sweep):
+    return [(job["exit_code"], job["status"]) for job in json.loads((place / sweep / "sweep.json").read_text())]
+
+
+def started(place, sweep):
+    return {p.parent.name: json.loads(p.read_text())["started"] for p in (place / sweep).glob("*/run.json")}
+
+
+def check_sweep(place, model_dir, ways, seeds):
+    """Every way for every seed, failing where it says so; then the same command, when what failed is mended."""
+    (place / "mended").unlink(missing_ok=True)
+    sweep = f"of-{len(ways) * seeds}"
+    command = words(model_dir, f"seed={','.join(map(str, range(seeds)))}", f"hydra.sweep.dir={sweep}")
+    term = f"+reward.terms.own.args.how={','.join(ways)}"
+    command += ["+reward.terms.own={fn: failing.py:f, weight: 0.0}", term]
+    code, out, err = rlnlp(*command, cwd=place, timeout=600)
+    assert code == 10, err
+    expected = [STATUS[way] for _ in range(seeds) for way in ways]
+    assert [status for status, _ in table(place, sweep)] == expected
+    assert [word for _, word in table(place, sweep)] == ["failed" if status else "done" for status in expected]
+    named = [line for line in err.splitlines() if line.startswith("job ") and " failed with exit " in line]
+    assert len(named) == sum(map(bool, expected))
+    before = started(place, sweep)
+    (place / "mended").touch()
+    code, out, err = rlnlp(*command, cwd=place, timeout=600)
+    assert code == 0, err
+    assert out.count("is complete: all 1 steps are done") == expected.count(0)
+    assert [status for status, _ in table(place, sweep)] == [0] * len(expected)
+    assert started(place, sweep) == before, "a run that had begun goes on, and is not started again"
+    assert not (place / sweep / "multirun.yaml").exists()
+
+
+@pytest.mark.slow
+def test_the_same_command_does_only_what_is_missing(place, model_dir):
+    check_sweep(place, model_dir, ["fine", "kill"], 1)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_twenty_jobs_with_five_kinds_of_failure(place, model_dir):
+    check_sweep(place, model_dir, ["fine", "raise", "exit", "kill", "memory", "nan", "fine", "fine", "fine", "fine"], 2)
+
+
+@pytest.mark.slow
+def test_a_sweep_of_other_settings_in_the_same_directory_is_refused_job_by_job(place, model_dir):
+    command = words(model_dir, "hydra.sweep.dir=other", "seed=1")
+    assert rlnlp(*command, cwd=place)[0] == 0
+    code, _, err = rlnlp(*words(model_dir, "hydra.sweep.dir=other", "seed=2"), cwd=place)
+    assert code == 10
+    assert "holds a run of other settings (seed 1)" in err
+    assert table(place, "other") == [(6, "failed")]
+
+
+@pytest.mark.slow
+def test_a_signal_stops_the_job_and_the_sweep_and_says_how_to_go_on(place, model_dir):
+    (place / "mended").touch()
+    command = words(model_dir, "hydra.sweep.dir=stopped", "seed=1,2", "algo.total_steps=3000")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "rlnlp", *command], cwd=place, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        for line in process.stderr:
+            if line.startswith(b"step 1/"):
+                break
+        process.send_signal(signal.SIGTERM)
+        err = process.stderr.read().decode()
+    assert process.returncode == 143, err
+    assert "stopped by SIGTERM after step " in err
+    assert err.splitlines()[-1].startswith("  what is missing is done by: rlnlp reinforce model.path=")
+    assert err.splitlines()[-1].endswith(" algo.total_steps=3000")
+    assert "hydra.sweep.dir=stopped" in err.splitlines()[-1]
+    assert "job 1" not in err
+    facts = json.loads((place / "stopped" / "0" / "run.json").read_text())
+    assert (facts["status"], facts["exit_code"]) == ("interrupted", 143)
+
+
+def test_a_secret_stands_in_no_file_of_a_run_or_a_sweep(place, model_dir, tmp_path):
+    (tmp_path / "keyed.py").write_text("def f(completions, api_key, place):\n    return [0.0] * len(completions)\n")
+    write_prompts(tmp_path / "p.jsonl", 20)
+    term = "'+reward.terms.own={fn: keyed.py:f, args: {api_key: CANARY1, place: \"${oc.env:PLACE}\"}}'".strip("'")
+    command = words(model_dir, term, "seed=1")
+    code, out, err = rlnlp(*command, cwd=tmp_path, env={"PLACE": "CANARY2"})
+    assert code == 0, err
+    assert "CANARY" not in out + err
+    held = [p for p in tmp_path.rglob("*") if p.is_file() and b"CANARY" in p.read_bytes()]
+    assert held == []
+    (run,) = tmp_path.glob("outputs/sweeps/*/0")
+    (run / "run.json").unlink()
+    code, _, err = rlnlp("resume", run, "reward.terms.own.fn=keyed.py:f", cwd=tmp_path)
+    assert code == 6
+    assert "reward.terms.own.args.api_key=... reward.terms.own.args.place=..." in err

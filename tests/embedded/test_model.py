@@ -1,0 +1,71 @@
+"""What the embedded model writes at temperature 1: sentences of its grammar, and not those that it has read."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from rlnlp import build
+from rlnlp.config import schema as config
+from rlnlp.data.batch import left_padded
+from rlnlp.data.records import ASSETS
+from rlnlp.embedded.grammar import corpus
+from rlnlp.rollout.sampling import sampler
+from support import small
+
+TEXTS = 330_000  # as in conf/experiment/embedded-model.yaml
+FRESH = config.Fresh(4, 128, 4, 128)
+LEAST = (0.94, 0.9)  # accepted, new; seen .96 and .92
+PLAIN = config.Sampler(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=100, min_new_tokens=0)
+
+
+@pytest.fixture(autouse=True)
+def _precision():
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
+def written(place, count):
+    """So many texts of the model at ``place``, from nothing."""
+    language = build.language(
+        config.Model(str(place), None, False, FRESH, False), config.Device("cpu", 1, "float32"), 0
+    )
+    tokenizer, rng = language.tokenizer, np.random.default_rng(12)
+    collect = sampler(language.policy, build.distribution(PLAIN, tokenizer.end), 100, tokenizer.pad)
+    texts = []
+    for _ in range(0, count, 100):
+        rows = left_padded([list(tokenizer.start)] * 100, range(100), tokenizer.pad, language.device)
+        rollout = collect(rows, rng)
+        texts += [tokenizer.decode(row[m].tolist()) for row, m in zip(rollout.responses, rollout.mask, strict=True)]
+    return texts
+
+
+def judged(texts):
+    """The share of complete sentences that the grammar accepts, and of those that are not in the training texts."""
+    read = [corpus.reader().read(text) for text in texts]
+    said = [s.strip() for text in texts for s in re.findall(r"[^.!?]+[.!?]", text)]
+    known = {s for text in itertools.islice(corpus.stream(0), TEXTS) for s in text.sentences}
+    accepted = sum(r.accepted_sentences for r in read) / sum(r.sentences for r in read)
+    return accepted, sum(s not in known for s in said) / len(said)
+
+
+@pytest.mark.slow
+def test_its_sentences_are_accepted_and_most_of_them_are_new():
+    accepted, new = judged(written(ASSETS / "tiny", 1000))
+    print(f"accepted {accepted:.3f}, new {new:.3f}")
+    assert accepted >= LEAST[0]
+    assert new >= LEAST[1]
+
+
+@pytest.mark.nightly
+def test_it_is_made_anew_as_good(tmp_path):
+    status, _, errors = small.rlnlp(
+        "train", "experiment=embedded-model", "hydra.run.dir=run", cwd=tmp_path, timeout=5400
+    )
+    assert status == 0, errors
+    accepted, new = judged(written(tmp_path / "run" / "policy", 1000))
+    assert accepted >= LEAST[0]
+    assert new >= LEAST[1]

@@ -1,0 +1,420 @@
+"""Known mistakes put into a copy of the program one at a time: the tests must notice each.
+
+To run: ``cd tests; python -m mutation.mutants``.
+
+Most are bugs that published trainers have had. A pattern must occur exactly once, so that a change of the program
+cannot turn a mutant into nothing without a word.
+"""
+
+import argparse
+import multiprocessing
+import os
+import queue
+import re
+import shutil
+import sys
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mutation import ppo_mutants
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
+COPIED = ("rlnlp", "conf", "tests", "pyproject.toml")
+MASKED, KL, ADVANTAGES, LOSSES, STATISTICS = (
+    f"maths/test_{n}" for n in ("masked", "kl", "advantages", "losses", "statistics")
+)
+DISTRIBUTION, TYPES, SAMPLING, POLICY = (
+    "maths/test_distribution",
+    "test_types",
+    "rollout/test_sampling",
+    "models/test_policy",
+)
+CHECKPOINT, RESUME, SIGNALS, STORAGE, NUMBERS, SWEEP = (
+    f"{n}"
+    for n in (
+        "run/test_checkpoint",
+        "commands/test_resume",
+        "run/test_signals",
+        "run/test_storage",
+        "run/test_nonfinite",
+        "cli/test_sweep_failures",
+    )
+)
+GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
+OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there"
+AGAIN = f"{RESUME}::test_a_run_taken_up_after_any_step_ends_with_the_same_bytes"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: its name, the file below rlnlp/, what stands there, what is put there, the tests to run."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: tuple[str, ...]
+
+
+def _mutants(file, *tests_and_changes):
+    tests = tuple(t for t in tests_and_changes if isinstance(t, str))
+    changes = (t for t in tests_and_changes if not isinstance(t, str))
+    return [Mutant(name, file, right, wrong, tuple(own) or tests) for name, right, wrong, *own in changes]
+
+
+MUTANTS = [
+    *_mutants(
+        "maths/masked.py", MASKED, KL,
+        ("a sum is divided by the part's own count", ".sum() / total", ".sum() / mask.sum()"),
+        ("the mean counts padding", "reduce(x, mask, mask.sum())", "reduce(x, mask, mask.numel())"),
+        ("padding is read", "loss.masked_fill(~mask, 0).sum()", "(loss * mask).sum()"),
+        ("shapes may broadcast", "if loss.shape != mask.shape:", "if loss.dim() != mask.dim():"),
+        ("the last place ignores holes", "places.expand_as(mask).masked_fill(~mask, -1).amax(1)", "mask.sum(1) - 1"),
+    ),
+    *_mutants(
+        "maths/kl.py", KL,
+        ("k1 inverted", "return logprobs - ref_logprobs", "return ref_logprobs - logprobs"),
+        ("the KL penalty is a bonus", "rewards - kl_coef", "rewards + kl_coef"),
+        ("a hole is charged for its KL", "(rewards - kl_coef * kl.detach()).masked_fill(~mask, 0)",
+         "rewards - kl_coef * kl.detach()"),
+        ("a gradient passes through the penalty", "kl.detach()", "kl"),
+        ("the score stands on the last column", "last_true(mask).unsqueeze(1)",
+         "last_true(mask).unsqueeze(1) * 0 + mask.shape[1] - 1"),
+    ),
+    *_mutants(
+        "maths/distribution.py", DISTRIBUTION, POLICY,
+        ("the temperature is left out of drawing", "    logits = _tempered(logits, d)", "    logits = logits.float()"),
+        ("the temperature is left out of scoring", "return _tempered(logits, d)", "return logits.float()"),
+        ("the taken token has no temperature", "_tempered(logits, d).gather", "logits.gather"),
+        ("a taken token at the border is ruled out",
+         "return kept.scatter(-1, index, _tempered(logits, d).gather(-1, index))", "return kept"),
+        ("half precision stays half", "logits.float() if logits.dtype", "logits if logits.dtype"),
+        ("top-p drops the token that crosses", "probability.cumsum(-1) - probability >= d.top_p",
+         "probability.cumsum(-1) > d.top_p"),
+        ("top-p goes on when p is reached", "probability >= d.top_p", "probability > d.top_p"),
+        ("top-p forgets the order", ".scatter(-1, order, beyond)", ".logical_or(beyond)"),
+        ("top-k keeps one more", "logits.topk(d.top_k, dim=-1)", "logits.topk(d.top_k + 1, dim=-1)"),
+        ("the least length is one longer", "(place < d.min_new_tokens)", "(place <= d.min_new_tokens)"),
+        ("the entropy has the wrong sign", "log_z[rows] - mass.mul_(part).sum(-1) / total",
+         "mass.mul_(part).sum(-1) / total - log_z[rows]"),
+        ("only the first rows are counted", "yield slice(start, start + size)", "yield slice(0, size)"),
+        ("the entropy's gradient forgets the entropy", "(centred + entropy[rows].unsqueeze(1))", "centred"),
+        ("the entropy has no gradient", "through_entropy = bool(by_entropy.any())", "through_entropy = False"),
+        ("the taken token has no gradient of its own",
+         "gradient.scatter_add_(1, tokens.unsqueeze(1), by_logprob.unsqueeze(1))", "pass"),
+        ("a token of probability 0 can be drawn", "right=True", "right=False"),
+        ("tokens outside the filter may have a mass", "BANNED = -1e30", "BANNED = -10.0"),
+    ),
+    *_mutants(
+        "maths/advantages.py", ADVANTAGES,
+        ("the baseline includes the sample", "(r.sum(1, keepdim=True) - r) / (group - 1)",
+         "r.mean(1, keepdim=True).expand_as(r)"),
+        ("the others are divided by all", "- r) / (group - 1)", "- r) / group"),
+        ("the group's deviation is unbiased", "correction=0", "correction=1"),
+        ("equal groups by an epsilon",
+         "scaled.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)",
+         "(groups(advantages, group) / (deviation + 1e-8)).reshape(-1)"),
+        ("groups are interleaved", "x.view(-1, group)", "x.view(group, -1).T"),
+    ),
+    *_mutants(
+        "maths/losses.py", LOSSES,
+        ("the loss has the wrong sign", "-advantages.detach() * logprobs", "advantages.detach() * logprobs"),
+        ("a gradient passes through the advantage", "-advantages.detach()", "-advantages"),
+    ),
+    *_mutants(
+        "maths/statistics.py", STATISTICS,
+        ("the interval has the population's deviation", "x.double().std()", "x.double().std(correction=0)"),
+        ("the interval has n degrees of freedom", "(1 + level) / 2, n - 1)", "(1 + level) / 2, n)"),
+        ("the interval is one-sided", "student_t((1 + level) / 2", "student_t(level"),
+        ("the mean's error is the sample's", "/ math.sqrt(n)", "/ 1"),
+    ),
+    *_mutants(
+        "types.py", TYPES,
+        ("copies of a prompt are interleaved", ".repeat_interleave(times)", ".repeat(times)"),
+        ("shapes may differ", "for t in tensors.values()}) > 1", "for t in tensors.values()}) > 2"),
+        ("a nested batch is not cut", "return take(value, rows)", "return value"),
+    ),
+    *_mutants(
+        "rollout/sampling.py", SAMPLING,
+        ("the end token is left out of the mask", "mask[rows, t] = alive\n",
+         "mask[rows, t] = alive & ~torch.isin(token, end)\n"),
+        ("tokens after the end stay in", "alive = alive & ~torch.isin(token, end)", "alive = ~torch.isin(token, end)"),
+        ("the numbers of another row", "uniforms[rows, t]", "uniforms[: len(rows), t]"),
+        ("the cache loses other rows", "cache.batch_select_indices(keep)", "cache.batch_select_indices(keep.flip(0))"),
+        ("all stop with the first", "if not bool(alive.any()):", "if not bool(alive.all()):"),
+        ("the place starts at one", "torch.full_like(rows, t)", "torch.full_like(rows, t + 1)"),
+        ("logits are not looked at", "finite(out.logits[:, -1], t, rows)", "out.logits[:, -1]"),
+        ("the sampler moves a padded prompt", "positions(attention)[:, -inputs.shape[1] :]",
+         "torch.arange(attention.shape[1]).expand_as(attention)[:, -inputs.shape[1] :]"),
+        ("padding is attended to", "attention, inputs, cache = prompts.mask",
+         "attention, inputs, cache = prompts.mask | True"),
+    ),
+    *_mutants(
+        "models/policy.py", POLICY,
+        ("log-probabilities are shifted by one", "torch.arange(read.shape[1] - width, read.shape[1]",
+         "torch.arange(read.shape[1] - width - 1, read.shape[1] - 1"),
+        ("positions ignore left padding", "(attention.long().cumsum(1) - 1).clamp(min=0)",
+         "torch.arange(attention.shape[1]).expand_as(attention)"),
+        ("padding is attended to when scoring", "attention_mask=read.long()",
+         "attention_mask=torch.ones_like(read).long()"),
+        ("a hole counts as chosen", "logprobs.masked_fill(~rollout.mask, 0)",
+         "logprobs.masked_fill(~rollout.attention[:, -rollout.mask.shape[1] :], 0)"),
+        ("a user's turn counts towards the least length", "(rollout.mask.long().cumsum(1) - 1).clamp(min=0)",
+         "torch.arange(rollout.mask.shape[1]).expand(rollout.mask.shape)"),
+        ("dropout stays on", "lm.eval()", "lm"),
+        ("the reference follows the policy", "copy.deepcopy(policy).requires_grad_(False)", "copy.copy(policy)"),
+        ("an old answer is remembered", "last[0][0] is not rollout", "False"),
+        ("a look is never learned from", "policy.look(rollout, distribution).logprobs if whole else score(rollout)",
+         "score(rollout)"),
+    ),
+    *_mutants(
+        "models/look.py", POLICY,
+        ("another rollout's look is learned from", "if seen is rollout and question == (asked, named):",
+         "if question == (asked, named):"),
+        ("a look under another distribution is learned from", "if seen is rollout and question == (asked, named):",
+         "if seen is rollout:"),
+        ("a look is learned from again and again", "self.looked.pop()", "self.looked[-1]"),
+        ("a look has a gradient", "        return detached(said)", "        return said"),
+    ),
+    *_mutants(
+        "algos/sft.py", "algos/test_sft",
+        ("texts are fitted at temperature 1", "Distribution(c.algo.fit_temperature, 0,", "Distribution(1.0, 0,"),
+    ),
+    *_mutants(
+        "algos/reinforce.py", GRADIENT,
+        ("mean of micro-batch means", "reduce(per_token, part.rollout.mask, total)",
+         "reduce(per_token, part.rollout.mask, part.rollout.mask.sum()) * len(part.advantages) / len(mask)"),
+        ("entropy is a price", "- c.entropy_coef * out.entropy", "+ c.entropy_coef * out.entropy"),
+        ("sequences and tokens are swapped", 'c.loss_reduction == "sequences"', 'c.loss_reduction == "tokens"'),
+        ("the return forgets the penalty", "kl, rollout.mask, c.kl_coef).sum(1)\n        advantages",
+         "kl, rollout.mask, 0.0).sum(1)\n        advantages"),
+        ("the advantage is the return", "returns - baseline(rollout.prompts, returns)", "returns"),
+        ("groups are never normalised", 'if c.normalize_advantages != "none":', "if False:"),
+        ("only the first micro-batch counts", "pieces(batch, batch.rollout, c.micro_batch_size)",
+         "list(pieces(batch, batch.rollout, c.micro_batch_size))[:1]"),
+    ),
+    *_mutants(
+        "algos/baselines.py", OPTIM,
+        ("the greedy value goes to another prompt", "worth(rollout).repeat_interleave(group)",
+         "worth(rollout).repeat(group)"),
+        ("the greedy response is of another prompt", "torch.arange(0, len(returns), group)",
+         "torch.arange(len(returns) // group)"),
+        ("the moving mean starts at 0", "self.sum / self.weight if", "self.sum if"),
+        ("the moving mean holds no state", 'self.sum, self.weight = state["sum"], state["weight"]', "pass"),
+    ),
+    *_mutants(
+        "algos/optim.py", OPTIM,
+        ("the clip is never applied", "clip_grads_with_norm_(parameters, c.max_grad_norm, norm)",
+         'clip_grads_with_norm_(parameters, float("inf"), norm)'),
+        ("a broken loss has a gradient", "loss.isfinite(), torch.ones_like(loss), math.nan", "loss == loss, 1.0, 1.0"),
+        ("a broken gradient is taken", "if not bool(norm.isfinite()):", "if False:"),
+        ("the schedule is a step ahead", "(step - 1 - c.warmup_steps)", "(step - c.warmup_steps)"),
+        ("the warm-up is a step short", "/ (c.warmup_steps + 1)", "/ c.warmup_steps"),
+        ("the schedule is not used", 'optimizer.defaults["lr"] * share_of_rate(c, step)', 'optimizer.defaults["lr"]'),
+        ("gradients pile up", "optimizer.zero_grad(set_to_none=True)", "pass"),
+        ("vectors decay too", 'if p.ndim < 2], "weight_decay": 0.0', 'if p.ndim < 2], "weight_decay": c.weight_decay'),
+    ),
+    *_mutants(
+        "run/disk.py",
+        ("a part of a file is taken for the whole", "left = left[taken:]", "left = left[len(left) :]",
+         f"{STORAGE}::test_a_line_that_does_not_fit_leaves_none_of_itself"),
+        ("a file is not on the disk when it has its name", "put(handle, data)\n        os.fsync(handle)",
+         "put(handle, data)", f"{CHECKPOINT}::test_each_file_is_on_the_disk_before_the_checkpoint_has_its_name"),
+        ("a folder's names are not on the disk", "    sync(target.parent)", "    pass",
+         f"{CHECKPOINT}::test_each_file_is_on_the_disk_before_the_checkpoint_has_its_name"),
+    ),
+    *_mutants(
+        "run/checkpoint.py", CHECKPOINT,
+        ("a damaged checkpoint is loaded", "        if fault is None:", "        if True:"),
+        ("a flipped bit is not looked for", "elif _digest(path) != digest:", "elif False:"),
+        ("a manifest may say anything", "text != _manifest(step, files) or place.name != name_of(step)", "False"),
+        ("a damaged one counts as kept", "p.name in trusted or next(broken(p), None) is None", "True"),
+        ("the optimizer starts anew", 'load_state_dict({"state": state,', 'load_state_dict({"state": {},'),
+        ("parts with a state of JSON start anew", "        part.load_state_dict(plain)", "        pass"),
+        ("old settings come back with the state", '"param_groups": part.state_dict()["param_groups"]})',
+         '"param_groups": [{**g, "lr": 0.3} for g in part.state_dict()["param_groups"]]})'),
+        ("what others put there is cleared away", "if LEFT.fullmatch(path.name):", "if path.name.startswith(STAGED):"),
+        ("a half-made update is saved", "if self._versions != list(_versions(self.parts)):", "if False:", OBEYED),
+        ("the baseline of a broken-off step is saved", "self.parts[name].load_state_dict(state)", "pass", OBEYED),
+    ),
+    *_mutants(
+        "run/jsonl.py", STORAGE,
+        ("a torn line stays", "                os.ftruncate(self._handle, self._size)", "                pass",
+         f"{STORAGE}::test_a_line_that_does_not_fit_leaves_none_of_itself"),
+        ("lines of lost steps stay", 'later = last is not None and row["step"] > last', "later = False",
+         f"{STORAGE}::test_lines_are_cut_back_to_a_step_and_a_torn_one_goes"),
+    ),
+    *_mutants(
+        "run/progress.py", NUMBERS,
+        ("the counts start anew", 'state["totals"], state["best"]', 'self.totals, state["best"]', AGAIN),
+        ("the run may be built from something else", "        if then == now:", "        if True:",
+         f"{RESUME}::test_other_data_in_the_same_file_are_refused_unless_allowed"),
+        ("lines that were changed are taken", "if not self.lines[name].holds(state[name]):", "if False:",
+         f"{RESUME}::test_lines_that_were_changed_by_hand_are_kept_aside_and_the_run_goes_on"),
+        ("lines are not on the disk", "            each.sync()", "            pass",
+         f"{STORAGE}::test_the_lines_are_on_the_disk_before_the_checkpoint_that_counts_them"),
+        ("the best goes", 'int(self.best.get("step", -1))', "-1",
+         f"{STORAGE}::test_two_sound_checkpoints_and_the_best_stay"),
+        ("broken weights are saved", "if (name := broken_weight(parts)) is not None:", "if name := None:"),
+        ("skipped steps are not counted on", "self.in_a_row = 0 if whole else self.in_a_row + 1", "self.in_a_row = 0"),
+    ),
+    *_mutants(
+        "run/run.py", NUMBERS,
+        ("a broken gradient spoils the next step", "        forget_gradients(self._parts)", "        pass"),
+        ("a save is interrupted", "with self.signals.held():", "if True:", OBEYED),
+    ),
+    *_mutants(
+        "run/signals.py", SIGNALS,
+        ("a signal in a save is lost", "        self.check()\n\n    def hold", "\n    def hold", OBEYED),
+        ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
+         f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_stands"),
+        ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
+         f"{SIGNALS}::test_ignored_signals_stay_ignored"),
+    ),
+    *_mutants(
+        "run/lock.py", f"{STORAGE}::test_the_lock_names_its_owner",
+        ("two may own a directory", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
+    ),
+    *_mutants(
+        "commands/resume.py",
+        ("a directory names code", 'if ":" in term["fn"]', "if False",
+         f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again"),
+        ("changed settings are taken", "    check_seal(directory)", "    pass",
+         f"{RESUME}::test_settings_that_were_changed_in_the_directory_are_refused"),
+        ("a sweep goes on with other settings", "    if other:", "    if False:",
+         f"{RESUME}::test_a_job_of_a_sweep_starts_goes_on_is_left_alone_or_is_refused"),
+    ),
+    *_mutants(
+        "config/changes.py",
+        ("every change is allowed", "    if asked:", "    if False:",
+         f"{RESUME}::test_a_setting_that_changes_the_steps_to_come_must_be_allowed_by_name"),
+        ("what cannot change changes", "    if lost:", "    if False:",
+         f"{RESUME}::test_a_setting_that_cannot_change_is_refused_even_if_allowed"),
+    ),
+    *_mutants(
+        "errors.py", f"{NUMBERS}::test_every_kind_of_memory_error_is_known_and_no_other",
+        ("memory that runs out is a bug", '"DefaultCPUAllocator" in text or ', ""),
+    ),
+    *_mutants(
+        "cli/job.py", SWEEP,
+        ("a stopped sweep goes on", "            raise self.stopped", "            pass",
+         f"{SWEEP}::test_a_signal_stops_the_job_and_the_sweep_and_says_how_to_go_on"),
+        ("a sweep's file keeps secrets", '(self.sweep / "multirun.yaml").unlink(missing_ok=True)', "pass",
+         f"{SWEEP}::test_a_secret_stands_in_no_file_of_a_run_or_a_sweep"),
+    ),
+    *(m for file, tests, changes in ppo_mutants.GROUPS for m in _mutants(file, *tests, *changes)),
+]  # fmt: skip
+
+
+def run(tree: Path, tests: tuple[str, ...]) -> str | None:
+    """The first test that fails in ``tree``, or None. Ends the use of this process: what it imported stays.
+
+    Raises:
+        RuntimeError: the tests did not run, or not on the program in ``tree``.
+    """
+    if "rlnlp" in sys.modules:
+        raise RuntimeError("this process has imported a program already: no test would see a mutant")
+    sys.dont_write_bytecode = True  # two mutants of one second and one size would share their bytecode
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins that are imported already make pytest complain
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    slow_too = ["-m", ""] if all("::" in test for test in tests) else []
+    with tempfile.TemporaryFile("w+") as said:
+        os.dup2(said.fileno(), 1)
+        os.dup2(said.fileno(), 2)
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *slow_too, *map(path_of, tests)])
+        sys.stdout.flush()
+        said.seek(0)
+        text = said.read()
+    found = re.search(r"^(?:FAILED|ERROR) \S+?::(\S+)", text, re.MULTILINE)
+    if code not in (0, 1) or (code == 1 and not found):
+        raise RuntimeError(f"the tests did not run:\n{text[-3000:]}")
+    return found[1] if found else None
+
+
+def path_of(test: str) -> str:
+    """``x/test_y`` or ``x/test_y::test_z`` as pytest takes it."""
+    name, colons, one = test.partition("::")
+    return f"tests/{name}.py{colons}{one}"
+
+
+def killer(tree: Path, mutant: Mutant) -> str | None:
+    """The test that notices ``mutant``, or None if it survives. The tree is as before afterwards."""
+    file = tree / "rlnlp" / mutant.file
+    text = file.read_text()
+    if text.count(mutant.right) != 1:
+        raise ValueError(
+            f"'{mutant.name}': its pattern occurs {text.count(mutant.right)} times in {mutant.file}, not once"
+        )
+    file.write_text(text.replace(mutant.right, mutant.wrong))
+    try:
+        return run(tree, mutant.tests)
+    finally:
+        file.write_text(text)
+
+
+def copy_of(place: Path) -> Path:
+    """The program and its tests below ``place``."""
+    place.mkdir()
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, place / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, place / name)
+    return place
+
+
+def judge(trees: "queue.Queue[Path]", mutant: Mutant) -> str | None:
+    """``killer`` in a tree that nobody else uses."""
+    tree = trees.get()
+    try:
+        return killer(tree, mutant)
+    finally:
+        trees.put(tree)
+
+
+def survivors(word: str = "", workers: int = 2, apart: int = 1) -> list[str]:
+    """The names of the mutants that no test notices, among every ``apart``-th of those with ``word`` in name or file.
+
+    Raises:
+        RuntimeError: the tests fail on the program as it is: no kill would mean anything.
+    """
+    chosen = [m for m in MUTANTS if word in m.name or word in m.file][::apart]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    fork = multiprocessing.get_context("forkserver")
+    fork.set_forkserver_preload(SLOW_IMPORTS)
+    alive = []
+    with (
+        tempfile.TemporaryDirectory() as place,
+        fork.Manager() as manager,
+        ProcessPoolExecutor(workers, mp_context=fork, max_tasks_per_child=1) as pool,  # they may have children
+    ):
+        trees = manager.Queue()
+        for i in range(workers):
+            trees.put(copy_of(Path(place) / str(i)))
+        needed = tuple(sorted({t for m in chosen for t in m.tests}))
+        failing = pool.submit(run, copy_of(Path(place) / "whole"), needed).result()
+        if failing:
+            raise RuntimeError(f"{failing} fails without any mutant")
+        waiting = [(mutant, pool.submit(judge, trees, mutant)) for mutant in chosen]
+        for mutant, answer in waiting:
+            test = answer.result(timeout=600)
+            print(f"{'KILLED  ' if test else 'SURVIVED'} {mutant.file:22} {mutant.name} | {test or ''}", flush=True)
+            if not test:
+                alive.append(mutant.name)
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} killed")
+    return alive
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-k", default="", metavar="WORD", help="only mutants with WORD in their name or file")
+    parser.add_argument("--apart", type=int, default=1, metavar="N", help="only every N-th of them")
+    asked = parser.parse_args()
+    sys.exit(1 if survivors(asked.k, apart=asked.apart) else 0)

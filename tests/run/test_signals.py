@@ -1,0 +1,207 @@
+"""Signals end a run at once, wherever it is, with its last whole step saved and the words that take it up again."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from support import runs
+from support.children import Children
+from support.small import ROOT
+
+NAMES = {"SIGTERM": 143, "SIGINT": 130, "SIGHUP": 129}
+AT = 5  # the step in which the signal comes
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("signals")
+
+
+@pytest.fixture(scope="module")
+def children(place):
+    return Children(place)
+
+
+@pytest.fixture(scope="module")
+def asked(place):
+    """The settings of a run that samples, scores, updates, measures and saves."""
+    return runs.settings(runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3"))
+
+
+@pytest.fixture(scope="module")
+def whole(place, asked, children):
+    """What a run that nobody stops comes to."""
+    assert children.run(asked, place / "whole").code == 0
+    return runs.outcome(place / "whole")
+
+
+@dataclass(frozen=True)
+class During:
+    """A signal to itself when ``function`` of ``module`` is called in step ``AT``."""
+
+    module: str
+    function: str
+    name: str
+    times: int = 1
+
+    def __call__(self, directory):
+        """Arm it in this process."""
+        module = sys.modules[self.module]
+        real, left = getattr(module, self.function), [self.times]
+
+        def call(*args, **kwargs):
+            path = directory / "metrics.jsonl"
+            if left[0] and path.exists() and path.read_text().count("\n") >= AT - 1:
+                left[0] -= 1
+                os.kill(os.getpid(), getattr(signal, self.name))
+                time.sleep(0)
+            return real(*args, **kwargs)
+
+        setattr(module, self.function, call)
+
+
+PHASES = {
+    "sampling": ("rlnlp.rollout.sampling", "inverse_cdf"),
+    "reward": ("rlnlp.rewards.terms", "vetoed_sum"),
+    "update": ("rlnlp.algos.reinforce", "policy_gradient"),
+    "descent": ("rlnlp.algos.reinforce", "rollout_metrics"),
+    "saving": ("rlnlp.run.checkpoint", "save_file"),
+    "evaluating": ("rlnlp.evaluate.measure", "Measured"),
+}
+
+
+SOME = {
+    ("sampling", "SIGTERM"), ("descent", "SIGTERM"), ("saving", "SIGTERM"), ("evaluating", "SIGINT"),
+    ("update", "SIGHUP"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("phase", "name"),
+    [
+        pytest.param(phase, name, marks=[] if (phase, name) in SOME else pytest.mark.slow)
+        for phase in PHASES
+        for name in NAMES
+    ],
+)
+def test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there(phase, name, place, asked, children, whole):
+    directory = place / f"{phase}-{name}"
+    ended = children.run(asked, directory, During(*PHASES[phase], name))
+    assert ended.code == NAMES[name], ended.err
+    assert f"\n  continue with: rlnlp resume {directory}\n" in ended.err
+    assert f"stopped by {name} after step " in ended.err
+    facts = json.loads((directory / "run.json").read_text())
+    assert (facts["status"], facts["exit_code"]) == ("interrupted", NAMES[name])
+    saved = max(int(p.name.partition("-")[2]) for p in (directory / "checkpoints").iterdir())
+    expected = {"descent": 3, "evaluating": 3, "saving": 6}  # after the update only a save can be gone back to
+    assert saved == expected.get(phase, AT - 1)
+    assert f"step {saved} is saved" in ended.err
+    assert children.run(asked, directory).code == 0
+    found = runs.outcome(directory)
+    assert [n for n in runs.difference(found, whole) if "checkpoints" not in n] == []
+
+
+def test_a_reward_that_swallows_the_signal_delays_it_to_the_end_of_the_step(place, children, whole):
+    (place / "deaf.py").write_text(DEAF)
+    term = f"+reward.terms.own={{fn: {place}/deaf.py:kind, weight: 0.0}}"
+    asked = runs.settings(runs.words("reinforce", place, term))
+    directory = place / "deaf"
+    ended = children.run(asked, directory)
+    assert ended.code == 143, ended.err
+    assert "after step 1; step 1 is saved" in ended.err
+
+
+DEAF = """
+import os, signal
+def kind(completions):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException:
+        pass
+    return [0.0] * len(completions)
+"""
+
+
+def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_stands(place, asked, children, whole):
+    directory = place / "twice"
+    ended = children.run(asked, directory, During(*PHASES["saving"], "SIGINT", times=2))
+    assert ended.code == 130
+    assert "stopped by" not in ended.err
+    assert children.run(asked, directory).code == 0
+    assert [n for n in runs.difference(runs.outcome(directory), whole) if "checkpoints" not in n] == []
+
+
+def test_ignored_signals_stay_ignored(place, asked, children, whole):
+    directory = place / "nohup"
+    ended = children.run(asked, directory, Ignoring())
+    assert ended.code == 0, ended.err
+    assert runs.difference(runs.outcome(directory), whole) == []
+
+
+class Ignoring:
+    """As under nohup: SIGHUP is ignored from the start, and comes in a step."""
+
+    def __call__(self, directory):
+        """Arm it in this process."""
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        During(*PHASES["reward"], "SIGHUP", times=100)(directory)
+
+
+def stopped_at_random(children, asked, place, count, seed=0):
+    """Runs that get a random signal at a random moment, and are taken up again: what each came to."""
+    chance = random.Random(seed)
+    begun = time.monotonic()
+    assert children.run(asked, place / f"timed-{seed}").code == 0
+    length = time.monotonic() - begun
+    for number in range(count):
+        directory = place / f"random-{seed}-{number}"
+        name = chance.choice(sorted(NAMES))
+        ended = children.killed(asked, directory, chance.uniform(0.1, 1) * length, getattr(signal, name))
+        yield name, ended, directory
+
+
+def check_random_stops(children, asked, place, whole, count):
+    obeyed = 0
+    for name, ended, directory in stopped_at_random(children, asked, place, count):
+        if (directory / "train.log").exists() and ended.code not in (0, -getattr(signal, name)):
+            assert ended.code == NAMES[name], ended.err
+            assert "Traceback" not in ended.err
+            obeyed += 1
+        assert children.run(asked, directory).code == 0
+        assert [n for n in runs.difference(runs.outcome(directory), whole) if "checkpoints" not in n] == []
+        shutil.rmtree(directory)
+    return obeyed
+
+
+@pytest.mark.slow
+def test_signals_at_random_moments(place, asked, children, whole):
+    assert check_random_stops(children, asked, place, whole, 12) > 3
+
+
+@pytest.mark.nightly
+def test_three_hundred_signals_at_random_moments(place, asked, children, whole):
+    assert check_random_stops(children, asked, place, whole, 300) > 100
+
+
+@pytest.mark.slow
+def test_the_real_command_obeys_and_says_how_to_go_on(place, asked, whole):
+    words = runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3")
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "rlnlp", "train", *words, "algo.total_steps=5000", "hydra.run.dir=real"]
+    with subprocess.Popen(command, cwd=place, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        for line in process.stderr:
+            if line.startswith(b"step 1/"):
+                break
+        process.send_signal(signal.SIGTERM)
+        err = process.stderr.read().decode()
+    assert process.returncode == 143, err
+    assert err.splitlines()[-2].startswith("rlnlp train: stopped by SIGTERM after step ")
+    assert err.splitlines()[-1] == "  continue with: rlnlp resume real"

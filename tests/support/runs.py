@@ -1,0 +1,133 @@
+"""Small whole runs of every algorithm, broken off and taken up again; what must be the same afterwards."""
+
+import json
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from rlnlp.cli.hydra_app import conf_dir
+from rlnlp.commands import resume, train
+from rlnlp.config.schema import RUNS
+from rlnlp.evaluate import fit, report
+from support import small
+
+STEPS = 6  # 11 rows to train on, 4 a step: the epochs end inside step 3 and step 6
+OWN = {  # of each algorithm: settings that give it more state to lose
+    "sft": ["algo.optimizer=muon", "algo.lr_schedule=cosine"],
+    "reinforce": ["algo.baseline=ema", "heldout.every=2"],
+    "ppo": [
+        "algo.kl_target=1.0",
+        "algo.num_generations=2",
+        "algo.mini_batch_size=4",
+        "algo.lr_schedule=linear",
+        "algo.critic=separate",
+    ],
+}
+SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
+TOTALS = ("steps", "episodes", "tokens", "result")
+
+
+def words(algo: str, place: Path, *more: str) -> list[str]:
+    """The settings of a small run; the model and the data are made in ``place`` if they are not there."""
+    model, data = place / "model", place / "data.jsonl"
+    if not data.exists():
+        small.save_model(model)
+        texts = [f"the {a} is {b} ." for a in small.WORDS[2:5] for b in small.WORDS[9:14]][:12]
+        data.write_text("".join(json.dumps({"prompt": t[:-4], "text": t, "reference": t}) + "\n" for t in texts))
+    key = "texts" if algo == "sft" else "prompts"
+    return [
+        f"algo={algo}", f"model.path={model}", f"data.{key}={data}", f"algo.total_steps={STEPS}", "algo.batch_size=4",
+        "algo.learning_rate=1e-2", "sampler.max_new_tokens=5", "heldout.prompts=1", "checkpoint.every=1",
+        "checkpoint.keep=99", "samples.every=2", "samples.show=0", "device=cpu", *OWN.get(algo, []), *more,
+    ]  # fmt: skip
+
+
+def settings(asked: list[str]) -> dict:
+    """Composed settings as plain containers."""
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return OmegaConf.to_container(compose("train", asked), resolve=True)
+
+
+@contextmanager
+def without_pictures():
+    """No curves.png: drawing takes longer than all the rest of so small a run."""
+    kept = [(module, module.draw) for module in (report, fit)]
+    for module, _ in kept:
+        module.draw = lambda directory: directory
+    try:
+        yield
+    finally:
+        for module, draw in kept:
+            module.draw = draw
+
+
+def run(asked: dict, directory: Path) -> Path:
+    """Train in this process."""
+    with without_pictures():
+        train.perform(asked, directory, "train", hidden=())
+    return directory
+
+
+def go_on(directory: Path, *asked: str) -> None:
+    """Take a run up in this process."""
+    with without_pictures():
+        assert resume.main([str(directory), *asked]) == 0
+
+
+def broken_off(whole: Path, place: Path, step: int) -> Path:
+    """A copy of a finished run as it was when ``step`` had been saved and the next two steps were done."""
+    shutil.copytree(whole, place)
+    shutil.rmtree(place / "policy")
+    for each in (place / "checkpoints").iterdir():
+        if int(each.name.partition("-")[2]) > step:
+            shutil.rmtree(each)
+    for name in ("metrics", "samples", "timing"):
+        path = place / f"{name}.jsonl"
+        lines = path.read_text().splitlines(keepends=True)
+        kept = [line for line in lines if json.loads(line)["step"] <= step + 2]
+        path.write_text("".join(kept)[: None if step + 2 > STEPS else -3])
+    facts = json.loads((place / "run.json").read_text())
+    (place / "run.json").write_text(json.dumps(facts | {"status": "running", "exit_code": None, "result": {}}))
+    return place
+
+
+def outcome(directory: Path) -> dict[str, object]:
+    """All that must be the same: the files that say so, every file of the checkpoints, counts and result."""
+    facts = json.loads((directory / "run.json").read_text())
+    files = [directory / name for name in SAME]
+    files += sorted(p for p in directory.glob("checkpoints/step-*/*") if p.is_file())
+    found: dict[str, object] = {str(p.relative_to(directory)): p.read_bytes() for p in files}
+    return found | {name: facts[name] for name in TOTALS}
+
+
+def difference(one: dict[str, object], other: dict[str, object]) -> list[str]:
+    """The names of what differs."""
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+ALGORITHMS = tuple(RUNS)
+
+
+def leaves(node, path=()):
+    """Each value of nested JSON with its path."""
+    if isinstance(node, dict) and node:
+        for name, value in node.items():
+            yield from leaves(value, (*path, name))
+    else:
+        yield path, node
+
+
+def with_leaf(node, path, value):
+    """Nested JSON with another value at a path."""
+    name, *rest = path
+    return {**node, name: with_leaf(node[name], rest, value) if rest else value}
+
+
+def other(value):
+    """Another value of the same kind."""
+    if isinstance(value, str):
+        return value[::-1] + "x"
+    return value + 1 if isinstance(value, int | float) else [*value, 1] if isinstance(value, list) else {"x": 1}
