@@ -16,23 +16,23 @@ from rlnlp.models.policy import (
     Policy,
     checkpointed,
     context_length,
+    forward_fn,
     fresh_policy,
     frozen,
     load_policy,
-    looker,
+    logprob_fn,
     remembered,
-    scorer,
 )
 from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
 from rlnlp.rewards.builtin import built_in
 from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.shaping import Shape
-from rlnlp.rewards.terms import Around, Reward, Term, text_term, weighted_sum
+from rlnlp.rewards.terms import Reward, RewardContext, Term, text_term, weighted_sum
 from rlnlp.rewards.user import load_function
 from rlnlp.rng import stream
 from rlnlp.types import Rollout, Texts
 
-Scorer = Callable[[Rollout], Tensor]
+LogprobFn = Callable[[Rollout], Tensor]
 CPU = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -52,8 +52,8 @@ class Task:
 
     table: PromptTable
     distribution: Distribution
-    logprobs: Scorer
-    reference: Scorer
+    logprobs: LogprobFn
+    reference: LogprobFn
     reward: Reward
     reward_code: dict[str, str]
 
@@ -132,12 +132,12 @@ def task(c: config.OnPolicyRun, language: Language) -> Task:
     table = prompt_table(c.data, c.heldout.prompts, c.seed, tokenizer, room)
     drawn = distribution(c.sampler, tokenizer.end)
     start, size = frozen(policy), c.algo.micro_batch_size
-    reference = remembered(scorer(start, drawn.unfiltered(), size))
+    reference = remembered(logprob_fn(start, drawn.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
-    likelihood = reference if drawn.temperature == 1 else remembered(scorer(start, untempered, size))
+    likelihood = reference if drawn.temperature == 1 else remembered(logprob_fn(start, untempered, size))
     coherent = coherence(likelihood, len(tokenizer.raw))
     terms, code = reward_terms(c.reward, remembered(table.texts), coherent, language.device)
-    logprobs = looker(policy, drawn.unfiltered(), size)
+    logprobs = forward_fn(policy, drawn.unfiltered(), size)
     return Task(table, drawn, logprobs, reference, weighted_sum(terms, shapes(c.reward)), code)
 
 
@@ -156,7 +156,7 @@ def reward_terms(
             function, code[name] = load_function(name, term.fn)
             made = text_term(name, function, term.args, read)
         else:
-            made = built_in(name, term.fn, term.args, Around(read, likely, device))
+            made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))
         terms[name] = (made, term.weight)
     return terms, code
 

@@ -1,4 +1,4 @@
-"""Random numbers from named streams: what one place draws shifts nothing anywhere else, and nothing is to be saved."""
+"""Random numbers from named streams: what one part draws shifts nothing anywhere else, and nothing is to be saved."""
 
 import hashlib
 

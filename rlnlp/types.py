@@ -1,7 +1,7 @@
 """The data that flows: Prompts -> Rollout -> Scores -> the update.
 
-Shapes: B sequences, P prompt places (left-padded), T response places (right-padded). Texts and columns of the data
-stay outside the tensors; ``rows`` finds them.
+Shapes: B sequences, P prompt positions (left-padded), T response positions (right-padded). Texts and columns of the
+data stay outside the tensors; ``rows`` finds them.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ class Prompts:
             ValueError: shapes differ.
         """
         same_shape(tokens=self.tokens, mask=self.mask)
-        of_rows(row_count(tokens=self.tokens), rows=self.rows)
+        check_vectors(batch_size(tokens=self.tokens), rows=self.rows)
 
     def repeat(self, times: int) -> "Prompts":
         """Each prompt ``times`` times, side by side. (B, P) -> (B * times, P)."""
@@ -59,7 +59,7 @@ class Rollout:
             ValueError: shapes differ.
         """
         same_shape(responses=self.responses, mask=self.mask)
-        of_rows(row_count(responses=self.responses), prompts=self.prompts.rows, ended=self.ended)
+        check_vectors(batch_size(responses=self.responses), prompts=self.prompts.rows, ended=self.ended)
         same_shape(attention=self.attention, tokens=self.tokens)
 
     @property
@@ -91,7 +91,7 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class PolicyOutput:
     """What a policy says of given responses: ``logprobs`` and ``entropy``, (B, T), nats, 0 where the mask is False."""
 
     logprobs: Tensor
@@ -99,7 +99,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class ValuedEvaluation(Evaluation):
+class ActorCriticOutput(PolicyOutput):
     """The same from a policy with a value head: ``values`` (B, T) of the state before each token."""
 
     values: Tensor
@@ -107,7 +107,7 @@ class ValuedEvaluation(Evaluation):
 
 @dataclass(frozen=True)
 class Experience:
-    """A rollout judged: all (B, T), nats and units of the reward, 0 where the mask is False.
+    """A rollout make_experience: all (B, T), nats and units of the reward, 0 where the mask is False.
 
     ``old_logprobs`` and ``old_values`` are of the policy and critic that stood when it was drawn.
     """
@@ -151,7 +151,7 @@ def same_shape(**tensors: Tensor) -> None:
         raise ValueError(f"shapes differ: {shapes}")
 
 
-def row_count(**tensors: Tensor) -> int:
+def batch_size(**tensors: Tensor) -> int:
     """The number of rows of a tensor that must be a matrix.
 
     Raises:
@@ -163,7 +163,7 @@ def row_count(**tensors: Tensor) -> int:
     return len(tensor)
 
 
-def of_rows(count: int, **tensors: Tensor) -> None:
+def check_vectors(count: int, **tensors: Tensor) -> None:
     """Let every tensor hold one entry per row.
 
     Raises:
@@ -186,27 +186,27 @@ def chunks(batch: Batch, count: int, size: int) -> Iterator[Batch]:
         yield take(batch, rows)
 
 
-def by_length(rollout: Rollout, size: int) -> tuple[Tensor, ...]:
+def length_sorted_rows(rollout: Rollout, size: int) -> tuple[Tensor, ...]:
     """Row numbers of a rollout, at most ``size`` at a time, rows of like length together: little is padding."""
     order: Tensor = rollout.attention.sum(1).argsort(stable=True)
     return torch.split(order, size)
 
 
-def pieces(batch: Batch, rollout: Rollout, size: int) -> Iterator[Batch]:
-    """``batch`` at most ``size`` responses of its rollout at a time, as ``by_length``; itself if that is all of it."""
+def micro_batches(batch: Batch, rollout: Rollout, size: int) -> Iterator[Batch]:
+    """``batch`` at most ``size`` responses of its rollout at a time, sorted by length; itself if that is all of it."""
     if len(rollout.mask) <= size:
         yield batch
     else:
-        yield from (take(batch, rows) for rows in by_length(rollout, size))
+        yield from (take(batch, rows) for rows in length_sorted_rows(rollout, size))
 
 
-def in_order(pieces: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
-    """The pieces, one for each of ``rows``, as one tensor in the order of the row numbers."""
-    return torch.cat(pieces)[torch.cat(rows).argsort()]
+def restore_row_order(parts: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
+    """The parts, one for each of ``rows``, as one tensor in the order of the row numbers."""
+    return torch.cat(parts)[torch.cat(rows).argsort()]
 
 
-def snug(rollout: Rollout) -> Rollout:
-    """``rollout`` without the places at both ends at which no row has a token."""
+def trim_padding(rollout: Rollout) -> Rollout:
+    """``rollout`` without the positions at both ends at which no row has a token."""
     width = rollout.prompts.mask.shape[1]
     first = int(rollout.prompts.mask.any(0).long().argmax()) if width else 0
     last = int(rollout.attention[:, width:].any(0).nonzero()[-1]) + 1

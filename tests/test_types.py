@@ -86,11 +86,11 @@ def test_take_gives_the_asked_rows_of_every_tensor_nested_ones_too(rollout):
 
 @pytest.mark.parametrize(("size", "lengths"), [(1, [1, 1, 1]), (2, [2, 1]), (3, [3]), (9, [3])])
 def test_chunks_cut_in_order_and_lose_no_row(rollout, size, lengths):
-    pieces = list(chunks(rollout, 3, size))
-    assert [len(piece.ended) for piece in pieces] == lengths
-    for whole, *cut in zip(parts(rollout)[1:], *(parts(piece)[1:] for piece in pieces), strict=True):
+    cut_up = list(chunks(rollout, 3, size))
+    assert [len(piece.ended) for piece in cut_up] == lengths
+    for whole, *cut in zip(parts(rollout)[1:], *(parts(piece)[1:] for piece in cut_up), strict=True):
         assert torch.equal(torch.cat(cut), whole)
-    assert torch.cat([piece.prompts.rows for piece in pieces]).tolist() == [0, 1, 2]
+    assert torch.cat([piece.prompts.rows for piece in cut_up]).tolist() == [0, 1, 2]
 
 
 def test_texts_hold_one_entry_per_response():

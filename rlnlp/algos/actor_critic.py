@@ -7,14 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from rlnlp.algos.optim import Optimizers, optimizers
-from rlnlp.config.algos import Optimisation, Ppo
+from rlnlp.config.algos import Optimization, Ppo
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.masked import masked_mean
 from rlnlp.models.critic import Critic, ValuedPolicy, ValueHead
-from rlnlp.models.policy import Policy, scorer
+from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.run.checkpoint import Parts
-from rlnlp.types import Evaluation, Experience, Rollout, ValuedEvaluation, by_length, in_order, take
+from rlnlp.types import (
+    ActorCriticOutput,
+    Experience,
+    PolicyOutput,
+    Rollout,
+    length_sorted_rows,
+    restore_row_order,
+    take,
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Terms:
     figures: dict[str, Tensor]
 
 
-PolicyTerms = Callable[[Evaluation, Experience], Terms]
+PolicyTerms = Callable[[PolicyOutput, Experience], Terms]
 ValueTerms = Callable[[Tensor, Experience], Terms]
 
 
@@ -35,7 +43,7 @@ class Learner:
 
     terms: Callable[[Experience], Terms]
     steppers: Optimizers
-    c: Optimisation
+    c: Optimization
     norm: str
     dtype: torch.dtype
 
@@ -48,7 +56,7 @@ class ActorCritic:
     """
 
     parts: Parts
-    look: Callable[[Rollout], ValuedEvaluation]
+    look: Callable[[Rollout], ActorCriticOutput]
     mismatch: Callable[[Rollout, Tensor], dict[str, float]]
     learners: list[Learner]
     warming: list[Learner]
@@ -86,13 +94,13 @@ def separate(
     """
     d, actors, critics = drawn.unfiltered(), optimizers(policy, c), critic_optimizers(critic, c)
 
-    def look(rollout: Rollout) -> ValuedEvaluation:
+    def look(rollout: Rollout) -> ActorCriticOutput:
         # Two graphs at a time only where a graph is small beside the weights with their gradients and moments.
         small = rollout.attention.numel() <= critic.head.linear.in_features
         with torch.set_grad_enabled(small and torch.is_grad_enabled()):
             values = critic.look(rollout)
         said = policy.look(rollout, d)  # last: its graph is the next to be used
-        return ValuedEvaluation(said.logprobs, said.entropy, values)
+        return ActorCriticOutput(said.logprobs, said.entropy, values)
 
     acts = Learner(lambda e: policy_terms(policy(e.rollout, d), e), actors, c, "grad_norm", policy.dtype)
     learns = Learner(lambda e: value_terms(critic(e.rollout), e), critics, c, "critic_grad_norm", policy.dtype)
@@ -111,17 +119,20 @@ def critic_optimizers(critic: nn.Module, c: Ppo) -> Optimizers:
     return {f"critic_{name}": made for name, made in optimizers(critic, replace(c, learning_rate=rate)).items()}
 
 
-def in_pieces(look: Callable[[Rollout], ValuedEvaluation], size: int) -> Callable[[Rollout], ValuedEvaluation]:
+def in_pieces(look: Callable[[Rollout], ActorCriticOutput], size: int) -> Callable[[Rollout], ActorCriticOutput]:
     """``look`` at ``size`` responses at a time, without gradients unless all are one piece: that one may be kept."""
 
-    def whole(rollout: Rollout) -> ValuedEvaluation:
+    def whole(rollout: Rollout) -> ActorCriticOutput:
         if len(rollout.mask) <= size:
             return look(rollout)
-        rows = by_length(rollout, size)
+        rows = length_sorted_rows(rollout, size)
         with torch.no_grad():
             said = [look(take(rollout, part)) for part in rows]
-        logprobs, entropy = in_order([s.logprobs for s in said], rows), in_order([s.entropy for s in said], rows)
-        return ValuedEvaluation(logprobs, entropy, in_order([s.values for s in said], rows))
+        logprobs, entropy = (
+            restore_row_order([s.logprobs for s in said], rows),
+            restore_row_order([s.entropy for s in said], rows),
+        )
+        return ActorCriticOutput(logprobs, entropy, restore_row_order([s.values for s in said], rows))
 
     return whole
 
@@ -130,17 +141,17 @@ def mismatch(policy: Policy, drawn: Distribution, size: int) -> Callable[[Rollou
     """The mean over tokens of log p (as drawn) - log p (as scored), nats; nothing where no filter is on."""
     if not drawn.filtered:
         return lambda rollout, logprobs: {}
-    as_drawn = scorer(policy, drawn, size)
+    as_drawn = logprob_fn(policy, drawn, size)
     return lambda rollout, logprobs: {
         "sampling_mismatch": float(masked_mean(as_drawn(rollout) - logprobs, rollout.mask))
     }
 
 
-def identity_holds(found: dict[str, float], dtype: torch.dtype) -> None:
+def check_ratio_is_one(found: dict[str, float], dtype: torch.dtype) -> None:
     """Before the first update, old and new log-probabilities are of one policy: ratio 1, approx_kl 0, up to rounding.
 
     Raises:
-        Failure: exit 4, if they are not: whatever is optimised then is not the objective.
+        Failure: exit 4, if they are not: whatever is optimized then is not the objective.
     """
     ratio, divergence = (0.1, 2e-2) if dtype != torch.float32 else (1e-3, 1e-5)
     if "ratio" in found and (abs(found["ratio"] - 1) > ratio or found["approx_kl"] > divergence):

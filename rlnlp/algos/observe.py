@@ -9,7 +9,7 @@ from torch import Tensor
 from rlnlp.config.schema import Samples
 from rlnlp.data.prompts import PromptTable
 from rlnlp.evaluate.health import Health
-from rlnlp.evaluate.measure import Measured
+from rlnlp.evaluate.measure import Measurement
 from rlnlp.maths.advantages import equal_groups
 from rlnlp.run.run import Run
 from rlnlp.types import Rollout, Scores, Texts
@@ -19,10 +19,10 @@ class Observer:
     """Called once a step: judges the figures, keeps samples, and measures on held-out prompts when that is due."""
 
     def __init__(
-        self, every: int, samples: Samples, table: PromptTable, measure: Callable[[], Measured], run: Run
+        self, every: int, samples: Samples, table: PromptTable, measure: Callable[[], Measurement], run: Run
     ) -> None:
         self.every, self.samples, self.table, self.measure, self.run = every, samples, table, measure, run
-        self.health = Health(run.say)
+        self.health = Health(run.log_message)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as JSON."""

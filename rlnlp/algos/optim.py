@@ -4,12 +4,12 @@ import math
 
 import torch
 
-from rlnlp.config.algos import Optimisation
+from rlnlp.config.algos import Optimization
 
 Optimizers = dict[str, torch.optim.Optimizer]  # parts of a checkpoint, by name
 
 
-def optimizers(module: torch.nn.Module, c: Optimisation) -> Optimizers:
+def optimizers(module: torch.nn.Module, c: Optimization) -> Optimizers:
     """AdamW for all that learns; or Muon for the inner matrices, and AdamW for embeddings, head and vectors.
 
     AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101); only matrices decay. Muon: Jordan et al. 2024 ("Muon: An
@@ -35,12 +35,12 @@ def inner_matrices(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad and p.ndim == 2 and p.shape[0] not in tables]
 
 
-def learning_rate(c: Optimisation, step: int) -> float:
+def learning_rate(c: Optimization, step: int) -> float:
     """The rate of ``step`` (1 to total_steps)."""
     return c.learning_rate * share_of_rate(c, step)
 
 
-def share_of_rate(c: Optimisation, step: int) -> float:
+def share_of_rate(c: Optimization, step: int) -> float:
     """Of the highest rate: a linear rise over the warm-up, then constant, or down to 0.
 
     The first step after the warm-up has the full rate; a falling schedule would reach 0 one step after the last.
@@ -57,7 +57,7 @@ def backward(loss: torch.Tensor) -> None:
     loss.backward(gradient=torch.where(loss.isfinite(), torch.ones_like(loss), math.nan))
 
 
-def descend(optimizers: Optimizers, step: int, c: Optimisation) -> float:
+def descend(optimizers: Optimizers, step: int, c: Optimization) -> float:
     """One step down the gradients that ``backward`` has left; they are cleared. Returns their norm before clipping.
 
     A norm that is not finite makes no step: weights, moments and gradients stay as they are, and ``Run.log``, which is

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation of a language model, token by token.
+"""Proximal policy optimization of a language model, token by token.
 
 Schulman et al. 2017 (arXiv:1707.06347), as Ziegler et al. 2019 (arXiv:1909.08593) apply it to text.
 """
@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from rlnlp.algos.actor_critic import ActorCritic, Learner, Terms, identity_holds, separate, shared
+from rlnlp.algos.actor_critic import ActorCritic, Learner, Terms, check_ratio_is_one, separate, shared
 from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
 from rlnlp.algos.optim import backward, clear, descend, learning_rate
-from rlnlp.algos.schedule import FILTERED, told
+from rlnlp.algos.schedule import FILTERED, schedule_text
 from rlnlp.algos.setup import Stage, stage
 from rlnlp.config.algos import Ppo
 from rlnlp.config.schema import PpoRun
-from rlnlp.evaluate.report import conclude
-from rlnlp.maths.advantages import generalised_advantages
+from rlnlp.evaluate.report import finish_run
+from rlnlp.maths.advantages import generalized_advantages
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import ESTIMATORS, k1, penalised_rewards, without_end
+from rlnlp.maths.kl import ESTIMATORS, k1, penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.maths.losses import clipped_policy_gradient, clipped_value_error
-from rlnlp.maths.masked import reduce, scaled, whitened
+from rlnlp.maths.masked import reduce, scale_to_unit_std, whitened
 from rlnlp.maths.statistics import explained_variance
 from rlnlp.models.critic import Critic, critic_like, load_critic, value_head
 from rlnlp.models.policy import Policy
@@ -30,7 +30,7 @@ from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
 from rlnlp.run.checkpoint import Parts, Stateful
 from rlnlp.run.run import Run
-from rlnlp.types import Evaluation, Experience, Prompts, Rollout, ValuedEvaluation, pieces, take
+from rlnlp.types import ActorCriticOutput, Experience, PolicyOutput, Prompts, Rollout, micro_batches, take
 
 
 def train(
@@ -52,13 +52,13 @@ def train(
         with torch.set_grad_enabled(step > c.critic_warmup_steps):  # or no pass of the policy would use the graph
             old = actor.look(rollout)
         kl = k1(old.logprobs, ref_logprobs)
-        rewards = without_end(scores.rewards, rollout.mask, rollout.ended, c.missing_eos_penalty)
+        rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, c.missing_eos_penalty)
         penalty = ESTIMATORS[c.kl_estimator](old.logprobs, ref_logprobs)
-        experience = judged(rollout, old, penalised_rewards(rewards, penalty, rollout.mask, control.coef), c)
+        experience = make_experience(rollout, old, penalized_rewards(rewards, penalty, rollout.mask, control.coef), c)
 
         found = actor.mismatch(rollout, old.logprobs)
         learners = actor.warming if step <= c.critic_warmup_steps else actor.learners
-        found |= improve(learners, experience, step, c, run)
+        found |= update_policy(learners, experience, step, c, run)
 
         figures = rollout_metrics(rollout, scores, kl, c.num_generations) | found
         figures["kl_coef"] = control.coef
@@ -71,16 +71,16 @@ def train(
         )  # fmt: skip
 
 
-def judged(rollout: Rollout, old: ValuedEvaluation, rewards: Tensor, c: Ppo) -> Experience:
+def make_experience(rollout: Rollout, old: ActorCriticOutput, rewards: Tensor, c: Ppo) -> Experience:
     """What is learned from a rollout: advantages with mean 0 and deviation 1 over the whole of it, and returns."""
     if c.whiten_rewards:
-        rewards = scaled(rewards, rollout.mask)
-    advantages = generalised_advantages(rewards, old.values, rollout.mask, c.gamma, c.lam)
+        rewards = scale_to_unit_std(rewards, rollout.mask)
+    advantages = generalized_advantages(rewards, old.values, rollout.mask, c.gamma, c.lam)
     returns = advantages + old.values
     return Experience(rollout, old.logprobs, old.values, whitened(advantages, rollout.mask), returns)
 
 
-def improve(learners: list[Learner], experience: Experience, step: int, c: Ppo, run: Run) -> dict[str, float]:
+def update_policy(learners: list[Learner], experience: Experience, step: int, c: Ppo, run: Run) -> dict[str, float]:
     """Up to ``ppo_epochs`` passes over the rollout; the mean of each update's figures.
 
     Raises:
@@ -92,7 +92,7 @@ def improve(learners: list[Learner], experience: Experience, step: int, c: Ppo, 
         for learner in learners:
             found |= accumulate(learner, part, c)
             if not seen:
-                identity_holds(found, learner.dtype)
+                check_ratio_is_one(found, learner.dtype)
             if c.target_kl is not None and "approx_kl" in found and found["approx_kl"] > c.target_kl:
                 clear(learner.steppers)
                 return means(seen)
@@ -121,7 +121,7 @@ def accumulate(learner: Learner, part: Experience, c: Ppo) -> dict[str, float]:
     tokens = int(mask.sum())
     total = len(mask) if c.loss_reduction == "sequences" else tokens
     sums: dict[str, Tensor] = {}
-    for piece in pieces(part, part.rollout, c.micro_batch_size):
+    for piece in micro_batches(part, part.rollout, c.micro_batch_size):
         terms = learner.terms(piece)
         backward(reduce(terms.loss, piece.rollout.mask, total))
         for name, figure in terms.figures.items():
@@ -130,7 +130,7 @@ def accumulate(learner: Learner, part: Experience, c: Ppo) -> dict[str, float]:
     return {name: float(value) for name, value in sums.items()}
 
 
-def policy_terms(out: Evaluation, e: Experience, c: Ppo) -> Terms:
+def policy_terms(out: PolicyOutput, e: Experience, c: Ppo) -> Terms:
     """The clipped surrogate of eq. 7 less the entropy bonus of eq. 9 (arXiv:1707.06347), per token."""
     loss, clipped = clipped_policy_gradient(out.logprobs, e.old_logprobs, e.advantages, c.cliprange, c.cliprange_high)
     change = out.logprobs - e.old_logprobs
@@ -166,29 +166,29 @@ def main(c: PpoRun, run: Run) -> None:
     actor = actor_critic(here.policy, own_critic(here.policy, c), here.distribution, c.algo)
     reference = here.reference
     control = kl_control(c.algo.kl_coef, c.algo.kl_target, c.algo.kl_horizon)
-    before = here.measured()
-    run.say(told(c.algo, c.sampler.max_new_tokens, trial(here, actor, c.algo, run)))
+    before = here.measure_policy()
+    run.log_message(schedule_text(c.algo, c.sampler.max_new_tokens, trial(here, actor, c.algo, run)))
     if here.distribution.filtered:
-        run.say(FILTERED)
+        run.log_message(FILTERED)
     train(actor, here.prompts, here.collect, here.reward, reference, control, here.observe, c.algo, run)
-    conclude(run, before, here.measured(), here.policy, here.language.tokenizer, here.observe.health)
+    finish_run(run, before, here.measure_policy(), here.policy, here.language.tokenizer, here.observe.health)
 
 
 def trial(here: Stage, actor: ActorCritic, c: Ppo, run: Run) -> float:
     """Seconds that a step takes, from one that changes nothing: a rollout, and the gradient of a minibatch.
 
     Raises:
-        Failure: exit 4, as ``improve``; here the look is always a pass of its own.
+        Failure: exit 4, as ``update_policy``; here the look is always a pass of its own.
     """
     begun = time.monotonic()
     rollout = here.collect(here.prompts(1).repeat(c.num_generations), run.rng("trial"))
     rewards, _ = here.reward(rollout).rewards, here.reference(rollout)
     with torch.no_grad():
         old = actor.look(rollout)
-    part = next(minibatches(judged(rollout, old, rewards, c), 0, c, run))
+    part = next(minibatches(make_experience(rollout, old, rewards, c), 0, c, run))
     looked = time.monotonic()
     for learner in actor.learners:
-        identity_holds(accumulate(learner, part, c), learner.dtype)
+        check_ratio_is_one(accumulate(learner, part, c), learner.dtype)
         clear(learner.steppers)
     updates = c.ppo_epochs * c.responses // c.minibatch
     return looked - begun + updates * (time.monotonic() - looked)
@@ -197,7 +197,7 @@ def trial(here: Stage, actor: ActorCritic, c: Ppo, run: Run) -> float:
 def actor_critic(policy: Policy, critic: Critic | None, drawn: Distribution, c: Ppo) -> ActorCritic:
     """The policy with a critic, or without one with a value head; both read texts under the unfiltered distribution."""
 
-    def acting(out: Evaluation, e: Experience) -> Terms:
+    def acting(out: PolicyOutput, e: Experience) -> Terms:
         return policy_terms(out, e, c)
 
     def judging(values: Tensor, e: Experience) -> Terms:

@@ -11,10 +11,10 @@ from rlnlp.algos.optim import Optimizers, backward, descend, learning_rate, opti
 from rlnlp.algos.setup import stage
 from rlnlp.config.algos import Reinforce
 from rlnlp.config.schema import ReinforceRun
-from rlnlp.evaluate.report import conclude
-from rlnlp.maths.advantages import over_deviation
+from rlnlp.evaluate.report import finish_run
+from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import penalised_rewards, without_end
+from rlnlp.maths.kl import penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.maths.losses import policy_gradient
 from rlnlp.maths.masked import reduce
 from rlnlp.models.policy import Policy
@@ -22,7 +22,7 @@ from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.checkpoint import Parts, Stateful
 from rlnlp.run.run import Run
-from rlnlp.types import Prompts, Rollout, pieces
+from rlnlp.types import Prompts, Rollout, micro_batches
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ def train(
         rollout = collect(prompts(step).repeat(c.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         kl = kl_to_reference(rollout)
-        rewards = without_end(scores.rewards, rollout.mask, rollout.ended, c.missing_eos_penalty)
-        returns = penalised_rewards(rewards, kl, rollout.mask, c.kl_coef).sum(1)
+        rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, c.missing_eos_penalty)
+        returns = penalized_rewards(rewards, kl, rollout.mask, c.kl_coef).sum(1)
         advantages = returns - baseline(rollout.prompts, returns)
         if c.normalize_advantages != "none":
             group = c.num_generations if c.normalize_advantages == "group" else len(returns)
-            advantages = over_deviation(advantages, returns, group)
+            advantages = divide_by_group_std(advantages, returns, group)
 
         loss, entropy = accumulate(policy, distribution, Batch(rollout, advantages), c)
         grad_norm = descend(steppers, step, c)
@@ -88,7 +88,7 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Batch, c: Rein
     mask = batch.rollout.mask
     total = len(mask) if c.loss_reduction == "sequences" else int(mask.sum())
     loss_sum = entropy_sum = 0.0
-    for part in pieces(batch, batch.rollout, c.micro_batch_size):
+    for part in micro_batches(batch, batch.rollout, c.micro_batch_size):
         out = policy(part.rollout, distribution)
         per_token = policy_gradient(out.logprobs, part.advantages.unsqueeze(1)) - c.entropy_coef * out.entropy
         loss = reduce(per_token, part.rollout.mask, total)
@@ -111,8 +111,8 @@ def main(c: ReinforceRun, run: Run) -> None:
 
     def worth(rollout: Rollout) -> Tensor:
         raw = here.reward(rollout).rewards
-        rewards = without_end(raw, rollout.mask, rollout.ended, c.algo.missing_eos_penalty)
-        return penalised_rewards(rewards, here.kl(rollout), rollout.mask, c.algo.kl_coef).sum(1)
+        rewards = subtract_missing_eos_penalty(raw, rollout.mask, rollout.ended, c.algo.missing_eos_penalty)
+        return penalized_rewards(rewards, here.kl(rollout), rollout.mask, c.algo.kl_coef).sum(1)
 
     likeliest = sampler(policy, replace(here.distribution, top_k=1), longest, pad)
     group = c.algo.num_generations
@@ -123,9 +123,9 @@ def main(c: ReinforceRun, run: Run) -> None:
         "leave-one-out": lambda: group_leave_one_out(group),
         "greedy": lambda: greedy(likeliest, worth, group),
     }
-    before = here.measured()
+    before = here.measure_policy()
     train(
         policy, here.distribution, here.prompts, here.collect, here.reward, here.kl,
         baselines[c.algo.baseline](), here.observe, c.algo, run,
     )  # fmt: skip
-    conclude(run, before, here.measured(), policy, here.language.tokenizer, here.observe.health)
+    finish_run(run, before, here.measure_policy(), policy, here.language.tokenizer, here.observe.health)

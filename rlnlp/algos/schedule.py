@@ -8,7 +8,7 @@ FILTERED = (
 )
 
 
-def told(c: Ppo, longest: int, seconds: float) -> str:
+def schedule_text(c: Ppo, longest: int, seconds: float) -> str:
     """The schedule in words: ``longest`` tokens at most per response, ``seconds`` per step in a trial."""
     responses, updates = c.responses, c.ppo_epochs * c.responses // c.minibatch
     return "\n".join(

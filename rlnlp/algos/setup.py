@@ -9,7 +9,7 @@ from rlnlp import build
 from rlnlp.algos.observe import Observer
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
-from rlnlp.evaluate.measure import Measured, measure
+from rlnlp.evaluate.measure import Measurement, measure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
 from rlnlp.models.policy import Policy
@@ -28,9 +28,9 @@ class Stage:
     prompts: Callable[[int], Prompts]
     collect: Collect
     reward: Reward
-    reference: build.Scorer
+    reference: build.LogprobFn
     kl: Callable[[Rollout], Tensor]
-    measured: Callable[[], Measured]
+    measure_policy: Callable[[], Measurement]
     observe: Observer
 
     @property
@@ -59,11 +59,11 @@ def stage(c: OnPolicyRun, run: Run) -> Stage:
         rows = rows_of_step(len(task.table.train), c.algo.batch_size, step, c.seed)
         return task.table.batch([task.table.train[i] for i in rows], language.device)
 
-    def measured() -> Measured:  # with the same numbers each time: a paired comparison
+    def measure_policy() -> Measurement:  # with the same numbers each time: a paired comparison
         return measure(task.table, collect, task.reward, kl, run.rng("heldout"), language.device)
 
     return Stage(
         language, task.distribution, prompts, collect, run.timed("reward", task.reward),
-        run.timed("kl", task.reference), run.timed("kl", kl), measured,
-        Observer(c.heldout.every, c.samples, task.table, measured, run),
+        run.timed("kl", task.reference), run.timed("kl", kl), measure_policy,
+        Observer(c.heldout.every, c.samples, task.table, measure_policy, run),
     )  # fmt: skip

@@ -10,7 +10,7 @@ from rlnlp.config.algos import Sft
 from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
-from rlnlp.evaluate.fit import Fit, conclude
+from rlnlp.evaluate.fit import Fit, finish_run
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
 from rlnlp.maths.masked import masked_mean, reduce
@@ -62,7 +62,7 @@ def main(c: SftRun, run: Run) -> None:
         return table.batch([table.train[i] for i in rows], device)
 
     def fit() -> Fit:
-        return measured(policy, fitted, table, collect, run, c.algo.micro_batch_size, device)
+        return measure_policy(policy, fitted, table, collect, run, c.algo.micro_batch_size, device)
 
     def observe(step: int) -> dict[str, float]:
         if run.due(c.samples.every, step):
@@ -71,11 +71,11 @@ def main(c: SftRun, run: Run) -> None:
 
     before = fit()
     train(policy, fitted, batches, observe, c.algo, run)
-    conclude(run, before, fit(), policy, tokenizer)
+    finish_run(run, before, fit(), policy, tokenizer)
 
 
 @torch.no_grad()
-def measured(
+def measure_policy(
     policy: Policy, fitted: Distribution, table: TextTable, collect: Collect, run: Run, size: int, device: torch.device
 ) -> Fit:
     """The mean nats per token of each held-out text, and a few texts that the policy writes itself."""

@@ -28,7 +28,7 @@ def guarded(who: str, command: Callable[[], int]) -> int:
         return Exit.PIPE
     except OSError as error:
         _trace()
-        print_error(f"{who}: {describe(error)}\n  make room or mend the disk, then run it again")
+        print_error(f"{who}: {describe(error)}\n  free disk space or fix the disk, then run it again")
         return Exit.STORAGE
     except Exception as error:
         _trace()

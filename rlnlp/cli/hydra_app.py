@@ -59,7 +59,7 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
             raise
         again = [*arguments, *(() if not given else [f"hydra.sweep.dir={job.sweep}"])]
         way = without_secrets(shlex.join(["rlnlp", name, *again]))
-        raise Failure(exit_code(stopped), f"stopped by {stopped}\nwhat is missing is done by: {way}") from stopped
+        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto run the remaining jobs: {way}") from stopped
     except Exception as error:  # what the job itself raises is kept in the job: this is Hydra's, about the settings
         if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
             raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error
@@ -69,7 +69,7 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
     if sweep and not LOOK_ONLY & set(arguments):
         from rlnlp.cli.sweep import summary
 
-        return summary(job.sweep or Path(directory), job.places)
+        return summary(job.sweep or Path(directory), job.directories)
     return Exit.DONE
 
 
@@ -139,9 +139,9 @@ def _directory(arguments: list[str], sweep: bool) -> tuple[str, list[str]]:
 def _config_dirs(words: list[str]) -> list[str]:
     """The directories after -cd and --config-dir, and of -cp and --config-path."""
     found, flags = [], ("-cd", "--config-dir", "-cp", "--config-path")
-    for place, word in enumerate(words):
-        if word in flags and place + 1 < len(words):
-            found.append(words[place + 1])
+    for i, word in enumerate(words):
+        if word in flags and i + 1 < len(words):
+            found.append(words[i + 1])
         elif word.partition("=")[0] in flags and "=" in word:
             found.append(word.partition("=")[2])
     return found

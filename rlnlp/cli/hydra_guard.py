@@ -51,14 +51,14 @@ def check_files(directories: list[str]) -> None:
             raise Failure(Exit.CONFIG, f"{path}: {key}: settings that name code to run are refused")
 
 
-def _forbidden(node: Any, place: tuple[str, ...]) -> Iterator[str]:
+def _forbidden(node: Any, keys: tuple[str, ...]) -> Iterator[str]:
     if isinstance(node, list):
         for item in node:
-            yield from _forbidden(item, place)
+            yield from _forbidden(item, keys)
     if not isinstance(node, dict):
         return
     for name, value in node.items():
-        inner = (*place, str(name))
+        inner = (*keys, str(name))
         inside_hydra = inner[0] == "hydra" and len(inner) > 1
         if (
             name in ("_target_", "()")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.cli.exits import guarded
-from rlnlp.commands.resume import start_or_go_on
-from rlnlp.commands.train import perform
+from rlnlp.commands.resume import start_or_resume
+from rlnlp.commands.train import run_training
 from rlnlp.config.changes import leaves
 from rlnlp.errors import Exit, Failure, Stopped, one_line
 from rlnlp.run.disk import replace
@@ -23,7 +23,7 @@ class Job:
     def __init__(self, command: str) -> None:
         self.command = command
         self.sweep: Path | None = None
-        self.places: list[Path] = []
+        self.directories: list[Path] = []
         self.stopped: Stopped | None = None
         self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
 
@@ -34,35 +34,35 @@ class Job:
         from omegaconf import OmegaConf
 
         hydra = HydraConfig.get()
-        place = _short(Path(hydra.runtime.output_dir))
+        directory = _short(Path(hydra.runtime.output_dir))
         if hydra.mode != RunMode.MULTIRUN:
             try:
-                perform(plain(composed), place, self.command, from_environment(composed))
+                run_training(plain(composed), directory, self.command, from_environment(composed))
             except Exception as error:
                 self.error = error
                 with suppress(OSError):
-                    place.rmdir()  # if nothing was written, the folder that Hydra made
+                    directory.rmdir()  # if nothing was written, the folder that Hydra made
             return None
         self.sweep = Path(hydra.sweep.dir)
         (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
-        self.places.append(place)
+        self.directories.append(directory)
         typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         overrides = [without_secrets(word.lstrip("+")) for word in typed]
         print(f"job {hydra.job.num}: {one_line(' '.join(overrides))}", file=sys.stderr, flush=True)
-        status = guarded(f"rlnlp {self.command}", lambda: self._process(composed, place))
+        status = guarded(f"rlnlp {self.command}", lambda: self._process(composed, directory))
         record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
-        replace(place / "job.json", json.dumps(record) + "\n")
+        replace(directory / "job.json", json.dumps(record) + "\n")
         if self.stopped is not None:
             raise self.stopped
-        return _reached(place)
+        return _reached(directory)
 
-    def _process(self, composed: Any, place: Path) -> int:
+    def _process(self, composed: Any, directory: Path) -> int:
         """The exit status of the settings run in a process of their own; below 0 for a signal.
 
         A signal goes to that process once, from here: it is in a session of its own, out of the terminal's reach.
         """
         asked = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
-        words = [sys.executable, "-m", "rlnlp.cli.job", str(place), self.command]
+        words = [sys.executable, "-m", "rlnlp.cli.job", str(directory), self.command]
         with Signals(), subprocess.Popen(words, stdin=subprocess.PIPE, text=True, start_new_session=True) as child:
             try:
                 child.communicate(asked)
@@ -96,16 +96,16 @@ def from_environment(composed: Any) -> list[str]:
     return [key for key, value in found if isinstance(value, str) and "${oc.env:" in value]
 
 
-def _short(place: Path) -> Path:
-    """``place`` as the user would type it from here."""
+def _short(directory: Path) -> Path:
+    """``directory`` as the user would type it from here."""
     here = Path.cwd()
-    return place.relative_to(here) if place.is_relative_to(here) else place
+    return directory.relative_to(here) if directory.is_relative_to(here) else directory
 
 
-def _reached(place: Path) -> float | None:
-    """The held-out score of a finished job, for sweepers that optimise; None if it has none."""
+def _reached(directory: Path) -> float | None:
+    """The held-out score of a finished job, for sweepers that optimize; None if it has none."""
     try:
-        result = json.loads((place / "run.json").read_text())["result"]
+        result = json.loads((directory / "run.json").read_text())["result"]
         return float(result["after"]["score"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -113,7 +113,7 @@ def _reached(place: Path) -> float | None:
 
 def _child() -> int:
     asked = json.load(sys.stdin)
-    start_or_go_on(asked["settings"], Path(sys.argv[1]), sys.argv[2], asked["hidden"])
+    start_or_resume(asked["settings"], Path(sys.argv[1]), sys.argv[2], asked["hidden"])
     return Exit.DONE
 
 

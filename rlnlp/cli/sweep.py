@@ -14,12 +14,12 @@ from rlnlp.run.display import as_text
 WIDE = 200
 
 
-def summary(directory: Path, places: list[Path]) -> int:
-    """Write and print what became of the jobs of a sweep, each in one of ``places``. Returns exit 10 if some failed.
+def summary(directory: Path, directories: list[Path]) -> int:
+    """Write and print how the jobs of a sweep, each in one of ``directories``, ended. Returns exit 10 if some failed.
 
-    A launcher that runs jobs in processes of its own leaves ``places`` empty; they are then looked for.
+    A launcher that runs jobs in processes of its own leaves ``directories`` empty; they are then looked for.
     """
-    found = [place / "job.json" for place in places] or sorted(directory.rglob("job.json"))
+    found = [directory / "job.json" for directory in directories] or sorted(directory.rglob("job.json"))
     jobs = [_job(path) for path in found]
     jobs.sort(key=lambda job: job["job"])
     (directory / "sweep.json").write_text(json.dumps(jobs, indent=1) + "\n")

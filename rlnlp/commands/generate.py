@@ -55,7 +55,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def base(source: str) -> dict[str, Any]:
-    """The settings before the user's: those of the run, or conf's defaults with the model's place.
+    """The settings before the user's: those of the run, or conf's defaults with the model's path.
 
     Raises:
         Failure: exit 6, for a run that has not saved a policy yet.
@@ -85,7 +85,7 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
         return words
     if file is not None:
         records = read_records(file, "--file", "prompt")
-        faults = [f"{place}: {fault}" for place, record in records if (fault := text_fault(record, "prompt"))]
+        faults = [f"{location}: {fault}" for location, record in records if (fault := text_fault(record, "prompt"))]
         if faults:
             raise refused("--file", file, faults)
         return [record["prompt"] for _, record in records]

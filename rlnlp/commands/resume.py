@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.train import checked, perform, train
+from rlnlp.commands.train import parse_run_config, run_training, train
 from rlnlp.config.changes import FREE, changes, check_allowed, class_of, leaves
 from rlnlp.config.choices import merged
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.locate import locate
-from rlnlp.run.manifest import BLOTTED, check_seal, read_config, read_facts
+from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts
 
 ALLOW = "resume.allow="
 
@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     allow = frozenset(key.strip() for word in allowed for key in word.strip("[]").split(",") if key.strip())
     old = stored(directory)
     check_named(directory, old, words)
-    take_up(directory, old, merged(old, words), allow)
+    resume_run(directory, old, merged(old, words), allow)
     return Exit.DONE
 
 
@@ -56,7 +56,7 @@ def stored(directory: Path) -> dict[str, Any]:
         Failure: exit 6, if it is no run directory, or its settings were changed since.
     """
     config = read_config(directory)
-    check_seal(directory)
+    check_unchanged(directory)
     return asdict(config)
 
 
@@ -70,7 +70,7 @@ def check_named(directory: Path, settings: Mapping[str, Any], words: list[str]) 
     terms = settings.get("reward", {}).get("terms", {})
     code = {f"reward.terms.{name}.fn": term["fn"] for name, term in terms.items() if ":" in term["fn"]}
     missing = [f"{key}={value}" for key, value in code.items() if key not in given]
-    hidden = [key for key, value in leaves(settings) if value == BLOTTED and key not in given]
+    hidden = [key for key, value in leaves(settings) if value == REDACTED and key not in given]
     if missing or hidden:
         why = (
             "it runs code of yours, which a directory must not name"
@@ -81,26 +81,26 @@ def check_named(directory: Path, settings: Mapping[str, Any], words: list[str]) 
         raise Failure(Exit.RUN, f"{why}; name it again:\nrlnlp resume {directory} {typed}")
 
 
-def start_or_go_on(settings: Any, place: Path, command: str, hidden: Collection[str]) -> None:
-    """Train in ``place``; a run of the same settings that has begun there goes on, one that is complete is left.
+def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:
+    """Train in ``directory``; a run of the same settings that has begun there goes on, one that is complete is left.
 
     The settings are those of the present command: code and secrets that they name are named again.
 
     Raises:
         Failure: exit 6, if a run of other settings lies there, or whatever else the user can mend.
     """
-    if not (place / "config.yaml").exists():
-        return perform(settings, place, command, hidden)
-    old, new = stored(place), asdict(checked(settings))
-    known = {key: value for key, value in changes(old, new).items() if value[0] != BLOTTED}
+    if not (directory / "config.yaml").exists():
+        return run_training(settings, directory, command, hidden)
+    old, new = stored(directory), asdict(parse_run_config(settings))
+    known = {key: value for key, value in changes(old, new).items() if value[0] != REDACTED}
     other = [key for key in known if class_of(key) != FREE]
     if other:
         told = ", ".join(f"{key} {one_line(str(known[key][0]), 40)}" for key in other)
-        raise Failure(Exit.RUN, f"{place} holds a run of other settings ({told})\nchoose another hydra.sweep.dir=")
-    return take_up(place, old, new, frozenset(other))
+        raise Failure(Exit.RUN, f"{directory} holds a run of other settings ({told})\nchoose another hydra.sweep.dir=")
+    return resume_run(directory, old, new, frozenset(other))
 
 
-def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: frozenset[str]) -> None:
+def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: frozenset[str]) -> None:
     """Train on in ``directory`` with the settings ``new``, which were ``old``.
 
     Raises:
@@ -108,16 +108,16 @@ def take_up(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], all
     """
     if new["algo"].get("name") != old["algo"]["name"]:
         raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")
-    config = checked(new)
-    changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != BLOTTED}
+    config = parse_run_config(new)
+    changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
     check_allowed(changed, allow, ALLOW, falling=config.algo.lr_schedule != "constant")
     facts = read_facts(directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return
     locate(config.model)
-    from rlnlp.run.run import GoOn, Run
+    from rlnlp.run.run import ResumeInfo, Run
 
-    hidden = [key for key, value in leaves(old) if value == BLOTTED]
-    with Run(directory, config, str(facts.get("command", "resume")), GoOn(allow, changed), hidden) as run:
+    hidden = [key for key, value in leaves(old) if value == REDACTED]
+    with Run(directory, config, str(facts.get("command", "resume")), ResumeInfo(allow, changed), hidden) as run:
         train(config, run)

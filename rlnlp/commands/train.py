@@ -11,7 +11,7 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.models.locate import locate
 
 
-def checked(settings: Any) -> Any:
+def parse_run_config(settings: Any) -> Any:
     """The settings of a run as its algorithm's schema.
 
     Raises:
@@ -25,17 +25,17 @@ def checked(settings: Any) -> Any:
     return parse(RUNS[name], settings)
 
 
-def perform(settings: Any, place: Path, command: str, hidden: Collection[str]) -> None:
-    """Check ``settings`` and train in ``place``; the values of the keys ``hidden`` are not written down.
+def run_training(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:
+    """Check ``settings`` and train in ``directory``; the values of the keys ``hidden`` are not written down.
 
     Raises:
         Failure: whatever the user can mend.
     """
-    config = checked(settings)
+    config = parse_run_config(settings)
     locate(config.model)  # a model that does not exist is told before torch takes its seconds
     from rlnlp.run.run import Run
 
-    with Run(place, config, command, hidden=hidden) as run:
+    with Run(directory, config, command, hidden=hidden) as run:
         train(config, run)
 
 

@@ -4,22 +4,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rlnlp.config.setting import Problem, knob
+from rlnlp.config.setting import Problem, setting
 
 
 @dataclass(frozen=True)
-class Optimisation:
+class Optimization:
     """What every algorithm's optimizer needs."""
 
-    total_steps: int = knob("length of the run", "steps", ge=1)
-    batch_size: int = knob("prompts (texts, for sft) per step", ge=1)
-    micro_batch_size: int = knob("responses in memory at once; changes no result", "responses", ge=1)
-    learning_rate: float = knob("highest rate of the schedule", ge=0)
-    optimizer: Literal["adamw", "muon"] = knob("muon: orthogonalised steps for inner matrices, AdamW for the rest")
-    lr_schedule: Literal["constant", "linear", "cosine"] = knob("how the rate falls, to 0 at the end or not at all")
-    warmup_steps: int = knob("the rate rises linearly from 0 over these", "steps", ge=0)
-    max_grad_norm: float = knob("a longer gradient is shortened to this", gt=0)
-    weight_decay: float = knob("share of the learning rate by which matrices shrink each step", ge=0)
+    total_steps: int = setting("length of the run", "steps", ge=1)
+    batch_size: int = setting("prompts (texts, for sft) per step", ge=1)
+    micro_batch_size: int = setting("responses in memory at once; changes no result", "responses", ge=1)
+    learning_rate: float = setting("highest rate of the schedule", ge=0)
+    optimizer: Literal["adamw", "muon"] = setting("muon: orthogonalized steps for inner matrices, AdamW for the rest")
+    lr_schedule: Literal["constant", "linear", "cosine"] = setting("how the rate falls, to 0 at the end or not at all")
+    warmup_steps: int = setting("the rate rises linearly from 0 over these", "steps", ge=0)
+    max_grad_norm: float = setting("a longer gradient is shortened to this", gt=0)
+    weight_decay: float = setting("share of the learning rate by which matrices shrink each step", ge=0)
 
     def problems(self) -> Iterator[Problem]:
         """A warm-up longer than the run."""
@@ -28,32 +28,34 @@ class Optimisation:
 
 
 @dataclass(frozen=True)
-class Sft(Optimisation):
+class Sft(Optimization):
     """Supervised fine-tuning: make given texts likely."""
 
-    name: Literal["sft"] = knob("the algorithm")
-    fit_temperature: float = knob("the loss divides the logits by it; above 1 the model is surer than its texts", gt=0)
+    name: Literal["sft"] = setting("the algorithm")
+    fit_temperature: float = setting(
+        "the loss divides the logits by it; above 1 the model is surer than its texts", gt=0
+    )
 
 
 @dataclass(frozen=True)
-class OnPolicy(Optimisation):
+class OnPolicy(Optimization):
     """What every algorithm needs that learns from its own responses."""
 
-    num_generations: int = knob("responses per prompt", ge=1)
-    kl_coef: float = knob("price of one nat of KL to the reference, in units of the reward", ge=0)
-    entropy_coef: float = knob("worth of one nat of entropy per token", ge=0)
-    missing_eos_penalty: float = knob("taken off the score of a response that never reached the end token", ge=0)
-    loss_reduction: Literal["sequences", "tokens"] = knob("the loss is divided by the number of these in the update")
+    num_generations: int = setting("responses per prompt", ge=1)
+    kl_coef: float = setting("price of one nat of KL to the reference, in units of the reward", ge=0)
+    entropy_coef: float = setting("worth of one nat of entropy per token", ge=0)
+    missing_eos_penalty: float = setting("taken off the score of a response that never reached the end token", ge=0)
+    loss_reduction: Literal["sequences", "tokens"] = setting("the loss is divided by the number of these in the update")
 
 
 @dataclass(frozen=True)
 class Reinforce(OnPolicy):
     """REINFORCE with a baseline and a KL penalty."""
 
-    name: Literal["reinforce"] = knob("the algorithm")
-    baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = knob("what a return is compared with")
-    ema_decay: float = knob("share of the old mean in baseline=ema", ge=0, lt=1)
-    normalize_advantages: Literal["none", "group", "batch"] = knob(
+    name: Literal["reinforce"] = setting("the algorithm")
+    baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = setting("what a return is compared with")
+    ema_decay: float = setting("share of the old mean in baseline=ema", ge=0, lt=1)
+    normalize_advantages: Literal["none", "group", "batch"] = setting(
         "divide by the standard deviation of the returns of the prompt (group, as GRPO) or of the batch"
     )
 
@@ -68,26 +70,26 @@ class Reinforce(OnPolicy):
 
 @dataclass(frozen=True)
 class Ppo(OnPolicy):
-    """Proximal policy optimisation with a critic."""
+    """Proximal policy optimization with a critic."""
 
-    name: Literal["ppo"] = knob("the algorithm")
-    ppo_epochs: int = knob("passes over a rollout", ge=1)
-    mini_batch_size: int | None = knob("responses per update; null means the whole rollout", "responses", ge=1)
-    cliprange: float = knob("the probability ratio counts down to 1 less this", gt=0, lt=1)
-    cliprange_high: float = knob("the probability ratio counts up to 1 plus this", gt=0)
-    target_kl: float | None = knob("a rollout's updates stop at this approx_kl; null means never", "nats", gt=0)
-    gamma: float = knob("discount per token", ge=0, le=1)
-    lam: float = knob("lambda of the advantage estimate: 0 trusts the critic, 1 the returns", ge=0, le=1)
-    kl_estimator: Literal["k1", "k2", "k3"] = knob("the KL of a token in the reward")
-    kl_target: float | None = knob("kl_coef follows this KL per response; null means a fixed kl_coef", "nats", gt=0)
-    kl_horizon: float = knob("responses over which kl_coef adapts", "responses", gt=0)
-    whiten_rewards: bool = knob("divide the rewards of a rollout by their deviation; the mean stays")
-    critic: Literal["shared", "separate"] = knob("a value head on the policy, or a model of its own")
-    critic_path: str | None = knob("what a separate critic starts from: null means the policy, or a reward model")
-    critic_learning_rate: float | None = knob("rate of the critic, or of its head; null means learning_rate", ge=0)
-    critic_warmup_steps: int = knob("in the first steps only the critic learns", "steps", ge=0)
-    vf_coef: float = knob("weight of the value loss beside the policy loss, for a shared critic", ge=0)
-    cliprange_value: float = knob("a value counts as at most this far from the old one", gt=0)
+    name: Literal["ppo"] = setting("the algorithm")
+    ppo_epochs: int = setting("passes over a rollout", ge=1)
+    mini_batch_size: int | None = setting("responses per update; null means the whole rollout", "responses", ge=1)
+    cliprange: float = setting("the probability ratio counts down to 1 less this", gt=0, lt=1)
+    cliprange_high: float = setting("the probability ratio counts up to 1 plus this", gt=0)
+    target_kl: float | None = setting("a rollout's updates stop at this approx_kl; null means never", "nats", gt=0)
+    gamma: float = setting("discount per token", ge=0, le=1)
+    lam: float = setting("lambda of the advantage estimate: 0 trusts the critic, 1 the returns", ge=0, le=1)
+    kl_estimator: Literal["k1", "k2", "k3"] = setting("the KL of a token in the reward")
+    kl_target: float | None = setting("kl_coef follows this KL per response; null means a fixed kl_coef", "nats", gt=0)
+    kl_horizon: float = setting("responses over which kl_coef adapts", "responses", gt=0)
+    whiten_rewards: bool = setting("divide the rewards of a rollout by their deviation; the mean stays")
+    critic: Literal["shared", "separate"] = setting("a value head on the policy, or a model of its own")
+    critic_path: str | None = setting("what a separate critic starts from: null means the policy, or a reward model")
+    critic_learning_rate: float | None = setting("rate of the critic, or of its head; null means learning_rate", ge=0)
+    critic_warmup_steps: int = setting("in the first steps only the critic learns", "steps", ge=0)
+    vf_coef: float = setting("weight of the value loss beside the policy loss, for a shared critic", ge=0)
+    cliprange_value: float = setting("a value counts as at most this far from the old one", gt=0)
 
     @property
     def responses(self) -> int:

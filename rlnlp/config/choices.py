@@ -30,12 +30,12 @@ def choice(group: str, name: str) -> dict[str, Any]:
     """
     from omegaconf import OmegaConf
 
-    place = conf_dir() / group
-    options = sorted(path.stem for path in place.glob("*.yaml"))
+    folder = conf_dir() / group
+    options = sorted(path.stem for path in folder.glob("*.yaml"))
     if name not in options:
         hint = nearest(name, options)
         raise Failure(Exit.CONFIG, f"no {group} '{one_line(name)}'{hint}\nchoose from: {', '.join(options)}")
-    found = OmegaConf.to_container(OmegaConf.load(place / f"{name}.yaml"))
+    found = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"))
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
 
 

@@ -86,7 +86,7 @@ def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: 
     if get_origin(kind) is dict:
         return _map(get_args(kind)[1], node, key, problems)
     if isinstance(node, list) and (items := _items(kind)):
-        return [_value(items[0], item, f"{key}[{place}]", limits, problems) for place, item in enumerate(node)]
+        return [_value(items[0], item, f"{key}[{i}]", limits, problems) for i, item in enumerate(node)]
     return _leaf(kind, node, key, limits, problems)
 
 

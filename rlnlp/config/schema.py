@@ -1,4 +1,4 @@
-"""Every knob of every command: its type, meaning, unit and limits. The values live in conf/.
+"""Every setting of every command: its type, meaning, unit and limits. The values live in conf/.
 
 The algorithms' own are in config_algos.py.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
-from rlnlp.config.setting import Problem, knob
+from rlnlp.config.setting import Problem, setting
 from rlnlp.errors import Exit, Failure
 
 REWARDS = (
@@ -22,12 +22,12 @@ def conf_dir() -> Path:
     """Where the YAML lies: inside the package in a wheel, beside it in a checkout.
 
     Raises:
-        Failure: exit 2, if it is in neither place.
+        Failure: exit 2, if it is in neither folder.
     """
     package = Path(__file__).resolve().parent.parent
-    for place in (package / "conf", package.parent / "conf"):
-        if (place / "train.yaml").is_file():
-            return place
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
     raise Failure(Exit.CONFIG, "the conf folder is missing from this installation; install rlnlp again")
 
 
@@ -35,10 +35,10 @@ def conf_dir() -> Path:
 class Fresh:
     """A Llama with random weights, for a language of one's own."""
 
-    layers: int = knob("transformer layers", ge=1)
-    width: int = knob("width of the residual stream", ge=8)
-    heads: int = knob("attention heads; they divide the width into even parts", ge=1)
-    context: int = knob("longest text", "tokens", ge=8)
+    layers: int = setting("transformer layers", ge=1)
+    width: int = setting("width of the residual stream", ge=8)
+    heads: int = setting("attention heads; they divide the width into even parts", ge=1)
+    context: int = setting("longest text", "tokens", ge=8)
 
     def problems(self) -> Iterator[Problem]:
         """Heads that do not divide the width."""
@@ -50,11 +50,13 @@ class Fresh:
 class Model:
     """Any causal language model that transformers can load."""
 
-    path: str | None = knob("'embedded', a directory, or a hub id; null makes a fresh model")
-    tokenizer: str | None = knob("where the tokenizer lies; null means beside the model")
-    allow_download: bool = knob("fetch a hub id from the network if it is not in the local cache")
-    fresh: Fresh = knob("the size of a fresh model; not read when path is set")
-    gradient_checkpointing: bool = knob("compute layers again in the backward pass: less memory, about a third slower")
+    path: str | None = setting("'embedded', a directory, or a hub id; null makes a fresh model")
+    tokenizer: str | None = setting("where the tokenizer lies; null means beside the model")
+    allow_download: bool = setting("fetch a hub id from the network if it is not in the local cache")
+    fresh: Fresh = setting("the size of a fresh model; not read when path is set")
+    gradient_checkpointing: bool = setting(
+        "compute layers again in the backward pass: less memory, about a third slower"
+    )
 
     def problems(self) -> Iterator[Problem]:
         """A fresh model without a tokenizer."""
@@ -66,20 +68,20 @@ class Model:
 class Device:
     """Where the work is done."""
 
-    name: str = knob("auto, cpu, cuda, cuda:N or mps")
-    threads: int = knob("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
-    dtype: Literal["float32", "bfloat16"] = knob("what is computed in; weights and optimizer stay float32")
+    name: str = setting("auto, cpu, cuda, cuda:N or mps")
+    threads: int = setting("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
+    dtype: Literal["float32", "bfloat16"] = setting("what is computed in; weights and optimizer stay float32")
 
 
 @dataclass(frozen=True)
 class Sampler:
     """How responses are drawn from the policy."""
 
-    temperature: float = knob("divides the logits", gt=0)
-    top_k: int = knob("only the k likeliest tokens; 0 means all", "tokens", ge=0)
-    top_p: float = knob("only the likeliest tokens with this mass; 1 means all", gt=0, le=1)
-    max_new_tokens: int = knob("longest response", "tokens", ge=1)
-    min_new_tokens: int = knob("the end token is not drawn before this", "tokens", ge=0)
+    temperature: float = setting("divides the logits", gt=0)
+    top_k: int = setting("only the k likeliest tokens; 0 means all", "tokens", ge=0)
+    top_p: float = setting("only the likeliest tokens with this mass; 1 means all", gt=0, le=1)
+    max_new_tokens: int = setting("longest response", "tokens", ge=1)
+    min_new_tokens: int = setting("the end token is not drawn before this", "tokens", ge=0)
 
     def problems(self) -> Iterator[Problem]:
         """A least length above the longest."""
@@ -94,7 +96,7 @@ class Sampler:
 class RewardTerm:
     """One term of the reward: weight times a function of the texts."""
 
-    fn: str = knob("a built-in term, or file.py:function, or package.module:function")
+    fn: str = setting("a built-in term, or file.py:function, or package.module:function")
     weight: float = field(default=1.0, metadata={"meaning": "factor of this term in the sum", "unit": ""})
     args: dict[str, Any] = field(default_factory=dict, metadata={"meaning": "further arguments, by name", "unit": ""})
     scale: float = field(default=1.0, metadata={"meaning": "multiplies the value before it is weighed", "unit": ""})
@@ -118,7 +120,7 @@ class RewardTerm:
 class Reward:
     """The weighted sum that training makes large."""
 
-    terms: dict[str, RewardTerm] = knob("the terms of the sum, by a name of one's own")
+    terms: dict[str, RewardTerm] = setting("the terms of the sum, by a name of one's own")
 
     def problems(self) -> Iterator[Problem]:
         """A reward without terms."""
@@ -130,100 +132,106 @@ class Reward:
 class PromptData:
     """What the policy is asked."""
 
-    prompts: str = knob("'embedded' or 'embedded/DOMAIN', or a file of prompts: .jsonl, .csv or .txt")
-    heldout: str | None = knob("a file of the same kind to measure on; null takes a seeded part of the training data")
+    prompts: str = setting("'embedded' or 'embedded/DOMAIN', or a file of prompts: .jsonl, .csv or .txt")
+    heldout: str | None = setting(
+        "a file of the same kind to measure on; null takes a seeded part of the training data"
+    )
 
 
 @dataclass(frozen=True)
 class TextData:
     """What a language model is fitted to."""
 
-    texts: str = knob("'embedded' or 'embedded/SET', or a file of texts: .jsonl, .csv or .txt")
-    best: float = knob(
+    texts: str = setting("'embedded' or 'embedded/SET', or a file of texts: .jsonl, .csv or .txt")
+    best: float = setting(
         "only this share of the training texts, those with the highest score in their records", gt=0, le=1
     )
-    heldout: str | None = knob("a file of the same kind to measure on; null takes a seeded part of the training data")
+    heldout: str | None = setting(
+        "a file of the same kind to measure on; null takes a seeded part of the training data"
+    )
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """When the state of training is saved."""
 
-    every: int = knob("a checkpoint each so many steps; 0 means only at the end", "steps", ge=0)
-    keep: int = knob("how many checkpoints stay", ge=1)
+    every: int = setting("a checkpoint each so many steps; 0 means only at the end", "steps", ge=0)
+    keep: int = setting("how many checkpoints stay", ge=1)
 
 
 @dataclass(frozen=True)
 class Heldout:
     """What is measured before and after training, on prompts that training never sees."""
 
-    prompts: int = knob("how many (texts, for sft); at most a tenth of the data; 0 measures on the training data", ge=0)
-    every: int = knob("measured in between, each so many steps; 0 means never", "steps", ge=0)
+    prompts: int = setting(
+        "how many (texts, for sft); at most a tenth of the data; 0 measures on the training data", ge=0
+    )
+    every: int = setting("measured in between, each so many steps; 0 means never", "steps", ge=0)
 
 
 @dataclass(frozen=True)
 class Samples:
     """Which responses are kept and shown."""
 
-    every: int = knob("samples.jsonl gets responses each so many steps; 0 means never", "steps", ge=0)
-    show: int = knob("how many of them are shown while training", ge=0)
+    every: int = setting("samples.jsonl gets responses each so many steps; 0 means never", "steps", ge=0)
+    show: int = setting("how many of them are shown while training", ge=0)
 
 
 @dataclass(frozen=True)
 class Common:
     """The keys beside the groups."""
 
-    seed: int = knob("every random stream is derived from it", ge=0)
-    checkpoint: Checkpoint = knob("saving")
-    heldout: Heldout = knob("measuring")
-    samples: Samples = knob("keeping responses")
+    seed: int = setting("every random stream is derived from it", ge=0)
+    checkpoint: Checkpoint = setting("saving")
+    heldout: Heldout = setting("measuring")
+    samples: Samples = setting("keeping responses")
 
 
 @dataclass(frozen=True)
 class SftRun(Common):
     """`rlnlp train algo=sft`."""
 
-    algo: Sft = knob("the algorithm's settings")
-    model: Model = knob("the language model")
-    data: TextData = knob("the texts")
-    sampler: Sampler = knob("drawing of samples to show")
-    device: Device = knob("where to compute")
+    algo: Sft = setting("the algorithm's settings")
+    model: Model = setting("the language model")
+    data: TextData = setting("the texts")
+    sampler: Sampler = setting("drawing of samples to show")
+    device: Device = setting("where to compute")
 
 
 @dataclass(frozen=True)
 class OnPolicyRun(Common):
     """What reinforce and ppo run on."""
 
-    algo: OnPolicy = knob("the algorithm's settings")
-    model: Model = knob("the language model")
-    data: PromptData = knob("the prompts")
-    sampler: Sampler = knob("drawing of responses")
-    reward: Reward = knob("what is rewarded")
-    device: Device = knob("where to compute")
+    algo: OnPolicy = setting("the algorithm's settings")
+    model: Model = setting("the language model")
+    data: PromptData = setting("the prompts")
+    sampler: Sampler = setting("drawing of responses")
+    reward: Reward = setting("what is rewarded")
+    device: Device = setting("where to compute")
 
 
 @dataclass(frozen=True)
 class ReinforceRun(OnPolicyRun):
     """`rlnlp train algo=reinforce`."""
 
-    algo: Reinforce = knob("the algorithm's settings")
+    algo: Reinforce = setting("the algorithm's settings")
 
 
 @dataclass(frozen=True)
 class PpoRun(OnPolicyRun):
     """`rlnlp train algo=ppo`."""
 
-    algo: Ppo = knob("the algorithm's settings")
+    algo: Ppo = setting("the algorithm's settings")
 
 
 @dataclass(frozen=True)
 class GenerateRun:
     """`rlnlp generate`: the part of a run's settings that drawing needs."""
 
-    seed: int = knob("every random stream is derived from it", ge=0)
-    model: Model = knob("the language model")
-    sampler: Sampler = knob("drawing of responses")
-    device: Device = knob("where to compute")
+    seed: int = setting("every random stream is derived from it", ge=0)
+    model: Model = setting("the language model")
+    sampler: Sampler = setting("drawing of responses")
+    device: Device = setting("where to compute")
 
 
 AnyRun = SftRun | ReinforceRun | PpoRun

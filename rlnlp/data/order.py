@@ -14,8 +14,8 @@ def rows_of_step(count: int, size: int, step: int, seed: int) -> np.ndarray:
 
     Nothing needs to be saved to continue: step and seed say all.
     """
-    places = np.arange((step - 1) * size, step * size)
-    return np.array([_permutation(count, place // count, seed)[place % count] for place in places.tolist()])
+    positions = np.arange((step - 1) * size, step * size)
+    return np.array([_permutation(count, position // count, seed)[position % count] for position in positions.tolist()])
 
 
 def alike_rows_of_step(lengths: list[int], size: int, step: int, seed: int) -> np.ndarray:
@@ -23,12 +23,12 @@ def alike_rows_of_step(lengths: list[int], size: int, step: int, seed: int) -> n
 
     Batches are cut from windows of ``WINDOW`` batches sorted by length, and taken in a random order within the window.
     """
-    window, place = divmod(step - 1, WINDOW)
+    window, position = divmod(step - 1, WINDOW)
     first = window * WINDOW + 1
     rows = np.concatenate([rows_of_step(len(lengths), size, s, seed) for s in range(first, first + WINDOW)])
-    by_length = rows[np.argsort([lengths[r] for r in rows.tolist()], kind="stable")]
-    batch = int(stream(seed, "window", window).permutation(WINDOW)[place])
-    return by_length[batch * size : (batch + 1) * size]
+    length_sorted_rows = rows[np.argsort([lengths[r] for r in rows.tolist()], kind="stable")]
+    batch = int(stream(seed, "window", window).permutation(WINDOW)[position])
+    return length_sorted_rows[batch * size : (batch + 1) * size]
 
 
 def split(count: int, part: int, seed: int) -> tuple[list[int], list[int]]:

@@ -102,7 +102,7 @@ def _read(key: str, name: str, embedded: str, tokenizer: Tokenizer, room: int) -
         raise Failure(
             Exit.CONFIG, f"{key} must be embedded, or embedded/ and one of {', '.join(domains)}, got '{name}'"
         )
-    chosen = [(place, record) for place, record in records if domain in ("", record["domain"])]
+    chosen = [(location, record) for location, record in records if domain in ("", record["domain"])]
     return _encoded(key, name, chosen, tokenizer, room)
 
 
@@ -115,12 +115,12 @@ def _encoded(
     key: str, name: str, records: list[tuple[str, Record]], tokenizer: Tokenizer, room: int
 ) -> list[tuple[Record, list[int]]]:
     faults, read = [], []
-    for place, record in records:
+    for location, record in records:
         fault, ids = _encode(record, tokenizer, room)
         if fault is None:
             read.append((record, ids))
         else:
-            faults.append(f"{place}: {fault}")
+            faults.append(f"{location}: {fault}")
     if faults:
         raise refused(key, name, faults)
     return read

@@ -22,7 +22,7 @@ def embedded_set(name: str, kind: str) -> Path | None:
 
 
 def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record]]:
-    """(place, record) of a file, in order; the place is ``file:line``. A line of .txt becomes ``{text_field: line}``.
+    """(location, record) of a file, in order; the location is ``file:line``. A line of .txt is ``{text_field: line}``.
 
     ``key`` is the setting that named the file, for messages.
 

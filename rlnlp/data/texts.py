@@ -70,10 +70,10 @@ def _read(key: str, name: str, tokenizer: Tokenizer, room: int, best: float = 1.
         records = read_records(str(embedded_set(name, "texts") or name), key, "text")
     faults: list[str] = []
     pairs = []
-    for place, record in _best(key, records, best) if best < 1 else records:
+    for location, record in _best(key, records, best) if best < 1 else records:
         pair = _pair(record, tokenizer, room)
         if isinstance(pair, str):
-            faults.append(f"{place}: {pair}")
+            faults.append(f"{location}: {pair}")
         else:
             pairs.append(pair)
     if faults:
@@ -84,9 +84,11 @@ def _read(key: str, name: str, tokenizer: Tokenizer, room: int, best: float = 1.
 def _best(key: str, records: list[tuple[str, Record]], share: float) -> list[tuple[str, Record]]:
     """The ``share`` of the records with the highest ``score``, in the order of the file."""
     scores = [record.get("score") for _, record in records]
-    for (place, _), score in zip(records, scores, strict=True):
+    for (location, _), score in zip(records, scores, strict=True):
         if not isinstance(score, float | int) or not math.isfinite(score):
-            raise Failure(Exit.DATA, f"{key}: data.best needs a number 'score' in every record; {place} has {score!r}")
+            raise Failure(
+                Exit.DATA, f"{key}: data.best needs a number 'score' in every record; {location} has {score!r}"
+            )
     ranked = sorted(range(len(records)), key=lambda i: -float(scores[i] or 0))
     return [records[i] for i in sorted(ranked[: max(1, round(share * len(records)))])]
 

@@ -18,12 +18,12 @@ TRAIN, HELDOUT, PREFERENCES, COMMENTS = 2048, 512, 4000, 2000
 _RARE = -30.0  # the log-probability of a single byte: less than that of any whole word
 
 
-def write_assets(place: Path) -> None:
-    """Write the tokenizer in ``tiny/``, and prompts, held-out prompts, preferences and comments below ``place``."""
-    save_tokenizer(place / "tiny", corpus.texts(100_000, SEED))
+def write_assets(directory: Path) -> None:
+    """Write the tokenizer in ``tiny/``, and prompts, held-out prompts, preferences and comments below ``directory``."""
+    save_tokenizer(directory / "tiny", corpus.texts(100_000, SEED))
     for name, records in data_sets().items():
         lines = [json.dumps(record) + "\n" for record in records]
-        (place / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+        (directory / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def data_sets() -> dict[str, list[corpus.Record]]:
@@ -33,7 +33,7 @@ def data_sets() -> dict[str, list[corpus.Record]]:
     return {"prompts": train, "heldout": heldout, "preferences": preferences, "moderation": moderation}
 
 
-def save_tokenizer(place: Path, texts: list[str]) -> None:
+def save_tokenizer(directory: Path, texts: list[str]) -> None:
     """Each word of ``texts`` with the space before it is one token; any other text is written in bytes.
 
     A word in pieces would be a word that the model can get wrong (unigram model: Kudo 2018, arXiv:1804.10959).
@@ -53,16 +53,16 @@ def save_tokenizer(place: Path, texts: list[str]) -> None:
         single=f"{START} $A", special_tokens=[(START, raw.token_to_id(START))]
     )
     wrapped = PreTrainedTokenizerFast(tokenizer_object=raw, pad_token=PAD, bos_token=START, eos_token=END)
-    wrapped.save_pretrained(place)
+    wrapped.save_pretrained(directory)
 
 
-def save_model(place: Path, policy: Path) -> None:
+def save_model(directory: Path, policy: Path) -> None:
     """The weights of ``policy`` in bfloat16: half the bytes, and as good a start."""
     import torch
     from transformers import AutoModelForCausalLM
 
     lm = AutoModelForCausalLM.from_pretrained(policy, local_files_only=True, dtype=torch.bfloat16)
-    lm.save_pretrained(place)
+    lm.save_pretrained(directory)
 
 
 if __name__ == "__main__":

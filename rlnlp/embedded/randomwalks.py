@@ -77,8 +77,8 @@ def _optimality(walk: str) -> float:
     return 0.0
 
 
-def write_assets(place: Path) -> None:
-    """Write tokenizer, ``texts.jsonl`` (walks to imitate) and ``prompts.jsonl`` (starts) into ``place``."""
+def write_assets(directory: Path) -> None:
+    """Write tokenizer, ``texts.jsonl`` (walks to imitate) and ``prompts.jsonl`` (starts) into ``directory``."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -89,11 +89,11 @@ def write_assets(place: Path) -> None:
     wrapped = PreTrainedTokenizerFast(
         tokenizer_object=raw, pad_token=special[0], eos_token=special[1], unk_token=special[2]
     )
-    wrapped.save_pretrained(place)
+    wrapped.save_pretrained(directory)
     pairs = [{"prompt": walk[0], "completion": walk[1:]} for walk in walks()]
     starts = [{"prompt": letter} for letter in LETTERS if letter != LETTERS[GOAL]]
     for name, records in (("texts", pairs), ("prompts", starts)):
-        (place / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+        (directory / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ def draw(directory: Path) -> Path:
     panels = [(title, keys) for title, keys in panels if keys]
     figure = Figure(figsize=(5 * min(3, len(panels)), 3.2 * -(-len(panels) // 3)), layout="constrained")
     FigureCanvasAgg(figure)
-    for place, (title, keys) in enumerate(panels, 1):
-        axes = figure.add_subplot(-(-len(panels) // 3), min(3, len(panels)), place)
+    for number, (title, keys) in enumerate(panels, 1):
+        axes = figure.add_subplot(-(-len(panels) // 3), min(3, len(panels)), number)
         for key in keys:
             points = [(row["step"], row[key]) for row in rows if key in row]
             main = key in ("score", *dict(PANELS)[title])

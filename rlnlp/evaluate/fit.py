@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from rlnlp.evaluate.curves import draw
-from rlnlp.evaluate.report import save_policy, show_samples, whereabouts
+from rlnlp.evaluate.report import print_next_steps, save_policy, show_samples
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ class Fit:
     samples: list[tuple[str, str]]
 
 
-def conclude(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tokenizer) -> None:
+def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tokenizer) -> None:
     """Save the policy, draw the curves, write the result and print it."""
     save_policy(run.directory / "policy", policy, tokenizer)
     draw(run.directory)
@@ -42,7 +42,7 @@ def conclude(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Token
     for line in lines:
         console.print(as_text(line))
     show_samples(console, [(p, b, a) for (p, b), (_, a) in zip(before.samples, after.samples, strict=True)])
-    whereabouts(run.directory, console, after.samples[0][0])
+    print_next_steps(run.directory, console, after.samples[0][0])
 
 
 def comparison(before: Fit, after: Fit) -> dict[str, Any]:

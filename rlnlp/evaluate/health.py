@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-WINDOW = 10  # steps over which a figure is averaged before it is judged
+WINDOW = 10  # steps over which a figure is averaged before it is make_experience
 
 Figures = Mapping[str, float]
 

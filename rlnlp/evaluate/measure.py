@@ -18,7 +18,7 @@ BATCH = 64  # prompts sampled side by side
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """One entry per prompt. ``score``, ``kl`` and every term (N,); ``kl`` in nats per response."""
 
     score: Tensor
@@ -33,7 +33,7 @@ class Measured:
 def measure(
     table: PromptTable, collect: Collect, reward: Reward, kl: Callable[[Rollout], Tensor],
     rng: np.random.Generator, device: torch.device,
-) -> Measured:  # fmt: skip
+) -> Measurement:  # fmt: skip
     """One response to each held-out prompt. The same ``rng`` makes a paired comparison."""
     scores, kls, prompts, responses = [], [], [], []
     terms: dict[str, list[Tensor]] = {}
@@ -46,12 +46,12 @@ def measure(
         responses += texts.completions
         for name, term in scored.terms.items():
             terms.setdefault(name, []).append(term.cpu())
-    return Measured(
+    return Measurement(
         torch.cat(scores), torch.cat(kls), {n: torch.cat(t) for n, t in terms.items()}, prompts, responses, table.apart
     )
 
 
-def comparison(before: Measured, after: Measured) -> dict[str, Any]:
+def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
     """What ``run.json`` says of two measurements on the same prompts; intervals of 95 %, paired by prompt."""
     return {
         "n": len(before.score),
@@ -65,7 +65,7 @@ def comparison(before: Measured, after: Measured) -> dict[str, Any]:
     }
 
 
-def _means(measured: Measured) -> dict[str, Any]:
+def _means(measured: Measurement) -> dict[str, Any]:
     terms = {name: float(term.mean()) for name, term in measured.terms.items()}
     return {"score": float(measured.score.mean()), "kl": float(measured.kl.mean()), "terms": terms}
 

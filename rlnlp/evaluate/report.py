@@ -12,18 +12,20 @@ from rlnlp.device import return_freed
 from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.health import Health
-from rlnlp.evaluate.measure import Measured, comparison
+from rlnlp.evaluate.measure import Measurement, comparison
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.checkpoint import STAGED
-from rlnlp.run.disk import publish, settle, storage_failure, sync
+from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
 SAMPLES = 3
 
 
-def conclude(run: Run, before: Measured, after: Measured, policy: Policy, tokenizer: Tokenizer, health: Health) -> None:
+def finish_run(
+    run: Run, before: Measurement, after: Measurement, policy: Policy, tokenizer: Tokenizer, health: Health
+) -> None:
     """Save the policy, draw the curves, write the result and print it, with what is wrong with it."""
     save_policy(run.directory / "policy", policy, tokenizer)
     return_freed()  # before matplotlib comes on top of it
@@ -35,7 +37,7 @@ def conclude(run: Run, before: Measured, after: Measured, policy: Policy, tokeni
     for words in result["health"].values():
         console.print(as_text(f"warning: {words}"), style="yellow")
     show_samples(console, list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES])
-    whereabouts(run.directory, console, before.prompts[0])
+    print_next_steps(run.directory, console, before.prompts[0])
 
 
 def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
@@ -46,7 +48,7 @@ def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
         console.print(as_text(f"after   {one_line(after, 400)}"))
 
 
-def whereabouts(directory: Path, console: Console, prompt: str) -> None:
+def print_next_steps(directory: Path, console: Console, prompt: str) -> None:
     """Where everything lies, and the next command."""
     lines = [
         "",
@@ -79,22 +81,22 @@ def score_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def save_policy(place: Path, policy: Policy, tokenizer: Tokenizer) -> None:
+def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer) -> None:
     """The model and its tokenizer as a folder that transformers loads, complete or not there at all.
 
     Raises:
         Failure: exit 5, if the disk does not take it.
     """
-    staged, aside = (place.with_name(f"{STAGED}{word}{place.name}") for word in ("", "old-"))
+    staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
     try:
         for left in (staged, aside):
             shutil.rmtree(left, ignore_errors=True)
         policy.lm.save_pretrained(staged)
         tokenizer.raw.save_pretrained(staged)
         for file in staged.iterdir():
-            publish(file)
+            apply_umask_and_fsync(file)
         sync(staged)
-        settle(staged, place, aside)
+        replace_directory(staged, directory, aside)
     except Exception as error:
         shutil.rmtree(staged, ignore_errors=True)
-        raise storage_failure("saving the policy", place.parent, error) from error
+        raise storage_failure("saving the policy", directory.parent, error) from error

@@ -22,7 +22,7 @@ def leave_one_out(returns: Tensor, group: int) -> Tensor:
     return r.where(equal_groups(returns, group).unsqueeze(1), others).reshape(-1)  # equal: an advantage of exactly 0
 
 
-def over_deviation(advantages: Tensor, returns: Tensor, group: int) -> Tensor:
+def divide_by_group_std(advantages: Tensor, returns: Tensor, group: int) -> Tensor:
     """``advantages`` divided by the standard deviation of the returns of their group: a prompt's samples, or all.
 
     With the group's mean as the baseline this is the advantage of Shao et al. 2024 (arXiv:2402.03300, section
@@ -60,11 +60,11 @@ def groups(x: Tensor, group: int) -> Tensor:
     return x.view(-1, group)
 
 
-def generalised_advantages(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
+def generalized_advantages(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> Tensor:
     """GAE of every token that the policy chose, 0 elsewhere. All (B, T); ``values`` of the state before each token.
 
     Schulman et al. 2016 (arXiv:1506.02438) eq. 16: A_t = sum_l (gamma lam)^l delta_{t+l}, with delta_t = r_t + gamma
-    V(s_{t+1}) - V(s_t). The next state is that of the next True place, whatever lies between; after the last one the
+    V(s_{t+1}) - V(s_t). The next state is that of the next True position, whatever lies between; after the last one the
     value is 0. The returns that a critic learns are A + V, before any whitening.
 
     Raises:

@@ -14,7 +14,7 @@ BANNED = -1e30  # finite, so that probability times logit is 0 and not NaN, forw
 class Distribution:
     """softmax(logits / temperature), perhaps restricted to fewer tokens.
 
-    ``top_k`` 0 and ``top_p`` 1 restrict nothing. Before place ``min_new_tokens`` the ``end`` tokens are not allowed.
+    ``top_k`` 0 and ``top_p`` 1 restrict nothing. Before position ``min_new_tokens`` the ``end`` tokens are not allowed.
     """
 
     temperature: float
@@ -33,10 +33,10 @@ class Distribution:
         return Distribution(self.temperature, 0, 1.0, 0, self.end)
 
 
-def draw_logits(logits: Tensor, place: Tensor, d: Distribution) -> Tensor:
+def draw_logits(logits: Tensor, position: Tensor, d: Distribution) -> Tensor:
     """Logits of the restricted distribution in float32 or wider, ruled-out tokens at ``BANNED``.
 
-    ``logits`` (..., V) of the model; ``place`` (...) int64, how many tokens the policy chose before this one.
+    ``logits`` (..., V) of the model; ``position`` (...) int64, how many tokens the policy chose before this one.
     Temperature first, then the least length, then top-k, then top-p (Holtzman et al. 2020, arXiv:1904.09751, eq. 2:
     the smallest set of the likeliest tokens whose mass is at least p; the token that crosses p is kept).
     """
@@ -44,7 +44,7 @@ def draw_logits(logits: Tensor, place: Tensor, d: Distribution) -> Tensor:
     if d.min_new_tokens > 0 and d.end:
         is_end = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
         is_end[list(d.end)] = True
-        logits = logits.masked_fill((place < d.min_new_tokens).unsqueeze(-1) & is_end, BANNED)
+        logits = logits.masked_fill((position < d.min_new_tokens).unsqueeze(-1) & is_end, BANNED)
     if 0 < d.top_k < logits.shape[-1]:
         best = logits.topk(d.top_k, dim=-1).indices
         logits = logits.masked_fill(torch.ones_like(logits, dtype=torch.bool).scatter(-1, best, False), BANNED)
@@ -61,7 +61,7 @@ def _tempered(logits: Tensor, d: Distribution) -> Tensor:
     return logits if d.temperature == 1 else logits / d.temperature
 
 
-def taken_logits(logits: Tensor, tokens: Tensor, place: Tensor, d: Distribution) -> Tensor:
+def taken_logits(logits: Tensor, tokens: Tensor, position: Tensor, d: Distribution) -> Tensor:
     """``draw_logits`` in which the taken token is never ruled out. (..., V), (...), (...) -> (..., V).
 
     A second forward gives logits that differ in the last bits: a token drawn at the very border of a filter could
@@ -69,7 +69,7 @@ def taken_logits(logits: Tensor, tokens: Tensor, place: Tensor, d: Distribution)
     """
     if not d.filtered:
         return _tempered(logits, d)
-    kept = draw_logits(logits, place, d)
+    kept = draw_logits(logits, position, d)
     index = tokens.unsqueeze(-1)
     return kept.scatter(-1, index, _tempered(logits, d).gather(-1, index))
 
@@ -117,11 +117,11 @@ class _TokenStatistics(torch.autograd.Function):
         through_entropy = bool(by_entropy.any())
         gradient = logits if ctx.spent else torch.empty_like(logits)
         for rows in _row_slices(logits):
-            centred = torch.sub(logits[rows], log_z[rows].unsqueeze(1), out=gradient[rows])
+            centered = torch.sub(logits[rows], log_z[rows].unsqueeze(1), out=gradient[rows])
             factor = -by_logprob[rows].unsqueeze(1)
             if through_entropy:
-                factor = factor - by_entropy[rows].unsqueeze(1) * (centred + entropy[rows].unsqueeze(1))
-            centred.exp_().mul_(factor)
+                factor = factor - by_entropy[rows].unsqueeze(1) * (centered + entropy[rows].unsqueeze(1))
+            centered.exp_().mul_(factor)
         gradient.scatter_add_(1, tokens.unsqueeze(1), by_logprob.unsqueeze(1))
         return gradient, None, None
 
@@ -137,7 +137,7 @@ def inverse_cdf(logits: Tensor, uniforms: Tensor) -> Tensor:
     """The token at which the cumulative probability passes the uniform number. (B, V), (B,) in [0, 1) -> (B,) int64.
 
     One number decides one token, so a row's draw depends on nothing else in the batch. A token of probability 0 is
-    never returned: the first place whose sum is *above* the target has a probability above 0.
+    never returned: the first position whose sum is *above* the target has a probability above 0.
     """
     exact = torch.float32 if logits.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
     cumulative = logits.softmax(-1).cumsum(-1, dtype=exact)

@@ -1,4 +1,4 @@
-"""KL(policy || reference) from samples of the policy, and the rewards that are penalised with it."""
+"""KL(policy || reference) from samples of the policy, and the rewards that are penalized with it."""
 
 from torch import Tensor
 
@@ -39,12 +39,12 @@ def limited_k3(logprobs: Tensor, ref_logprobs: Tensor) -> Tensor:
 ESTIMATORS = {"k1": k1, "k2": k2, "k3": limited_k3}  # the KL of a token in the reward, by the name of the setting
 
 
-def without_end(rewards: Tensor, mask: Tensor, ended: Tensor, penalty: float) -> Tensor:
+def subtract_missing_eos_penalty(rewards: Tensor, mask: Tensor, ended: Tensor, penalty: float) -> Tensor:
     """``rewards`` less ``penalty`` on the last token of each response that has not ended. (B, T), (B, T), (B,)."""
     return rewards - on_last_token(penalty * (~ended).to(rewards.dtype), mask)
 
 
-def penalised_rewards(rewards: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
+def penalized_rewards(rewards: Tensor, kl: Tensor, mask: Tensor, kl_coef: float) -> Tensor:
     """r_t - kl_coef * KL_t on the tokens that the policy chose, 0 elsewhere. All (B, T).
 
     Ziegler et al. 2019 (arXiv:1909.08593) eq. 2, written per token. The KL is a number here: no gradient passes.
@@ -63,7 +63,7 @@ def on_last_token(scores: Tensor, mask: Tensor) -> Tensor:
     """Each score on the last token that the policy chose, 0 elsewhere. (B,), (B, T) -> (B, T).
 
     Raises:
-        ValueError: a row of ``mask`` has no True place, or there is another number of scores than of rows.
+        ValueError: a row of ``mask`` has no True position, or there is another number of scores than of rows.
     """
     if scores.shape != mask.shape[:1]:
         raise ValueError(f"{tuple(scores.shape)} scores for a mask of {tuple(mask.shape)}")

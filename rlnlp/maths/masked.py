@@ -1,20 +1,20 @@
-"""Sums and means over the True places of a mask."""
+"""Sums and means over the True positions of a mask."""
 
 import torch
 from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``x`` over the True places of ``mask``. Both of one shape, any; () out.
+    """Mean of ``x`` over the True positions of ``mask``. Both of one shape, any; () out.
 
     Raises:
-        ValueError: no place is True, or the shapes differ.
+        ValueError: no position is True, or the shapes differ.
     """
     return reduce(x, mask, mask.sum())
 
 
 def reduce(loss: Tensor, mask: Tensor, total: Tensor | int) -> Tensor:
-    """Sum of ``loss`` over the True places, divided by ``total``. (B, T), (B, T) -> ().
+    """Sum of ``loss`` over the True positions, divided by ``total``. (B, T), (B, T) -> ().
 
     ``total`` is the count of tokens, or of sequences, of the whole optimizer step. A micro-batch that divides by
     its own count instead would make the result depend on how the batch was cut.
@@ -25,27 +25,27 @@ def reduce(loss: Tensor, mask: Tensor, total: Tensor | int) -> Tensor:
     if loss.shape != mask.shape:
         raise ValueError(f"loss is {tuple(loss.shape)} but mask is {tuple(mask.shape)}")
     if int(total) <= 0:
-        raise ValueError("the mask has no True place: there is nothing to average")
+        raise ValueError("the mask has no True position: there is nothing to average")
     return loss.masked_fill(~mask, 0).sum() / total
 
 
 def masked_variance(x: Tensor, mask: Tensor, correction: int = 0) -> Tensor:
-    """Variance of ``x`` over the True places; () out. ``correction`` 0: population, 1: unbiased.
+    """Variance of ``x`` over the True positions; () out. ``correction`` 0: population, 1: unbiased.
 
     Raises:
-        ValueError: no more than ``correction`` places are True, or the shapes differ.
+        ValueError: no more than ``correction`` positions are True, or the shapes differ.
     """
-    centred = (x - masked_mean(x, mask)).square()
-    return reduce(centred, mask, int(mask.sum()) - correction)
+    centered = (x - masked_mean(x, mask)).square()
+    return reduce(centered, mask, int(mask.sum()) - correction)
 
 
 def whitened(x: Tensor, mask: Tensor) -> Tensor:
-    """``x`` with mean 0 and population variance 1 over the True places, 0 elsewhere. Any shape.
+    """``x`` with mean 0 and population variance 1 over the True positions, 0 elsewhere. Any shape.
 
     Places that are all equal, up to rounding, become exactly 0: a fixed epsilon would make noise of them.
 
     Raises:
-        ValueError: no place is True, or the shapes differ.
+        ValueError: no position is True, or the shapes differ.
     """
     mean, variance = masked_mean(x, mask), masked_variance(x, mask)
     if equal(x, mask):
@@ -53,14 +53,14 @@ def whitened(x: Tensor, mask: Tensor) -> Tensor:
     return ((x - mean) * (variance + 1e-8).rsqrt()).masked_fill(~mask, 0)
 
 
-def scaled(x: Tensor, mask: Tensor) -> Tensor:
-    """``x`` with population variance 1 over the True places and the mean where it was, 0 elsewhere. Any shape.
+def scale_to_unit_std(x: Tensor, mask: Tensor) -> Tensor:
+    """``x`` with population variance 1 over the True positions and the mean where it was, 0 elsewhere. Any shape.
 
     Whitening with ``shift_mean=False`` of Ziegler et al. 2019 (their code): (x - mean) / deviation + mean. Places
     that are all equal, up to rounding, stay as they are.
 
     Raises:
-        ValueError: no place is True, or the shapes differ.
+        ValueError: no position is True, or the shapes differ.
     """
     mean, variance = masked_mean(x, mask), masked_variance(x, mask)
     if equal(x, mask):
@@ -69,18 +69,18 @@ def scaled(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def equal(x: Tensor, mask: Tensor) -> bool:
-    """True if all True places hold one number, up to rounding (1e-6 of the largest)."""
+    """True if all True positions hold one number, up to rounding (1e-6 of the largest)."""
     there = x[mask]
     return bool(there.amax() - there.amin() <= 1e-6 * there.abs().amax())
 
 
 def last_true(mask: Tensor) -> Tensor:
-    """Index of the last True place of each row. (B, T) -> (B,) int64. The mask may have holes.
+    """Index of the last True position of each row. (B, T) -> (B,) int64. The mask may have holes.
 
     Raises:
-        ValueError: a row has no True place.
+        ValueError: a row has no True position.
     """
     if not bool(mask.any(1).all()):
-        raise ValueError(f"row {int((~mask.any(1)).nonzero()[0])} of the mask has no True place")
-    places = torch.arange(mask.shape[1], device=mask.device)
-    return places.expand_as(mask).masked_fill(~mask, -1).amax(1)
+        raise ValueError(f"row {int((~mask.any(1)).nonzero()[0])} of the mask has no True position")
+    positions = torch.arange(mask.shape[1], device=mask.device)
+    return positions.expand_as(mask).masked_fill(~mask, -1).amax(1)

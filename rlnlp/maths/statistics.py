@@ -9,12 +9,12 @@ from rlnlp.maths.masked import equal, masked_variance
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """1 - Var(R - V) / Var(R) over the True places: 1 is a perfect critic, 0 one that knows the mean only. (B, T).
+    """1 - Var(R - V) / Var(R) over the True positions: 1 is a perfect critic, 0 one that knows the mean only. (B, T).
 
     Returns that are all equal leave nothing to explain: 0.
 
     Raises:
-        ValueError: no place is True, or the shapes differ.
+        ValueError: no position is True, or the shapes differ.
     """
     left, whole = masked_variance(returns - values, mask), masked_variance(returns, mask)
     return 0.0 if equal(returns, mask) else float(1 - left / whole)

@@ -1,4 +1,4 @@
-"""The feed-forward blocks of a transformer, computed only at the places whose result is read."""
+"""The feed-forward blocks of a transformer, computed only at the positions whose result is read."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rlnlp.types import Rollout
 
-NEARLY_ALL = 0.97  # of the places: to leave out the few others costs more than it saves
+NEARLY_ALL = 0.97  # of the positions: to leave out the few others costs more than it saves
 
 
 class Blocks:
@@ -22,11 +22,11 @@ class Blocks:
 
     @contextmanager
     def only_where_read(self, rollout: Rollout) -> Iterator[None]:
-        """For a pass over all tokens of ``rollout`` but the last: other places have no block's part in them.
+        """For a pass over all tokens of ``rollout`` but the last: other positions have no block's part in them.
 
-        A token's hidden state is read by attention at later places of its row, so the row's last token and padding
-        need none; above the last layer only the places before the tokens that were chosen are read. Without padding
-        all is computed: tensors of two sizes would cost more memory, in pieces that fit nothing, than the work saves.
+        A token's hidden state is read by attention at later positions of its row, so the row's last token and padding
+        need none; above the last layer only the positions before the tokens that were chosen are read. Without padding
+        all is computed: tensors of two sizes would cost more memory by fragmentation than the work saves.
         """
         needed = rollout.attention[:, :-1] & rollout.attention[:, 1:]
         read = nn.functional.pad(rollout.mask, (needed.shape[1] - rollout.mask.shape[1], 0))
@@ -41,7 +41,7 @@ class Blocks:
 
 
 def gathered(index: Tensor, where: Tensor) -> Callable[[nn.Module, tuple[Any, ...]], Tensor | None]:
-    """A hook that gives a block the places of ``index`` alone, (B, L, D) -> (1, N, D), if it is given nothing else."""
+    """A hook that gives a block only the positions ``index``, (B, L, D) -> (1, N, D), if it is given nothing else."""
 
     def pick(block: nn.Module, given: tuple[Any, ...]) -> Tensor | None:
         alone = len(given) == 1 and given[0].shape[:-1] == where.shape
@@ -70,7 +70,7 @@ def decoder_layers(model: Any) -> list[nn.Module]:
 
 
 def position_wise(layer: nn.Module) -> bool:
-    """True if the layer has a block, ``mlp``, whose weights are all of linear maps: no place sees another's."""
+    """True if the layer has a block, ``mlp``, whose weights are all of linear maps: no position sees another's."""
     from transformers.pytorch_utils import Conv1D
 
     block = dict(layer.named_children()).get("mlp")

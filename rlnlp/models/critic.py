@@ -17,15 +17,15 @@ from rlnlp.models.policy import (
     checkpointed,
     computing_in,
     evaluation,
+    pad_to,
     positions,
     sparing,
-    widened,
 )
-from rlnlp.types import Rollout, ValuedEvaluation, snug
+from rlnlp.types import ActorCriticOutput, Rollout, trim_padding
 
 
 class ValueHead(nn.Module):
-    """One number from the hidden state of a place. It starts as 0 everywhere: it must not pull at a trained trunk."""
+    """One number from a hidden state. It starts as 0 everywhere: it must not pull at a trained trunk."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -39,27 +39,27 @@ class ValueHead(nn.Module):
         return values
 
 
-class ValuedPolicy(Looked[[Distribution], ValuedEvaluation]):
+class ValuedPolicy(Looked[[Distribution], ActorCriticOutput]):
     """A policy with a value head on its last hidden state: one forward for both."""
 
     def __init__(self, policy: Policy, head: ValueHead) -> None:
         super().__init__()
         self.policy, self.head = policy, head
 
-    def read(self, rollout: Rollout, distribution: Distribution) -> ValuedEvaluation:
+    def read(self, rollout: Rollout, distribution: Distribution) -> ActorCriticOutput:
         """As the policy, and the value of the state before each response token, (B, T)."""
-        tight, width = snug(rollout), rollout.mask.shape[1]
-        out = self.policy.outputs(tight, output_hidden_states=True)
-        said = evaluation(out.logits, tight, distribution)
-        values = before_each_token(self.head, out.hidden_states[-1], tight)
-        return ValuedEvaluation(widened(said.logprobs, width), widened(said.entropy, width), widened(values, width))
+        trimmed, width = trim_padding(rollout), rollout.mask.shape[1]
+        out = self.policy.outputs(trimmed, output_hidden_states=True)
+        said = evaluation(out.logits, trimmed, distribution)
+        values = before_each_token(self.head, out.hidden_states[-1], trimmed)
+        return ActorCriticOutput(pad_to(said.logprobs, width), pad_to(said.entropy, width), pad_to(values, width))
 
     def values(self, rollout: Rollout) -> Tensor:
         """The values alone, (B, T), with a gradient for the head only."""
-        tight = snug(rollout)
+        trimmed = trim_padding(rollout)
         with torch.no_grad():
-            hidden = self.policy.outputs(tight, output_hidden_states=True).hidden_states[-1]
-        return widened(before_each_token(self.head, hidden, tight), rollout.mask.shape[1])
+            hidden = self.policy.outputs(trimmed, output_hidden_states=True).hidden_states[-1]
+        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
 
 
 class Critic(Looked[[], Tensor]):
@@ -73,19 +73,19 @@ class Critic(Looked[[], Tensor]):
 
     def read(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
-        tight = snug(rollout)
-        with computing_in(self.dtype, rollout.mask.device), sparing(self.blocks, self.recomputed, tight):
+        trimmed = trim_padding(rollout)
+        with computing_in(self.dtype, rollout.mask.device), sparing(self.blocks, self.recomputed, trimmed):
             hidden = self.trunk(
-                input_ids=tight.tokens[:, :-1],
-                attention_mask=tight.attention[:, :-1].long(),
-                position_ids=positions(tight.attention[:, :-1]),
+                input_ids=trimmed.tokens[:, :-1],
+                attention_mask=trimmed.attention[:, :-1].long(),
+                position_ids=positions(trimmed.attention[:, :-1]),
                 use_cache=False,
             ).last_hidden_state
-        return widened(before_each_token(self.head, hidden, tight), rollout.mask.shape[1])
+        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
 
 
 def before_each_token(head: ValueHead, hidden: Tensor, rollout: Rollout) -> Tensor:
-    """Values of the places before the response tokens, 0 where the mask is False. (B, P + T - 1, D) -> (B, T)."""
+    """Values of the positions before the response tokens, 0 where the mask is False. (B, P + T - 1, D) -> (B, T)."""
     values: Tensor = head(hidden[:, -rollout.mask.shape[1] :])
     return values.masked_fill(~rollout.mask, 0)
 
@@ -102,7 +102,7 @@ def critic_like(policy: Policy) -> Critic:
     return critic
 
 
-def load_critic(place: str, local_only: bool, policy: Policy) -> Critic:
+def load_critic(model_id: str, local_only: bool, policy: Policy) -> Critic:
     """A critic that starts from a reward model: a model for sequence classification with one label, and its head.
 
     Raises:
@@ -112,7 +112,7 @@ def load_critic(place: str, local_only: bool, policy: Policy) -> Critic:
 
     try:
         model, info = AutoModelForSequenceClassification.from_pretrained(
-            place,
+            model_id,
             local_files_only=local_only,
             trust_remote_code=False,
             use_safetensors=True,
@@ -122,14 +122,14 @@ def load_critic(place: str, local_only: bool, policy: Policy) -> Critic:
         )
     except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         why = one_line(str(error).strip().split("\n")[0])
-        raise Failure(Exit.MODEL, f"algo.critic_path: '{place}' cannot be loaded: {why}") from error
+        raise Failure(Exit.MODEL, f"algo.critic_path: '{model_id}' cannot be loaded: {why}") from error
     missing = sorted(info["missing_keys"])
     if missing or model.config.num_labels != 1 or not isinstance(vars(model)["_modules"].get("score"), nn.Linear):
         lacks = f"it lacks {len(missing)} weights, such as {missing[0]}" if missing else "it has no score of one label"
-        raise Failure(Exit.MODEL, f"algo.critic_path: '{place}' is no reward model: {lacks}")
+        raise Failure(Exit.MODEL, f"algo.critic_path: '{model_id}' is no reward model: {lacks}")
     rows, own = (m.get_input_embeddings().num_embeddings for m in (model, policy.lm))
     if rows < own:
-        raise Failure(Exit.MODEL, f"algo.critic_path: '{place}' knows {rows} tokens, the policy {own}")
+        raise Failure(Exit.MODEL, f"algo.critic_path: '{model_id}' knows {rows} tokens, the policy {own}")
     head = ValueHead(model.config.get_text_config().hidden_size)
     with torch.no_grad():
         head.linear.weight.copy_(model.score.weight)

@@ -10,19 +10,19 @@ EMBEDDED = Path(__file__).resolve().parent.parent / "assets"
 
 
 def locate(model: Model) -> tuple[str | None, str]:
-    """The places of weights (None: a fresh model) and of the tokenizer: directories, or hub ids.
+    """Where to load the weights from (None: a fresh model) and the tokenizer: directories, or hub ids.
 
     Raises:
-        Failure: exit 4, if a place does not exist and may not be fetched.
+        Failure: exit 4, if one does not exist and may not be fetched.
     """
-    weights = None if model.path is None else place("model.path", model.path, "config.json", model.allow_download)
+    weights = None if model.path is None else resolve("model.path", model.path, "config.json", model.allow_download)
     if model.tokenizer is not None:
-        return weights, place("model.tokenizer", model.tokenizer, "tokenizer_config.json", model.allow_download)
+        return weights, resolve("model.tokenizer", model.tokenizer, "tokenizer_config.json", model.allow_download)
     assert weights is not None, "the config refuses a fresh model without a tokenizer"
     return weights, weights
 
 
-def place(key: str, name: str, needed: str, allow_download: bool) -> str:
+def resolve(key: str, name: str, needed: str, allow_download: bool) -> str:
     """The directory or hub id that the setting ``key`` means by ``name``; a run directory means its result.
 
     Raises:

@@ -7,10 +7,10 @@ from typing import Generic, ParamSpec, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rlnlp.types import Evaluation, Rollout, ValuedEvaluation
+from rlnlp.types import ActorCriticOutput, PolicyOutput, Rollout
 
 Asked = ParamSpec("Asked")
-Said = TypeVar("Said", Tensor, Evaluation, ValuedEvaluation)
+Said = TypeVar("Said", Tensor, PolicyOutput, ActorCriticOutput)
 
 
 class Looked(nn.Module, ABC, Generic[Asked, Said]):
@@ -22,7 +22,7 @@ class Looked(nn.Module, ABC, Generic[Asked, Said]):
 
     @abstractmethod
     def read(self, rollout: Rollout, *asked: Asked.args, **named: Asked.kwargs) -> Said:
-        """What the model says of each response place, each (B, T)."""
+        """What the model says of each response position, each (B, T)."""
 
     def forward(self, rollout: Rollout, *asked: Asked.args, **named: Asked.kwargs) -> Said:
         """``read``, or the look at this rollout if it was just looked at and a gradient is wanted."""
@@ -43,6 +43,6 @@ class Looked(nn.Module, ABC, Generic[Asked, Said]):
 
 def detached(said: Said) -> Said:
     """The same numbers without their graph."""
-    if isinstance(said, Evaluation):
+    if isinstance(said, PolicyOutput):
         return replace(said, **{f.name: getattr(said, f.name).detach() for f in fields(said)})
     return said.detach()

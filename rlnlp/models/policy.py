@@ -16,12 +16,12 @@ from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_l
 from rlnlp.models.blocks import Blocks
 from rlnlp.models.look import Looked
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.types import Evaluation, Rollout, by_length, in_order, snug, take
+from rlnlp.types import PolicyOutput, Rollout, length_sorted_rows, restore_row_order, take, trim_padding
 
 Seen = TypeVar("Seen")
 
 
-class Policy(Looked[[Distribution], Evaluation]):
+class Policy(Looked[[Distribution], PolicyOutput]):
     """pi(response | prompt)."""
 
     def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -31,14 +31,14 @@ class Policy(Looked[[Distribution], Evaluation]):
         self.blocks = Blocks(lm)
         self.recomputed: list[nn.Module] = []
 
-    def read(self, rollout: Rollout, distribution: Distribution) -> Evaluation:
+    def read(self, rollout: Rollout, distribution: Distribution) -> PolicyOutput:
         """Log-probability of each response token and entropy where it was drawn, both (B, T)."""
-        tight, width = snug(rollout), rollout.mask.shape[1]
-        said = evaluation(self.outputs(tight).logits, tight, distribution)
-        return Evaluation(widened(said.logprobs, width), widened(said.entropy, width))
+        trimmed, width = trim_padding(rollout), rollout.mask.shape[1]
+        said = evaluation(self.outputs(trimmed).logits, trimmed, distribution)
+        return PolicyOutput(pad_to(said.logprobs, width), pad_to(said.entropy, width))
 
     def outputs(self, rollout: Rollout, **asked: Any) -> Any:
-        """What the model says of each response place; only the places before them go through the head."""
+        """What the model says of each response position; only the positions before them go through the head."""
         read, width = rollout.attention[:, :-1], rollout.responses.shape[1]  # nothing is foretold by the last token
         # By number, not by count: a frozen head would multiply the slice of a count many times slower than a matrix.
         before = torch.arange(read.shape[1] - width, read.shape[1], device=read.device)
@@ -53,16 +53,16 @@ class Policy(Looked[[Distribution], Evaluation]):
             )
 
 
-def evaluation(logits: Tensor, rollout: Rollout, distribution: Distribution) -> Evaluation:
-    """Log-probability and entropy, both (B, T), from the logits of the response places, (B, T, V)."""
-    place = (rollout.mask.long().cumsum(1) - 1).clamp(min=0)
-    logits = taken_logits(logits, rollout.responses, place, distribution)
+def evaluation(logits: Tensor, rollout: Rollout, distribution: Distribution) -> PolicyOutput:
+    """Log-probability and entropy, both (B, T), from the logits of the response positions, (B, T, V)."""
+    position = (rollout.mask.long().cumsum(1) - 1).clamp(min=0)
+    logits = taken_logits(logits, rollout.responses, position, distribution)
     logprobs, entropy = logprobs_and_entropy(logits, rollout.responses, spent=True)
-    return Evaluation(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
+    return PolicyOutput(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
 
 
-def widened(x: Tensor, width: int) -> Tensor:
-    """``x`` (B, t) with zeros up to ``width`` places."""
+def pad_to(x: Tensor, width: int) -> Tensor:
+    """``x`` (B, t) with zeros up to ``width`` positions."""
     return nn.functional.pad(x, (0, width - x.shape[1]))
 
 
@@ -120,20 +120,20 @@ def frozen(policy: Policy) -> Policy:
     return copy.deepcopy(policy).requires_grad_(False)
 
 
-def scorer(policy: Policy, distribution: Distribution, micro_batch_size: int) -> Callable[[Rollout], Tensor]:
+def logprob_fn(policy: Policy, distribution: Distribution, micro_batch_size: int) -> Callable[[Rollout], Tensor]:
     """``rollout -> log pi`` of its responses, (B, T), without a gradient, under ``policy`` as it is when called."""
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        rows = by_length(rollout, micro_batch_size)
-        return in_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
+        rows = length_sorted_rows(rollout, micro_batch_size)
+        return restore_row_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
 
     return logprobs
 
 
-def looker(policy: Policy, distribution: Distribution, micro_batch_size: int) -> Callable[[Rollout], Tensor]:
-    """As ``scorer``, for a rollout that is learned from next: if it is one micro-batch, one pass serves for both."""
-    score = scorer(policy, distribution, micro_batch_size)
+def forward_fn(policy: Policy, distribution: Distribution, micro_batch_size: int) -> Callable[[Rollout], Tensor]:
+    """As ``logprob_fn``, for a rollout that is learned from next: one micro-batch is passed once for both."""
+    score = logprob_fn(policy, distribution, micro_batch_size)
 
     def logprobs(rollout: Rollout) -> Tensor:
         whole = len(rollout.mask) <= micro_batch_size
@@ -154,8 +154,8 @@ def remembered(function: Callable[[Rollout], Seen]) -> Callable[[Rollout], Seen]
     return ask
 
 
-def load_policy(place: str, local_only: bool, device: torch.device) -> Policy:
-    """The causal language model at ``place`` in float32.
+def load_policy(model_id: str, local_only: bool, device: torch.device) -> Policy:
+    """The causal language model at ``model_id`` in float32.
 
     Raises:
         Failure: exit 4, if it cannot be loaded whole: every weight must come from the files.
@@ -164,7 +164,7 @@ def load_policy(place: str, local_only: bool, device: torch.device) -> Policy:
 
     try:
         lm, info = AutoModelForCausalLM.from_pretrained(
-            place,
+            model_id,
             local_files_only=local_only,
             trust_remote_code=False,
             use_safetensors=True,
@@ -173,10 +173,10 @@ def load_policy(place: str, local_only: bool, device: torch.device) -> Policy:
             output_loading_info=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise Failure(Exit.MODEL, f"model '{place}' cannot be loaded: {str(error).splitlines()[0]}") from error
+        raise Failure(Exit.MODEL, f"model '{model_id}' cannot be loaded: {str(error).splitlines()[0]}") from error
     missing = sorted(info["missing_keys"])
     if missing:
-        raise Failure(Exit.MODEL, f"model '{place}' lacks {len(missing)} weights, such as {missing[0]}")
+        raise Failure(Exit.MODEL, f"model '{model_id}' lacks {len(missing)} weights, such as {missing[0]}")
     return Policy(lm.to(device))
 
 

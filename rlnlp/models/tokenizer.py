@@ -39,8 +39,8 @@ class Tokenizer:
         return whole[len(head) :] if whole.startswith(head) else self.decode(ids)
 
 
-def load_tokenizer(place: str, local_only: bool) -> Tokenizer:
-    """The tokenizer at ``place``, a directory or hub id.
+def load_tokenizer(model_id: str, local_only: bool) -> Tokenizer:
+    """The tokenizer at ``model_id``, a directory or hub id.
 
     Raises:
         Failure: exit 4, if there is none, or it knows no end token.
@@ -48,11 +48,11 @@ def load_tokenizer(place: str, local_only: bool) -> Tokenizer:
     from transformers import AutoTokenizer
 
     try:
-        raw = AutoTokenizer.from_pretrained(place, local_files_only=local_only, trust_remote_code=False)
+        raw = AutoTokenizer.from_pretrained(model_id, local_files_only=local_only, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise Failure(Exit.MODEL, f"no tokenizer in '{place}': {str(error).splitlines()[0]}") from error
+        raise Failure(Exit.MODEL, f"no tokenizer in '{model_id}': {str(error).splitlines()[0]}") from error
     if raw.eos_token_id is None:
-        raise Failure(Exit.MODEL, f"the tokenizer of '{place}' has no end token: responses could not end")
+        raise Failure(Exit.MODEL, f"the tokenizer of '{model_id}' has no end token: responses could not end")
     pad = raw.eos_token_id if raw.pad_token_id is None else raw.pad_token_id
     start = () if raw.bos_token_id is None else (raw.bos_token_id,)
     return Tokenizer(raw, (raw.eos_token_id,), pad, start)

@@ -15,7 +15,7 @@ from rlnlp.config.schema import REWARDS
 from rlnlp.errors import Exit, Failure
 from rlnlp.rewards.model.classifier import classifier
 from rlnlp.rewards.model.coherence import coherence_term
-from rlnlp.rewards.terms import Around, Term, TextFunction, text_term
+from rlnlp.rewards.terms import RewardContext, Term, TextFunction, text_term
 
 
 def _function(name: str) -> TextFunction:
@@ -28,7 +28,7 @@ TEXT_REWARDS = {name: _function(name) for name in REWARDS if name not in MODEL_R
 TEXTS = ("prompts", "completions", "references")
 
 
-def built_in(name: str, fn: str, args: Mapping[str, Any], around: Around) -> Term:
+def built_in(name: str, fn: str, args: Mapping[str, Any], around: RewardContext) -> Term:
     """The term ``name`` made of the built-in reward ``fn``; wrong ``args`` are told now, not while training.
 
     Raises:

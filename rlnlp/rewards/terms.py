@@ -21,7 +21,7 @@ TextFunction = Callable[..., Any]
 
 
 @dataclass(frozen=True)
-class Around:
+class RewardContext:
     """What a run gives to a term that asks a model: its texts, coherence under the start policy, the device."""
 
     read: Callable[[Rollout], Texts]
@@ -112,12 +112,12 @@ def token_numbers(name: str, values: Sequence[Any], mask: Tensor) -> Tensor:
     if len(values) != len(mask):
         raise _bad(name, f"returned {len(values)} values for {len(mask)} completions")
     rewards = torch.zeros(mask.shape)
-    for place, (row, chosen) in enumerate(zip(values, mask, strict=True)):
+    for i, (row, chosen) in enumerate(zip(values, mask, strict=True)):
         if not is_list(row):
-            raise _bad(name, f"returned {one_line(repr(row), 60)} for completion {place}, want a list, as for others")
+            raise _bad(name, f"returned {one_line(repr(row), 60)} for completion {i}, want a list, as for others")
         if len(row) != int(chosen.sum()):
-            raise _bad(name, f"returned {len(row)} numbers for the {int(chosen.sum())} tokens of completion {place}")
-        rewards[place, chosen] = numbers_of(name, row, len(row))
+            raise _bad(name, f"returned {len(row)} numbers for the {int(chosen.sum())} tokens of completion {i}")
+        rewards[i, chosen] = numbers_of(name, row, len(row))
     return rewards
 
 
@@ -134,10 +134,10 @@ def numbers_of(name: str, values: Any, count: int) -> Tensor:
     if len(values) != count:
         raise _bad(name, f"returned {len(values)} values for {count} completions")
     values = [value.item() if isinstance(value, Tensor) and value.ndim == 0 else value for value in values]
-    for place, value in enumerate(values):
+    for i, value in enumerate(values):
         if not isinstance(value, numbers.Real):
-            raise _bad(name, f"returned {one_line(repr(value), 60)} for completion {place}, want a number")
-    return finite(name, torch.tensor([_float(name, place, v) for place, v in enumerate(values)]))
+            raise _bad(name, f"returned {one_line(repr(value), 60)} for completion {i}, want a number")
+    return finite(name, torch.tensor([_float(name, i, v) for i, v in enumerate(values)]))
 
 
 def checked(name: str, values: Tensor, mask: Tensor) -> Tensor:
@@ -158,16 +158,16 @@ def finite(name: str, values: Tensor) -> Tensor:
         Failure: exit 7, for a number that is not finite.
     """
     if not bool(values.isfinite().all()):
-        place = (~values.isfinite()).nonzero()[0].tolist()
-        raise _bad(name, f"returned {float(values[tuple(place)])} for completion {place[0]}")
+        index = (~values.isfinite()).nonzero()[0].tolist()
+        raise _bad(name, f"returned {float(values[tuple(index)])} for completion {index[0]}")
     return values
 
 
-def _float(name: str, place: int, value: numbers.Real) -> float:
+def _float(name: str, i: int, value: numbers.Real) -> float:
     try:
         return float(value)
     except OverflowError as error:
-        raise _bad(name, f"returned a number too large for completion {place}") from error
+        raise _bad(name, f"returned a number too large for completion {i}") from error
 
 
 def _call(name: str, fn: TextFunction, given: dict[str, Any]) -> Any:

@@ -72,7 +72,7 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
     return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
 
 
-def finite(logits: Tensor, place: int, rows: Tensor) -> Tensor:
+def finite(logits: Tensor, t: int, rows: Tensor) -> Tensor:
     """``logits`` (B, V) themselves; ``rows`` (B,) are their numbers in the whole batch.
 
     Raises:
@@ -83,7 +83,7 @@ def finite(logits: Tensor, place: int, rows: Tensor) -> Tensor:
         row = int(rows[(~logits.isfinite()).any(-1)][0])
         raise Failure(
             Exit.NONFINITE,
-            f"the policy's logits are not finite while sampling token {place} of response {row}\n"
+            f"the policy's logits are not finite while sampling token {t} of response {row}\n"
             "the weights are broken: lower algo.learning_rate, and start from an earlier checkpoint",
         )
     return logits

@@ -21,10 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure
-from rlnlp.run.disk import check_room, publish, settle, storage_failure, sync, write
+from rlnlp.run.disk import apply_umask_and_fsync, check_room, replace_directory, storage_failure, sync, write
 
 STAGED, SCHEMA, NAME = ".tmp-", 1, re.compile(r"step-\d{8,}")
-LEFT = re.compile(r"\.tmp-(\d+-\d+|(old|del)-step-\d{8,})-[0-9a-f]{8}")
+LEFTOVER = re.compile(r"\.tmp-(\d+-\d+|(old|del)-step-\d{8,})-[0-9a-f]{8}")
 
 
 @runtime_checkable
@@ -63,7 +63,7 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Pat
                 path = staged / f"{name}.safetensors"
                 save_file(tensors[name], path)
                 digests[path.name] = aside_of_the_disk.submit(_digest, path)
-                publish(path)
+                apply_umask_and_fsync(path)
         plain = {name: _plain(part) for name, part in parts.items() if not isinstance(part, nn.Module)}
         text = json.dumps({"step": step, **state, "parts": plain}, allow_nan=False)
         write(staged / "state.json", text.encode())
@@ -71,7 +71,7 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Pat
         files["state.json"] = (len(text.encode()), hashlib.sha256(text.encode()).hexdigest())
         write(staged / "manifest.json", _manifest(step, files).encode())
         sync(staged)
-        settle(staged, target, aside)
+        replace_directory(staged, target, aside)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(staged, ignore_errors=True)
         raise storage_failure(f"saving step {step}", folder, error) from error
@@ -88,9 +88,9 @@ def name_of(step: int) -> str:
     return f"step-{step:08d}"
 
 
-def step_of(place: Path) -> int:
+def step_of(path: Path) -> int:
     """The step of a checkpoint, by its name."""
-    return int(place.name.partition("-")[2])
+    return int(path.name.partition("-")[2])
 
 
 def retain(folder: Path, keep: int, best: int, trusted: Collection[str]) -> set[str]:
@@ -102,7 +102,7 @@ def retain(folder: Path, keep: int, best: int, trusted: Collection[str]) -> set[
     Raises:
         Failure: exit 5, if the disk refuses.
     """
-    sound = [p for p in checkpoints(folder) if p.name in trusted or next(broken(p), None) is None]
+    sound = [p for p in checkpoints(folder) if p.name in trusted or next(faults(p), None) is None]
     stay = {p.name for p in sound[-keep:]} | {name_of(best)}
     try:
         for old in sound:
@@ -118,7 +118,7 @@ def retain(folder: Path, keep: int, best: int, trusted: Collection[str]) -> set[
 def clear_leftovers(folder: Path) -> None:
     """Remove what saves that were cut off have left; only what bears our marks, and only by the run's owner."""
     for path in folder.iterdir():
-        if LEFT.fullmatch(path.name):
+        if LEFTOVER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -132,35 +132,35 @@ def load(folder: Path, parts: Parts, tell: Callable[[str], None]) -> dict[str, A
         Failure: exit 6, naming the fault of each checkpoint, if none is sound.
     """
     found = checkpoints(folder)[::-1]
-    faults: list[str] = []
-    for place in found:
-        fault = next(broken(place), None)
+    found_faults: list[str] = []
+    for directory in found:
+        fault = next(faults(directory), None)
         if fault is None:
-            for each in faults:
+            for each in found_faults:
                 tell(f"damaged and passed over: {each}")
-            return _read(place, parts)
-        faults.append(f"{place.name}: {fault}")
-    raise Failure(Exit.RUN, f"no valid checkpoint in {folder} ({len(found)} found)\n" + "; ".join(faults))
+            return _read(directory, parts)
+        found_faults.append(f"{directory.name}: {fault}")
+    raise Failure(Exit.RUN, f"no valid checkpoint in {folder} ({len(found)} found)\n" + "; ".join(found_faults))
 
 
-def broken(place: Path) -> Iterator[str]:
+def faults(directory: Path) -> Iterator[str]:
     """What is wrong with the files of a checkpoint; nothing if all is as it was written."""
     try:
-        text = (place / "manifest.json").read_text()
+        text = (directory / "manifest.json").read_text()
         manifest = json.loads(text)
         files = {str(name): (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
         step = int(manifest["step"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         yield f"manifest.json cannot be read ({type(error).__name__})"
         return
-    if text != _manifest(step, files) or place.name != name_of(step):
+    if text != _manifest(step, files) or directory.name != name_of(step):
         yield "manifest.json is not what was written here"
     if "state.json" not in files:
         yield "manifest.json names no state.json"
-    for name in sorted({path.name for path in place.iterdir()} - {*files, "manifest.json"}):
+    for name in sorted({path.name for path in directory.iterdir()} - {*files, "manifest.json"}):
         yield f"{name} is not in manifest.json"
     for name, (size, digest) in files.items():
-        path = place / name
+        path = directory / name
         if Path(name).name != name or path.is_symlink() or not path.is_file():
             yield f"{name} is missing"
         elif path.stat().st_size != size:
@@ -201,7 +201,7 @@ def content(parts: Parts) -> str:
     return whole.hexdigest()
 
 
-class Boundary:
+class StepSnapshot:
     """The parts at the end of a step, so far as that can be known without a copy of their tensors."""
 
     def __init__(self, parts: Parts) -> None:
@@ -209,7 +209,7 @@ class Boundary:
         self._plain = json.dumps({n: p.state_dict() for n, p in parts.items() if _is_plain(p)}, allow_nan=False)
         self._versions = list(_versions(parts))
 
-    def regain(self) -> bool:
+    def rollback(self) -> bool:
         """Put the parts back to the boundary; False, and the parts as they are, if a tensor has changed since."""
         if self._versions != list(_versions(self.parts)):
             return False
@@ -239,29 +239,29 @@ def _members(optimizer: torch.optim.Optimizer) -> list[list[int]]:
     return [group["params"] for group in optimizer.state_dict()["param_groups"]]
 
 
-def _read(place: Path, parts: Parts) -> dict[str, Any]:
-    state: dict[str, Any] = json.loads((place / "state.json").read_text())
-    held = {*state["parts"], *(file.stem for file in place.glob("*.safetensors"))}
+def _read(directory: Path, parts: Parts) -> dict[str, Any]:
+    state: dict[str, Any] = json.loads((directory / "state.json").read_text())
+    held = {*state["parts"], *(file.stem for file in directory.glob("*.safetensors"))}
     if held != set(parts):
-        raise Failure(Exit.RUN, f"{place} holds other parts ({', '.join(sorted(held))}) than this algorithm has")
+        raise Failure(Exit.RUN, f"{directory} holds other parts ({', '.join(sorted(held))}) than this algorithm has")
     for name, part in parts.items():
-        _read_part(place, name, part, state["parts"].get(name))
+        _read_part(directory, name, part, state["parts"].get(name))
     return state
 
 
-def _read_part(place: Path, name: str, part: Part, plain: Any) -> None:
+def _read_part(directory: Path, name: str, part: Part, plain: Any) -> None:
     if isinstance(part, nn.Module):
-        tensors, here = load_file(place / f"{name}.safetensors"), named_tensors(part)
+        tensors, here = load_file(directory / f"{name}.safetensors"), named_tensors(part)
         if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in here.items()}:
-            raise Failure(Exit.RUN, f"{place / name}.safetensors holds other tensors than the model has")
+            raise Failure(Exit.RUN, f"{directory / name}.safetensors holds other tensors than the model has")
         part.load_state_dict(tensors, strict=False)
     elif isinstance(part, torch.optim.Optimizer):
         state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in load_file(place / f"{name}.safetensors").items():
+        for key, tensor in load_file(directory / f"{name}.safetensors").items():
             index, _, field = key.partition(".")
             state.setdefault(int(index), {})[field] = tensor
         if _members(part) != plain["params"]:
-            raise Failure(Exit.RUN, f"{place / name}.safetensors is of another optimizer than this algorithm has")
+            raise Failure(Exit.RUN, f"{directory / name}.safetensors is of another optimizer than this algorithm has")
         part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
     else:
         part.load_state_dict(plain)

@@ -12,7 +12,7 @@ from rlnlp.errors import Exit, Failure
 SPARE = 2**20  # bytes left free beside what is written: folders and short files take room too
 
 
-def put(handle: int, data: bytes) -> None:
+def write_all(handle: int, data: bytes) -> None:
     """Write all of ``data``; a disk that takes a part of it is asked again for the rest.
 
     Raises:
@@ -30,7 +30,7 @@ def write(path: Path, data: bytes) -> None:
     """A file of ``data``, on the disk when this returns."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        put(handle, data)
+        write_all(handle, data)
         os.fsync(handle)
     finally:
         os.close(handle)
@@ -58,7 +58,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def publish(file: Path) -> None:
+def apply_umask_and_fsync(file: Path) -> None:
     """Give a file the rights that the umask leaves (safetensors makes files for the owner only), and sync it."""
     mask = os.umask(0)
     os.umask(mask)
@@ -66,7 +66,7 @@ def publish(file: Path) -> None:
     sync(file)
 
 
-def settle(staged: Path, target: Path, aside: Path) -> None:
+def replace_directory(staged: Path, target: Path, aside: Path) -> None:
     """Rename the folder ``staged`` to ``target``; what stood there is ``aside`` until the new one stands."""
     if target.exists():
         target.rename(aside)
@@ -91,13 +91,13 @@ def check_room(folder: Path, needed: int) -> None:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {_mib(needed + SPARE)} needed")
 
 
-def storage_failure(doing: str, place: Path, error: Exception) -> Failure:
+def storage_failure(doing: str, path: Path, error: Exception) -> Failure:
     """Exit 5 with what was being done, where, and the room that is left."""
     try:
-        room = f"{_mib(shutil.disk_usage(place).free)} free"
+        room = f"{_mib(shutil.disk_usage(path).free)} free"
     except OSError:
         room = "the folder cannot be read"
-    return Failure(Exit.STORAGE, f"{doing} in {place} failed: {error} ({room})\nmake room or mend the disk")
+    return Failure(Exit.STORAGE, f"{doing} in {path} failed: {error} ({room})\nfree disk space or fix the disk")
 
 
 def _mib(size: int) -> str:

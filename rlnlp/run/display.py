@@ -54,7 +54,7 @@ class Display(Protocol):
         ...
 
 
-class Forgiving(io.TextIOBase):
+class BestEffortStream(io.TextIOBase):
     """A stream whose reader may go away: what cannot be written any more is not, and training goes on."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -82,7 +82,7 @@ class Forgiving(io.TextIOBase):
 
 def display() -> Display:
     """A live display in a terminal, plain lines elsewhere; on stderr, so that stdout holds results only."""
-    stream = Forgiving(sys.stderr)
+    stream = BestEffortStream(sys.stderr)
     console = Console(file=cast(IO[str], stream), highlight=False)
     return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(stream)
 
@@ -90,7 +90,7 @@ def display() -> Display:
 class PlainDisplay:
     """One line for about twenty steps of the run."""
 
-    def __init__(self, stream: Forgiving) -> None:
+    def __init__(self, stream: BestEffortStream) -> None:
         self.stream = stream
         self.total, self.first = 0, 0.0
         self.begun = time.monotonic()

@@ -9,24 +9,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rlnlp.run.disk import put, write
+from rlnlp.run.disk import write, write_all
 
 Mark = dict[str, Any]  # size and sha256 of the beginning of a file
 
 
-class Journal:
+class JsonlFile:
     """One file, a line for each record; every record has a ``step``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
-        self._know(os.fstat(self._handle).st_size)
+        self._rehash(os.fstat(self._handle).st_size)
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a line; if the disk does not take all of it, none of it stays."""
         line = (json.dumps(row, allow_nan=False) + "\n").encode()
         try:
-            put(self._handle, line)
+            write_all(self._handle, line)
         except BaseException:  # a signal, too, may come in the middle of a line
             with suppress(OSError):
                 os.ftruncate(self._handle, self._size)
@@ -38,17 +38,17 @@ class Journal:
         """Size and sha256 of the file as it is now."""
         return {"size": self._size, "sha256": self._sha.hexdigest()}
 
-    def holds(self, mark: Mark) -> bool:
+    def starts_with(self, mark: Mark) -> bool:
         """True if the file begins as ``mark`` says."""
         begun = self._read(mark["size"])
         return {"size": len(begun), "sha256": hashlib.sha256(begun).hexdigest()} == mark
 
-    def cut(self, step: int) -> None:
+    def truncate_after(self, step: int) -> None:
         """Take away what comes after ``step``, from its first line or from the first line that is not whole."""
         size = sum(length for length, _ in self._lines(step))
         if size < os.fstat(self._handle).st_size:
             os.ftruncate(self._handle, size)
-        self._know(size)
+        self._rehash(size)
 
     def rows(self) -> list[dict[str, Any]]:
         """The records."""
@@ -68,7 +68,7 @@ class Journal:
         """Let the file go."""
         os.close(self._handle)
 
-    def _know(self, size: int) -> None:
+    def _rehash(self, size: int) -> None:
         self._size, self._sha = size, hashlib.sha256(self._read(size))
 
     def _read(self, size: int) -> bytes:

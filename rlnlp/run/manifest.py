@@ -22,10 +22,10 @@ SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$
 GIVEN_SECRET = re.compile(
     r"((?:^|[._{,\s])(?:\w*_)?(?:token|secret|password|passwd|api_?key|credentials?)\s*[=:]\s*)[^,}\]]+", re.IGNORECASE
 )
-BLOTTED = "***"
+REDACTED = "***"
 FILES = ("config.yaml", "run.json")
-LEFT = re.compile(r"\.(config\.yaml|run\.json)-[0-9a-f]{8}")
-SEAL = "# sha256 of the lines above: "
+LEFTOVER = re.compile(r"\.(config\.yaml|run\.json)-[0-9a-f]{8}")
+CHECKSUM_LINE = "# sha256 of the lines above: "
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "hydra-core", "omegaconf")
 COMPUTE = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -57,7 +57,7 @@ def saved(config: Common, hidden: Collection[str] = ()) -> str:
     import yaml
 
     text: str = yaml.safe_dump(_redacted(asdict(config), hidden), sort_keys=False, allow_unicode=True, width=120)
-    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
+    return f"{text}{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def begun(directory: Path) -> bool:
@@ -75,17 +75,17 @@ def write_config(directory: Path, config: Common, hidden: Collection[str]) -> No
 def clear_leftovers(directory: Path) -> None:
     """Remove what writing that was cut off has left of our files; only by the run's owner."""
     for path in directory.iterdir():
-        if LEFT.fullmatch(path.name):
+        if LEFTOVER.fullmatch(path.name):
             path.unlink()
 
 
-def check_seal(directory: Path) -> None:
+def check_unchanged(directory: Path) -> None:
     """Refuse a config.yaml that is not as the run wrote it.
 
     Raises:
         Failure: exit 6.
     """
-    text, _, digest = (directory / "config.yaml").read_bytes().rpartition(SEAL.encode())
+    text, _, digest = (directory / "config.yaml").read_bytes().rpartition(CHECKSUM_LINE.encode())
     if hashlib.sha256(text).hexdigest().encode() + b"\n" != digest:
         told = f"{directory}/config.yaml is not as the run wrote it\nput it back, and give changes as words: key=value"
         raise Failure(Exit.RUN, told)
@@ -108,11 +108,11 @@ def write_facts(directory: Path, facts: dict[str, Any]) -> None:
 def sources(config: Common) -> dict[str, str]:
     """What the settings of data and tokenizer stand for: the sha256 of a file's content, else the words themselves."""
     settings = asdict(config)
-    found = {f"data.{key}": _meant(Path(value), value) for key, value in settings.get("data", {}).items()
+    found = {f"data.{key}": content_id(Path(value), value) for key, value in settings.get("data", {}).items()
              if isinstance(value, str)}  # fmt: skip
     words = settings["model"]["tokenizer"] or settings["model"]["path"]
-    places = [Path(words).expanduser() / below / "tokenizer.json" for below in ("policy", "")]
-    held = [place for place in places if place.is_file()]
+    paths = [Path(words).expanduser() / below / "tokenizer.json" for below in ("policy", "")]
+    held = [path for path in paths if path.is_file()]
     return found | {"model.tokenizer": digest(held[0]) if held else words}
 
 
@@ -164,7 +164,8 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _meant(path: Path, words: str) -> str:
+def content_id(path: Path, words: str) -> str:
+    """The sha256 of the file at ``path``; ``words`` themselves if there is none."""
     return digest(path.expanduser()) if path.expanduser().is_file() else words
 
 
@@ -179,14 +180,14 @@ def _processor() -> str:
 
 def without_secrets(word: str) -> str:
     """An override with the values of secrets blotted out."""
-    return GIVEN_SECRET.sub(rf"\1{BLOTTED}", word)
+    return GIVEN_SECRET.sub(rf"\1{REDACTED}", word)
 
 
 def _redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
     if isinstance(node, dict):
         return {k: _redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
     secret = key in hidden or SECRET.search(key.rpartition(".")[2])
-    return BLOTTED if isinstance(node, str) and secret else node
+    return REDACTED if isinstance(node, str) and secret else node
 
 
 def _versions() -> dict[str, str]:

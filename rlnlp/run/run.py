@@ -33,7 +33,7 @@ STOPPED = (Exit.INTERRUPT, Exit.TERMINATED, Exit.HANGUP)
 
 
 @dataclass(frozen=True)
-class GoOn:
+class ResumeInfo:
     """How a run is taken up again: what may differ from before, and the settings that do, old and new."""
 
     allow: frozenset[str]
@@ -41,15 +41,20 @@ class GoOn:
 
 
 class Run:
-    """A run directory, owned from creation to exit; with ``go_on``, one that is there already.
+    """A run directory, owned from creation to exit; with ``resume_info``, one that is there already.
 
     ``metrics.jsonl`` holds what the same seed gives again, to the last bit; clock readings go to ``timing.jsonl``.
     """
 
     def __init__(
-        self, directory: Path, config: Common, command: str, go_on: GoOn | None = None, hidden: Collection[str] = ()
+        self,
+        directory: Path,
+        config: Common,
+        command: str,
+        resume_info: ResumeInfo | None = None,
+        hidden: Collection[str] = (),
     ) -> None:
-        self.directory, self.config, self.seed, self.go_on = directory, config, config.seed, go_on
+        self.directory, self.config, self.seed, self.resume_info = directory, config, config.seed, resume_info
         self.hidden = hidden  # settings whose values are not written down
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
@@ -71,7 +76,7 @@ class Run:
             except OSError as error:
                 raise storage_failure("opening the run directory", self.directory, error) from error
             self._files = opened.pop_all()
-        self.say(f"run directory {self.directory}")
+        self.log_message(f"run directory {self.directory}")
         return self
 
     def __exit__(
@@ -84,7 +89,7 @@ class Run:
         """
         self.signals.hold()
         self.display.close()
-        told = None if error is None else self._told(error)
+        told = None if error is None else self._error_with_advice(error)
         code = Exit.DONE if told is None else exit_code(told)
         status = "done" if told is None else "interrupted" if code in STOPPED else "failed"
         try:
@@ -95,12 +100,12 @@ class Run:
                 self._record(status=status, exit_code=int(code), seconds=seconds, training_seconds=self._training)
         except OSError as failed:
             if told is None:
-                raise self._told(failed) from failed
+                raise self._error_with_advice(failed) from failed
             self.display.say(f"how the run ended could not be written down: {failed}")
         if told is not None and told is not error:
             raise told from error
 
-    def _told(self, error: BaseException) -> BaseException:
+    def _error_with_advice(self, error: BaseException) -> BaseException:
         """The error as the user is told of it, with the way on."""
         way = f"continue with: rlnlp resume {self.directory}"
         if isinstance(error, KeyboardInterrupt):
@@ -135,10 +140,10 @@ class Run:
     def _open(self, opened: ExitStack) -> None:
         opened.enter_context(self.signals)
         folder = self.directory / "checkpoints"
-        if self.go_on is None:
+        if self.resume_info is None:
             self.directory.mkdir(parents=True, exist_ok=True)
         opened.enter_context(owned(self.directory))
-        if self.go_on is None and (manifest.begun(self.directory) or checkpoints(folder)):
+        if self.resume_info is None and (manifest.begun(self.directory) or checkpoints(folder)):
             way = f"continue it with rlnlp resume {self.directory}, or choose another directory with hydra.run.dir="
             raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{way}")
         folder.mkdir(exist_ok=True)
@@ -147,7 +152,7 @@ class Run:
         self._text = opened.enter_context((self.directory / "train.log").open("a"))
         self.progress = Progress(self.directory, self.config.checkpoint.keep)
         opened.callback(self.progress.close)
-        if self.go_on is not None:
+        if self.resume_info is not None:
             facts = manifest.read_facts(self.directory)
             self.facts |= facts | {key: self.facts[key] for key in ("versions", "status", "exit_code")}
             self._earlier = float(facts.get("seconds") or 0.0)
@@ -188,7 +193,7 @@ class Run:
             self._phase = "the update"
             yield step
             with self.signals.held():
-                self.progress.reach(step, parts)
+                self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
                 if step == total or (every and step % every == 0):
                     self.progress.save(parts)
@@ -197,17 +202,17 @@ class Run:
 
     def _restore(self, total: int, parts: Parts) -> None:
         code = {f"reward.terms.{name}.fn": sha for name, sha in self.facts.get("reward_code", {}).items()}
-        built = {"seed": str(self.seed), "model.path": content(parts), **manifest.sources(self.config), **code}
-        self.progress.restore(parts, built, self.go_on.allow if self.go_on else (), self.say)
+        inputs = {"seed": str(self.seed), "model.path": content(parts), **manifest.sources(self.config), **code}
+        self.progress.restore(parts, inputs, self.resume_info.allow if self.resume_info else (), self.log_message)
         done, self._training = self.progress.done, self.progress.seconds
         if done > total:
             raise Failure(Exit.RUN, f"algo.total_steps is {total}, but {self.directory} has done step {done} already")
-        if self.go_on is not None:  # only what fits what is there becomes the run's
+        if self.resume_info is not None:  # only what fits what is there becomes the run's
             manifest.write_config(self.directory, self.config, self.hidden)
-            again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.go_on.changed}
+            again = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.resume_info.changed}
             sha = manifest.facts(self.config, "")["settings_sha256"]
             self._record(steps=done, settings_sha256=sha, resumed=[*self.facts.get("resumed", []), again])
-            self.say(f"goes on after step {done}" if done else "no checkpoint yet: starts at the first step")
+            self.log_message(f"resuming after step {done}" if done else "no checkpoint yet: starting at the first step")
 
     def log(self, step: int, *, episodes: int, tokens: int, **values: float) -> None:
         """One line of metrics for ``step``; ``episodes`` and ``tokens`` are those of this step.
@@ -220,7 +225,7 @@ class Run:
         self._clock += seconds
         self._spent.clear()
         figures = {"step": step, **{name: float(v) for name, v in values.items()}}
-        row = self.progress.count(figures, timing, episodes, tokens)
+        row = self.progress.record_step(figures, timing, episodes, tokens)
         self.facts["steps"] = step
         self._text.write(self.display.step(step, row, timing) + "\n")
         if "skipped" in row:
@@ -231,9 +236,9 @@ class Run:
         forget_gradients(self._parts)
         where = f"first in {tensor}" if tensor else "in no tensor: it is the sum that is too large"
         told = f"step {step}: {', '.join(missing)} not finite ({where}); the update was skipped"
-        if self.progress.in_a_row >= BUDGET:
+        if self.progress.consecutive_skips >= BUDGET:
             raise Failure(Exit.NONFINITE, f"{told}, for {BUDGET} steps in a row now\n{ADVICE}")
-        self.say(told)
+        self.log_message(told)
 
     def sample(self, step: int, rows: list[dict[str, Any]], show: int) -> None:
         """Keep responses in samples.jsonl; show the first of them."""
@@ -246,7 +251,7 @@ class Run:
         """True at step 1 and at each multiple of ``every``; never for 0."""
         return every > 0 and (step == 1 or step % every == 0)
 
-    def say(self, text: str) -> None:
+    def log_message(self, text: str) -> None:
         """A line for the person and for train.log."""
         self.display.say(text)
         self._text.write(text + "\n")
@@ -263,7 +268,7 @@ class Run:
             other = ", ".join(
                 f"{k} {then.get(k)} -> {now.get(k)}" for k in sorted({*then, *now}) if then.get(k) != now.get(k)
             )
-            self.say(f"not the machine of before ({other}): it goes on, but not to the last bit")
+            self.log_message(f"hardware or versions changed ({other}): resuming, but not bit-identical")
             self.facts["bit_exact"] = False
         self._record(fingerprint=now)
 

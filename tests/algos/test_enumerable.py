@@ -12,7 +12,7 @@ from rlnlp.config.algos import Ppo, Reinforce
 from rlnlp.config.parse import parse
 from rlnlp.maths.kl import k1
 from rlnlp.models.critic import critic_like
-from rlnlp.models.policy import scorer
+from rlnlp.models.policy import logprob_fn
 from rlnlp.rng import stream
 from rlnlp.rollout.sampling import sampler
 from support import enumerable, small
@@ -52,7 +52,7 @@ def gained(seed: int, **changes) -> float:
     language = enumerable.language(seed, c.kl_coef)
     assert language.gained() == pytest.approx(0, abs=1e-6)
     d = small.plain()
-    now, then = scorer(language.policy, d, 512), scorer(language.reference, d, 512)
+    now, then = logprob_fn(language.policy, d, 512), logprob_fn(language.reference, d, 512)
     reinforce.train(
         language.policy, d, enumerable.one_prompt, sampler(language.policy, d, enumerable.LONGEST, 0),
         language.reward(), lambda rollout: k1(now(rollout), then(rollout)),
@@ -84,7 +84,7 @@ def gained_by_ppo(seed: int, critic: str, **changes) -> float:
     d, own = small.plain(), critic_like(language.policy) if critic == "separate" else None
     ppo.train(
         ppo.actor_critic(language.policy, own, d, c), enumerable.one_prompt,
-        sampler(language.policy, d, enumerable.LONGEST, 0), language.reward(), scorer(language.reference, d, 512),
+        sampler(language.policy, d, enumerable.LONGEST, 0), language.reward(), logprob_fn(language.reference, d, 512),
         kl_control(c.kl_coef, None, 1), lambda *seen: seen[-1], c, StepsOnly(seed),
     )  # fmt: skip
     return language.gained()

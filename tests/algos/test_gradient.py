@@ -12,10 +12,10 @@ from rlnlp.algos import reinforce
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.reinforce import Batch, accumulate
 from rlnlp.config.algos import Reinforce
-from rlnlp.maths.advantages import over_deviation
+from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import k1, on_last_token, penalised_rewards
-from rlnlp.models.policy import Policy, scorer
+from rlnlp.maths.kl import k1, on_last_token, penalized_rewards
+from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.rollout.sampling import sampler
 from rlnlp.types import Rollout, Scores
 from support import reference, small
@@ -109,11 +109,11 @@ def exact(policy, other, d, coef):
 
 
 def returns_of(policy, other, rollout, d, coef):
-    kl = k1(scorer(policy, d, 4096)(rollout), scorer(other, d, 4096)(rollout))
-    return penalised_rewards(rewards(rollout).rewards, kl, rollout.mask, coef).sum(1)
+    kl = k1(logprob_fn(policy, d, 4096)(rollout), logprob_fn(other, d, 4096)(rollout))
+    return penalized_rewards(rewards(rollout).rewards, kl, rollout.mask, coef).sum(1)
 
 
-def expected(policy, other, d, group, baseline, normalise=False, coef=COEF):
+def expected(policy, other, d, group, baseline, normalize=False, coef=COEF):
     """The expectation of the negated gradient that ``accumulate`` leaves, over all groups of responses."""
     groups = list(itertools.product(range(len(PROMPTS)), itertools.product(RESPONSES, repeat=group)))
     rollout = rollout_of([(p, y) for p, ys in groups for y in ys])
@@ -123,8 +123,8 @@ def expected(policy, other, d, group, baseline, normalise=False, coef=COEF):
     assert math.fsum(chance) == pytest.approx(len(PROMPTS)), "all groups of each prompt"
     returns = returns_of(policy, other, rollout, d, coef).double()
     advantages = returns - baseline(rollout.prompts, returns)
-    if normalise:
-        advantages = over_deviation(advantages, returns, group)
+    if normalize:
+        advantages = divide_by_group_std(advantages, returns, group)
     # A weighted advantage makes the mean over the sequences the expectation: the loss is linear in it.
     weights = torch.tensor(chance, dtype=D).repeat_interleave(group) * len(groups) / len(PROMPTS)
     policy.zero_grad()
@@ -176,7 +176,7 @@ def test_a_batch_mean_that_includes_the_response_shrinks_the_gradient_to_n_minus
 @pytest.mark.parametrize("group", [2, 3])
 def test_dividing_by_the_group_s_deviation_biases_the_gradient_but_does_not_turn_it_round(policy, other, group):
     want = exact(policy, other, DRAWN[0], COEF)
-    got = expected(policy, other, DRAWN[0], group, group_leave_one_out(group), normalise=True)
+    got = expected(policy, other, DRAWN[0], group, group_leave_one_out(group), normalize=True)
     cosine = float(got @ want / got.norm() / want.norm())
     scaled = unlike(got * float(got @ want / (got @ got)), want)
     print(f"groups of {group}: relative bias {unlike(got, want):.3f}, {scaled:.3f} at best scale, cosine {cosine:.4f}")
@@ -207,7 +207,7 @@ def test_the_micro_batch_size_changes_neither_gradient_nor_loss(policy, reductio
 
 def test_the_loss_is_the_policy_gradient_loss_of_the_paper_per_sequence_or_per_token(policy):
     batch, gradients = fixed_batch(), {}
-    logprobs = scorer(policy, DRAWN[0], 8)(batch.rollout).tolist()
+    logprobs = logprob_fn(policy, DRAWN[0], 8)(batch.rollout).tolist()
     for reduction, total in (("sequences", 5), ("tokens", 8)):
         policy.zero_grad()
         loss, _ = accumulate(policy, DRAWN[0], batch, settings(loss_reduction=reduction))
@@ -255,11 +255,11 @@ class Desk:
         self.rows.append(figures)
 
 
-@pytest.mark.parametrize("normalise", [False, True])
-def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other, monkeypatch, normalise):
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other, monkeypatch, normalize):
     d, c, left, seen, desk = (
         DRAWN[0],
-        settings(num_generations=16, normalize_advantages="group" if normalise else "none", missing_eos_penalty=0.4),
+        settings(num_generations=16, normalize_advantages="group" if normalize else "none", missing_eos_penalty=0.4),
         [],
         [],
         Desk(),
@@ -274,7 +274,7 @@ def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other
         return seen[-1]
 
     def kl(rollout):
-        return k1(scorer(policy, d, 8)(rollout), scorer(other, d, 8)(rollout))
+        return k1(logprob_fn(policy, d, 8)(rollout), logprob_fn(other, d, 8)(rollout))
 
     monkeypatch.setattr(reinforce, "descend", descend)
     policy.zero_grad()
@@ -293,8 +293,8 @@ def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other
     assert 0 < sum(cost) < 0.4 * 32
     returns = [WORTH[row] - fine - COEF * r for row, fine, r in zip(rows, cost, ratio, strict=True)]
     advantages = [r - b for r, b in zip(returns, reference.leave_one_out(returns, 16), strict=True)]
-    if normalise:  # less the mean of the others is 16 / 15 of less the mean of all
-        advantages = [16 / 15 * a for a in reference.group_normalised(returns, 16)]
+    if normalize:  # less the mean of the others is 16 / 15 of less the mean of all
+        advantages = [16 / 15 * a for a in reference.group_normalized(returns, 16)]
     policy.zero_grad()
     loss = -sum(a * log_probability(policy, *row, d) for a, row in zip(advantages, rows, strict=True)) / 32
     loss.backward()

@@ -9,7 +9,7 @@ import torch
 
 from rlnlp.algos import ppo
 from rlnlp.algos.kl_control import AdaptiveKl, FixedKl, kl_control
-from rlnlp.algos.schedule import told
+from rlnlp.algos.schedule import schedule_text
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.policy import Policy
 from support import reference, slow_ppo, small
@@ -98,9 +98,9 @@ def test_the_critic_s_look_is_learned_from_too_where_a_graph_is_smaller_than_the
 def test_half_precision_is_given_more_room_before_the_first_update(found, dtype, stops):
     if stops:
         with pytest.raises(Failure, match="before the first update"):
-            ppo.identity_holds(found, dtype)
+            ppo.check_ratio_is_one(found, dtype)
     else:
-        ppo.identity_holds(found, dtype)
+        ppo.check_ratio_is_one(found, dtype)
 
 
 @CRITICS
@@ -230,12 +230,12 @@ def test_minibatches_are_the_rollout_in_another_order_each_epoch_and_each_step()
 
 def test_the_schedule_is_told_in_words_before_it_starts():
     c = settings(total_steps=50, batch_size=32, num_generations=4, mini_batch_size=64, ppo_epochs=4)
-    assert told(c, 20, 1.84).split("\n") == [
+    assert schedule_text(c, 20, 1.84).split("\n") == [
         "50 steps of 32 prompts x 4 = 128 responses: 6,400 responses, at most 128,000 new tokens",
         "each step 4 epochs x 2 minibatches of 64: 8 updates, 400 in all",
         "about 2 minutes (a trial step took 1.8 s)",
     ]
-    assert told(c, 20, 1.5).endswith("about 75 seconds (a trial step took 1.5 s)")
-    assert told(c, 20, 144).endswith("about 2.0 hours (a trial step took 1.4e+02 s)")
+    assert schedule_text(c, 20, 1.5).endswith("about 75 seconds (a trial step took 1.5 s)")
+    assert schedule_text(c, 20, 144).endswith("about 2.0 hours (a trial step took 1.4e+02 s)")
     whole = settings(total_steps=1, batch_size=3, num_generations=5, ppo_epochs=2)
-    assert "2 epochs x 1 minibatches of 15: 2 updates, 2 in all" in told(whole, 20, 1.0)
+    assert "2 epochs x 1 minibatches of 15: 2 updates, 2 in all" in schedule_text(whole, 20, 1.0)

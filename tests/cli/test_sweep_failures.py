@@ -115,7 +115,7 @@ def test_a_signal_stops_the_job_and_the_sweep_and_says_how_to_go_on(place, model
         err = process.stderr.read().decode()
     assert process.returncode == 143, err
     assert "stopped by SIGTERM after step " in err
-    assert err.splitlines()[-1].startswith("  what is missing is done by: rlnlp reinforce model.path=")
+    assert err.splitlines()[-1].startswith("  to run the remaining jobs: rlnlp reinforce model.path=")
     assert err.splitlines()[-1].endswith(" algo.total_steps=3000")
     assert "hydra.sweep.dir=stopped" in err.splitlines()[-1]
     assert "job 1" not in err

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from rlnlp.cli.main import main
 from rlnlp.commands.explain.catalogue import catalogue
-from rlnlp.commands.resume import start_or_go_on
+from rlnlp.commands.resume import start_or_resume
 from rlnlp.config.changes import ALLOWED, BY_CONTENT, CLASSES, FREE, NEVER, changes, class_of
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
@@ -64,7 +64,7 @@ def test_a_run_taken_up_after_any_step_ends_with_the_same_bytes(algo, step, whol
     assert runs.difference(runs.outcome(directory), runs.outcome(wholes(algo))) == []
 
 
-def pieces(place):
+def micro_batches(place):
     """Every piece of the state that a checkpoint holds, with what disturbs it."""
     for file in sorted(place.glob("*.safetensors")):
         tensors = load_file(file)
@@ -87,7 +87,7 @@ def disturb(place, piece):
     files = {p.name: (p.stat().st_size, checkpoint._digest(p)) for p in place.iterdir() if p.name != "manifest.json"}
     step = json.loads((place / "manifest.json").read_text())["step"]
     (place / "manifest.json").write_text(checkpoint._manifest(step, dict(sorted(files.items()))))
-    assert not list(checkpoint.broken(place))
+    assert not list(checkpoint.faults(place))
 
 
 @pytest.mark.slow
@@ -96,8 +96,8 @@ def test_every_piece_of_the_saved_state_matters(algo, wholes, broken_off):
     unnoticed = None
     for step in (runs.STEPS - 1, SECOND):
         directory, place = broken_off(algo, step), checkpoint.name_of(step)
-        found = {piece[0]: piece for piece in pieces(directory / "checkpoints" / place)}
-        del found["in_a_row",]  # matters only when the next step is broken: tests/test_broken_numbers.py
+        found = {piece[0]: piece for piece in micro_batches(directory / "checkpoints" / place)}
+        del found["consecutive_skips",]  # matters only when the next step is broken: tests/test_broken_numbers.py
         assert len(found) >= 8
         unnoticed = [key for key in unnoticed or found if not noticed(directory, place, found[key], wholes(algo))]
     assert unnoticed == []
@@ -392,7 +392,7 @@ def test_the_real_command_takes_up_a_real_run(wholes, broken_off, tmp_path):
     directory = broken_off("reinforce", 4)
     code, _, err = rlnlp("resume", directory, cwd=tmp_path)
     assert code == 0, err
-    assert "goes on after step 4\n" in err
+    assert "resuming after step 4\n" in err
     assert runs.difference(runs.outcome(directory), runs.outcome(wholes("reinforce"))) == []
 
 
@@ -401,14 +401,14 @@ def test_a_job_of_a_sweep_starts_goes_on_is_left_alone_or_is_refused(wholes, bro
     asked = runs.settings(runs.words("sft", place))
     with runs.without_pictures():
         for directory in (tmp_path / "new", broken_off("sft")):
-            start_or_go_on(asked, directory, "train", hidden=())
+            start_or_resume(asked, directory, "train", hidden=())
             assert runs.difference(runs.outcome(directory), runs.outcome(wholes("sft"))) == []
         capsys.readouterr()
-        start_or_go_on(asked, directory, "train", hidden=())
+        start_or_resume(asked, directory, "train", hidden=())
         assert "is complete" in capsys.readouterr().out
         other = runs.settings(runs.words("sft", place, "seed=5", "checkpoint.keep=1"))
         with pytest.raises(Failure, match=r"holds a run of other settings \(seed 0\)\nchoose another") as failure:
-            start_or_go_on(other, directory, "train", hidden=())
+            start_or_resume(other, directory, "train", hidden=())
     assert failure.value.code == 6
 
 

@@ -43,7 +43,7 @@ def written(place, count):
     return texts
 
 
-def judged(texts):
+def make_experience(texts):
     """The share of complete sentences that the grammar accepts, and of those that are not in the training texts."""
     read = [corpus.reader().read(text) for text in texts]
     said = [s.strip() for text in texts for s in re.findall(r"[^.!?]+[.!?]", text)]
@@ -54,7 +54,7 @@ def judged(texts):
 
 @pytest.mark.slow
 def test_its_sentences_are_accepted_and_most_of_them_are_new():
-    accepted, new = judged(written(ASSETS / "tiny", 1000))
+    accepted, new = make_experience(written(ASSETS / "tiny", 1000))
     print(f"accepted {accepted:.3f}, new {new:.3f}")
     assert accepted >= LEAST[0]
     assert new >= LEAST[1]
@@ -66,6 +66,6 @@ def test_it_is_made_anew_as_good(tmp_path):
         "train", "experiment=embedded-model", "hydra.run.dir=run", cwd=tmp_path, timeout=5400
     )
     assert status == 0, errors
-    accepted, new = judged(written(tmp_path / "run" / "policy", 1000))
+    accepted, new = make_experience(written(tmp_path / "run" / "policy", 1000))
     assert accepted >= LEAST[0]
     assert new >= LEAST[1]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from rlnlp.maths.advantages import equal_groups, groups, leave_one_out, over_deviation
+from rlnlp.maths.advantages import divide_by_group_std, equal_groups, groups, leave_one_out
 from support import reference
 
 D = torch.float64
@@ -41,30 +41,30 @@ def test_a_response_does_not_move_its_own_leave_one_out_baseline():
 
 
 @pytest.mark.parametrize("group", [2, 3, 4])
-def test_group_normalised_advantages_match_the_paper(group):
+def test_group_normalized_advantages_match_the_paper(group):
     r = returns(12)
-    got = over_deviation(r - group_mean(r, group), r, group)
-    assert got.tolist() == pytest.approx(reference.group_normalised(r.tolist(), group), rel=1e-12)
+    got = divide_by_group_std(r - group_mean(r, group), r, group)
+    assert got.tolist() == pytest.approx(reference.group_normalized(r.tolist(), group), rel=1e-12)
 
 
-def test_group_normalised_advantages_by_hand():
+def test_group_normalized_advantages_by_hand():
     r = torch.tensor([0.0, 2.0, 5.0, 5.0], dtype=D)
-    assert over_deviation(r - group_mean(r, 2), r, 2).tolist() == [-1.0, 1.0, 0.0, 0.0]
+    assert divide_by_group_std(r - group_mean(r, 2), r, 2).tolist() == [-1.0, 1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, D])
 def test_64_copies_of_one_return_have_advantages_of_exactly_0(dtype):
     r = torch.full((64,), 0.7, dtype=dtype)
     advantages = r - leave_one_out(r, 64)
-    assert over_deviation(advantages, r, 64).tolist() == [0.0] * 64
+    assert divide_by_group_std(advantages, r, 64).tolist() == [0.0] * 64
     assert equal_groups(r, 64).tolist() == [True]
 
 
 @pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
-def test_group_normalised_advantages_do_not_depend_on_the_unit_of_the_reward(size):
+def test_group_normalized_advantages_do_not_depend_on_the_unit_of_the_reward(size):
     r = torch.tensor([1.0, 2.0, 4.0], dtype=D)
-    base = over_deviation(r - group_mean(r, 3), r, 3)
-    scaled = over_deviation(size * (r - group_mean(r, 3)), size * r, 3)
+    base = divide_by_group_std(r - group_mean(r, 3), r, 3)
+    scaled = divide_by_group_std(size * (r - group_mean(r, 3)), size * r, 3)
     torch.testing.assert_close(scaled, base, rtol=1e-12, atol=0)
 
 
@@ -83,7 +83,7 @@ def test_a_group_that_does_not_divide_the_batch_is_refused(group):
     with pytest.raises(ValueError, match="cannot be split"):
         groups(r, group)
     with pytest.raises(ValueError, match="cannot be split"):
-        over_deviation(r, r, group)
+        divide_by_group_std(r, r, group)
     with pytest.raises(ValueError, match=r"cannot be split|needs 2 or more"):
         leave_one_out(r, group)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from rlnlp.maths.masked import equal, last_true, masked_mean, masked_variance, reduce, scaled, whitened
+from rlnlp.maths.masked import equal, last_true, masked_mean, masked_variance, reduce, scale_to_unit_std, whitened
 from support import reference
 from support.generated import MANY, cases, tensors
 
@@ -95,7 +95,9 @@ def test_whitening_of_the_published_rule_with_the_mean_gone_and_with_the_mean_ke
     # openai/lm-human-preferences lm_human_preferences/utils/core.py::whiten, shift_mean True and False
     x, mask = torch.tensor([[1.0, 2.0, 3.0, 4.0]], dtype=D), torch.ones(1, 4, dtype=torch.bool)
     assert whitened(x, mask)[0].tolist() == pytest.approx([-1.3416408, -0.4472136, 0.4472136, 1.3416408], abs=1e-6)
-    assert scaled(x, mask)[0].tolist() == pytest.approx([1.1583592, 2.0527864, 2.9472136, 3.8416408], abs=1e-6)
+    assert scale_to_unit_std(x, mask)[0].tolist() == pytest.approx(
+        [1.1583592, 2.0527864, 2.9472136, 3.8416408], abs=1e-6
+    )
 
 
 @given(cases(1))
@@ -104,7 +106,7 @@ def test_variance_and_whitening_match_the_slow_reference(case):
     rows, numbers = case
     mask, x = tensors(case)
     assert masked_variance(x, mask).item() == pytest.approx(reference.variance_over(numbers, rows), abs=1e-12)
-    for fast, keep_mean in ((whitened, False), (scaled, True)):
+    for fast, keep_mean in ((whitened, False), (scale_to_unit_std, True)):
         want = torch.tensor(reference.whitened(numbers, rows, keep_mean), dtype=D)
         # 1e-8 is added to the variance; the smallest that these numbers have without being equal is about 1e-5
         torch.testing.assert_close(fast(x, mask), want, rtol=1e-3, atol=1e-3)
@@ -122,7 +124,7 @@ def test_whitening_is_over_all_tokens_of_the_batch_and_not_within_rows(x, mask):
 
 def test_scaling_keeps_the_mean_and_the_order_and_gives_the_deviation_1(x, mask):
     wide = 7 + 3 * x
-    got = scaled(wide, mask)
+    got = scale_to_unit_std(wide, mask)
     assert masked_mean(got, mask).item() == pytest.approx(masked_mean(wide, mask).item(), rel=1e-12)
     assert masked_variance(got, mask).item() == pytest.approx(1, abs=1e-6)
     assert torch.equal(got[mask].argsort(), wide[mask].argsort())
@@ -134,7 +136,7 @@ def test_places_that_are_all_equal_are_whitened_to_exactly_0_and_scaled_to_thems
     x = torch.full(mask.shape, value, dtype=dtype)
     x[~mask] = 5.0
     assert whitened(x, mask).tolist() == [[0.0] * 5] * 4
-    assert scaled(x, mask).tolist() == torch.where(mask, x, 0).tolist()
+    assert scale_to_unit_std(x, mask).tolist() == torch.where(mask, x, 0).tolist()
     assert equal(x, mask)
 
 
@@ -148,7 +150,7 @@ def test_places_that_differ_by_rounding_only_are_equal_and_by_more_are_not(mask)
     assert whitened(x, mask)[0, 0].item() > 1
 
 
-@pytest.mark.parametrize("fast", [whitened, scaled])
+@pytest.mark.parametrize("fast", [whitened, scale_to_unit_std])
 def test_whitening_reads_nothing_behind_the_mask_and_leaves_0_there(fast, x, mask):
     got = fast(x.masked_fill(~mask, float("nan")), mask)
     assert torch.equal(got, fast(x, mask))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.policy import Policy, context_length, frozen, looker, positions, remembered, scorer
+from rlnlp.models.policy import Policy, context_length, forward_fn, frozen, logprob_fn, positions, remembered
 from rlnlp.rollout.sampling import sample
 from rlnlp.types import Prompts, Rollout, take
 from support import reference, small
@@ -104,7 +104,7 @@ def test_padding_on_either_side_and_the_tokens_behind_the_mask_change_nothing(po
 @pytest.mark.parametrize("size", [1, 2, 5, 100])
 def test_the_scorer_gives_the_same_whatever_its_micro_batch(policy, rollout, distribution, size):
     want = says(policy, rollout, distribution).logprobs
-    torch.testing.assert_close(scorer(policy, distribution, size)(rollout), want, **CLOSE)
+    torch.testing.assert_close(logprob_fn(policy, distribution, size)(rollout), want, **CLOSE)
 
 
 def test_a_row_of_a_batch_is_what_it_is_alone(policy, rollout, distribution):
@@ -179,7 +179,7 @@ def test_positions_count_real_tokens_only():
 def test_the_reference_stays_as_it_was_when_the_policy_learns():
     policy, talk = small.policy(), conversation()
     kept = frozen(policy)
-    score = scorer(policy, small.plain(), 2)
+    score = logprob_fn(policy, small.plain(), 2)
     before, then = score(talk), says(kept, talk, small.plain()).logprobs
     torch.testing.assert_close(then, before, **CLOSE)
     with torch.no_grad():
@@ -188,7 +188,7 @@ def test_the_reference_stays_as_it_was_when_the_policy_learns():
     assert torch.equal(says(kept, talk, small.plain()).logprobs, then)
     assert not any(weight.requires_grad for weight in kept.parameters())
     assert all(weight.requires_grad for weight in policy.parameters())
-    assert not torch.allclose(score(talk), before, atol=1e-2), "a scorer asks the policy as it is when called"
+    assert not torch.allclose(score(talk), before, atol=1e-2), "a logprob_fn asks the policy as it is when called"
     assert not score(talk).requires_grad
 
 
@@ -211,7 +211,7 @@ def test_what_was_looked_at_is_learned_from_without_a_second_pass_if_it_is_one_m
     policy, talk, d = small.policy(seed=1), conversation(), small.plain()
     want, score = gradient(policy, talk, d), says(policy, talk, d)
     made = passes(policy)
-    looked = looker(policy, d, size)(talk)
+    looked = forward_fn(policy, d, size)(talk)
     assert not looked.requires_grad
     torch.testing.assert_close(looked, score.logprobs, **CLOSE)
     looks = len(made)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlnlp.errors import Failure
-from rlnlp.models.policy import scorer
+from rlnlp.models.policy import logprob_fn
 from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.text.diversity import diversity
 from rlnlp.rewards.text.length import length
@@ -136,13 +136,13 @@ def test_coherence_is_one_less_the_mean_surprise_in_units_of_a_blind_draw():
         nats = [float(logits[i - 1].logsumexp(0) - logits[i - 1, real[i]]) for i in range(start, len(real))]
         slow.append(max(0.0, 1 - sum(nats) / len(nats) / math.log(16)))
     assert len({int(mask.sum()) for mask in rollout.mask}) > 1, "the responses should differ in length"
-    fast = coherence(scorer(policy, small.plain(), 2), 16)(rollout)
+    fast = coherence(logprob_fn(policy, small.plain(), 2), 16)(rollout)
     assert fast.tolist() == pytest.approx(slow, abs=1e-5)
 
 
 def test_coherence_is_within_0_and_1_and_higher_for_the_likelier_response():
     policy = small.policy(16, spread=1.0)
-    term = coherence(scorer(policy, small.plain(), 8), 16)
+    term = coherence(logprob_fn(policy, small.plain(), 8), 16)
     asked = small.prompts([1, 5])
     worth = []
     for token in range(16):

@@ -20,7 +20,7 @@ from rlnlp.config import schema as config
 from rlnlp.config.parse import parse
 from rlnlp.embedded.grammar import corpus, load, write
 from rlnlp.errors import Failure
-from rlnlp.models.policy import scorer
+from rlnlp.models.policy import logprob_fn
 from rlnlp.models.tokenizer import load_tokenizer
 from rlnlp.rewards.builtin import MODEL_REWARDS, TEXT_REWARDS
 from rlnlp.rewards.model.coherence import coherence, reread
@@ -414,7 +414,7 @@ def test_coherence_by_a_path_is_what_the_start_policy_says_where_both_read_the_s
     rollout = rollout_of([row + [2] * end for row, end in zip(rows, ended, strict=True)], ended)
     said = texts_of(tokenizer, rollout.responses, rollout.mask)
     read = texts(*[f" {text}" if text else "" for text in said], prompt="the")
-    likely = coherence(scorer(policy, small.plain(), 2), len(tokenizer.raw))
+    likely = coherence(logprob_fn(policy, small.plain(), 2), len(tokenizer.raw))
     reward = config.Reward({"c": config.RewardTerm("coherence", 1.0, {"path": str(model_dir), "batch_size": 3})})
     terms, _ = build.reward_terms(reward, lambda _: read, None)
     torch.testing.assert_close(terms["c"][0](rollout), likely(rollout), atol=1e-5, rtol=0)

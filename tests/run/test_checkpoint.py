@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from rlnlp.algos.baselines import MovingMean
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
-from rlnlp.run.checkpoint import broken, named_tensors
+from rlnlp.run.checkpoint import faults, named_tensors
 from support import small
 
 STATE = {"totals": {"episodes": 12, "tokens": 1e-7}}
@@ -156,7 +156,7 @@ def test_damage_to_any_file_is_found_and_the_checkpoint_before_is_used(name, dam
     elif damage != "gone":
         damaged = {"flip": bytes(flipped), "cut": content[:-1], "empty": b"", "other": older.read_bytes()}
         path.write_bytes(damaged[damage])
-    assert list(broken(folder / "step-00000002"))
+    assert list(faults(folder / "step-00000002"))
     step, found = loaded(folder)
     assert step == 1
     assert all(torch.equal(found[tensor], kept[1][tensor]) for tensor in kept[1])
@@ -173,11 +173,11 @@ def test_any_flipped_bit_and_any_cut_is_found(saved):
             flipped = bytearray(content)
             flipped[where] ^= 1 << bit
             path.write_bytes(flipped)
-            assert list(broken(place)), (name, where, bit)
+            assert list(faults(place)), (name, where, bit)
             path.write_bytes(content[:where])
-            assert list(broken(place)), (name, where)
+            assert list(faults(place)), (name, where)
         path.write_bytes(content)
-    assert not list(broken(place))
+    assert not list(faults(place))
 
 
 def test_files_that_changed_places_are_found(saved):
@@ -326,7 +326,7 @@ def test_a_damaged_checkpoint_is_neither_counted_nor_removed(tmp_path):
 def test_a_checkpoint_under_another_name_is_found(saved):
     folder, _ = saved
     (folder / "step-00000002").rename(folder / "step-00000007")
-    assert list(broken(folder / "step-00000007")) == ["manifest.json is not what was written here"]
+    assert list(faults(folder / "step-00000007")) == ["manifest.json is not what was written here"]
     assert loaded(folder)[0] == 1
 
 
@@ -341,14 +341,14 @@ def test_a_thousand_flips_two_hundred_cuts_and_twenty_swaps_are_found(saved):
         where = chance.randrange(len(content))
         flipped = content[:where] + bytes([content[where] ^ 1 << chance.randrange(8)]) + content[where + 1 :]
         (place / name).write_bytes(content[:where] if number >= 1000 else flipped)
-        assert list(broken(place)), (name, where)
+        assert list(faults(place)), (name, where)
         (place / name).write_bytes(content)
     for _ in range(20):
         one, other = chance.sample(FILES, 2)
         contents = (place / one).read_bytes(), (place / other).read_bytes()
         (place / one).write_bytes(contents[1])
         (place / other).write_bytes(contents[0])
-        assert list(broken(place)), (one, other)
+        assert list(faults(place)), (one, other)
         (place / one).write_bytes(contents[0])
         (place / other).write_bytes(contents[1])
-    assert not list(broken(place))
+    assert not list(faults(place))

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from rlnlp.cli import job
 from rlnlp.cli.hydra_app import conf_dir
-from rlnlp.cli.job import perform
+from rlnlp.cli.job import run_training
 from rlnlp.cli.main import main
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
@@ -73,7 +73,7 @@ def again(given, tmp_path):
     """Another run with some settings changed, in this process; its directory."""
 
     def trained(*changes):
-        perform(settings_of([*given, *changes]), tmp_path / "again", "train", hidden=())
+        run_training(settings_of([*given, *changes]), tmp_path / "again", "train", hidden=())
         return tmp_path / "again"
 
     return trained
@@ -183,7 +183,7 @@ def test_samples_keep_every_response_of_the_steps_asked_for_with_its_scores(run)
 
 def test_the_checkpoints_verify_and_the_last_one_holds_the_result(run):
     directory, *_ = run
-    assert not [fault for place in (directory / "checkpoints").iterdir() for fault in checkpoint.broken(place)]
+    assert not [fault for place in (directory / "checkpoints").iterdir() for fault in checkpoint.faults(place)]
     last = load_file(directory / "checkpoints" / "step-00000003" / "policy.safetensors")
     result = load_file(directory / "policy" / "model.safetensors")
     assert {f"lm.{name}" for name in result} == set(last)
@@ -299,7 +299,7 @@ def test_a_disk_that_fills_up_while_training_is_exit_5(given, tmp_path):
 def test_the_directory_is_named_by_algorithm_time_and_chance_and_a_wrong_setting_leaves_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(job, "perform", lambda settings, place, command, hidden: seen.append(place))
+    monkeypatch.setattr(job, "run_training", lambda settings, place, command, hidden: seen.append(place))
     assert main(["train"]) == main(["train"]) == 0
     assert len(set(seen)) == 2
     pattern = r"outputs/ppo/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{8}"

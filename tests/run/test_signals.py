@@ -74,7 +74,7 @@ PHASES = {
     "update": ("rlnlp.algos.reinforce", "policy_gradient"),
     "descent": ("rlnlp.algos.reinforce", "rollout_metrics"),
     "saving": ("rlnlp.run.checkpoint", "save_file"),
-    "evaluating": ("rlnlp.evaluate.measure", "Measured"),
+    "evaluating": ("rlnlp.evaluate.measure", "Measurement"),
 }
 
 

@@ -16,7 +16,7 @@ import pytest
 from rlnlp.cli.hydra_app import _directory
 from rlnlp.errors import Failure
 from rlnlp.run import disk
-from rlnlp.run.jsonl import Journal
+from rlnlp.run.jsonl import JsonlFile
 from rlnlp.run.progress import Progress
 from support import faults, runs
 from support.children import Children
@@ -75,7 +75,7 @@ def check(points, whole, place, asked, children):
         assert first.code in ((0, 137) if kind == faults.KILL else (0, 5)), f"{what}: {first}"
         if first.code == 5:
             assert "failed: " in first.err, what
-            assert "make room or mend the disk" in first.err, what
+            assert "free disk space or fix the disk" in first.err, what
         again = children.run(asked, directory)
         assert again.code == 0, f"{what}: {again}"
         assert runs.difference(runs.outcome(directory), expected) == [], what
@@ -138,11 +138,11 @@ def test_a_full_disk_is_told_before_anything_is_written_with_what_is_needed(tmp_
     disk.check_room(tmp_path, 1000)
     failure = disk.storage_failure("saving step 3", tmp_path, OSError(28, "No space left on device"))
     assert isinstance(failure, Failure)
-    assert " MiB free)\nmake room or mend the disk" in str(failure)
+    assert " MiB free)\nfree disk space or fix the disk" in str(failure)
 
 
 def test_a_line_that_does_not_fit_leaves_none_of_itself(tmp_path, monkeypatch):
-    journal = Journal(tmp_path / "x.jsonl")
+    journal = JsonlFile(tmp_path / "x.jsonl")
     journal.append({"step": 1})
     mark, real = journal.mark(), os.write
     takes = iter([5])
@@ -159,7 +159,7 @@ def test_a_line_that_does_not_fit_leaves_none_of_itself(tmp_path, monkeypatch):
     assert journal.mark() == mark
     assert (tmp_path / "x.jsonl").read_text() == '{"step": 1}\n'
     journal.append({"step": 2})
-    assert Journal(tmp_path / "x.jsonl").rows() == [{"step": 1}, {"step": 2}]
+    assert JsonlFile(tmp_path / "x.jsonl").rows() == [{"step": 1}, {"step": 2}]
 
 
 @pytest.mark.parametrize("cut", range(0, 40, 3))
@@ -167,11 +167,11 @@ def test_lines_are_cut_back_to_a_step_and_a_torn_one_goes(cut, tmp_path):
     path = tmp_path / "x.jsonl"
     text = "".join(json.dumps({"step": step}) + "\n" for step in (1, 2, 2, 3))
     path.write_text(text[: len(text) - cut])
-    journal = Journal(path)
-    journal.cut(2)
+    journal = JsonlFile(path)
+    journal.truncate_after(2)
     left = text[: len(text) - cut]
     assert path.read_text() == left[: min(36, left.rfind("\n") + 1)]
-    assert journal.mark() == Journal(path).mark()
+    assert journal.mark() == JsonlFile(path).mark()
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlnlp.maths.kl import on_last_token
-from rlnlp.models.policy import Policy, frozen, scorer
+from rlnlp.models.policy import Policy, frozen, logprob_fn
 from rlnlp.types import Prompts, Rollout, Scores
 from support import small
 
@@ -30,7 +30,7 @@ class Language:
 
     def logprobs(self, policy: Policy) -> Tensor:
         """log pi(y) of every text, (N,)."""
-        return scorer(policy, small.plain(), 512)(self.texts).sum(1)
+        return logprob_fn(policy, small.plain(), 512)(self.texts).sum(1)
 
     def objective(self, policy: Policy) -> float:
         """J(pi) = E[r] - kl_coef KL(pi, ref), exactly."""

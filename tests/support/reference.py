@@ -77,7 +77,7 @@ def whitened(x, mask, keep_mean=False):
     ]
 
 
-def generalised_advantages(rewards, values, mask, gamma, lam):
+def generalized_advantages(rewards, values, mask, gamma, lam):
     """Schulman et al. 2016, eq. 16, each advantage as its own sum over the differences that follow it."""
     out = []
     for r, v, real in zip(rewards, values, mask, strict=True):
@@ -154,7 +154,7 @@ def leave_one_out(returns, group):
     return out
 
 
-def group_normalised(returns, group):
+def group_normalized(returns, group):
     """Shao et al. 2024, section 4.1.2: (r - mean) / std of the group, population deviation, 0 if all are equal."""
     out = []
     for first in range(0, len(returns), group):
@@ -165,7 +165,7 @@ def group_normalised(returns, group):
     return out
 
 
-def penalised_rewards(scores, logprobs, ref_logprobs, mask, coef):
+def penalized_rewards(scores, logprobs, ref_logprobs, mask, coef):
     """Ziegler et al. 2019, eq. 2, per token: -coef (log pi - log ref), and the score where the policy chose last."""
     out = []
     for score, row, ref, real in zip(scores, logprobs, ref_logprobs, mask, strict=True):

@@ -67,7 +67,7 @@ def without_pictures():
 def run(asked: dict, directory: Path) -> Path:
     """Train in this process."""
     with without_pictures():
-        train.perform(asked, directory, "train", hidden=())
+        train.run_training(asked, directory, "train", hidden=())
     return directory
 
 

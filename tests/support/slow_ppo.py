@@ -17,7 +17,7 @@ from rlnlp.config.algos import Ppo
 from rlnlp.config.parse import parse
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.critic import critic_like
-from rlnlp.models.policy import Policy, frozen, scorer
+from rlnlp.models.policy import Policy, frozen, logprob_fn
 from rlnlp.rng import stream
 from rlnlp.rollout.sampling import sampler
 from rlnlp.types import Rollout, Scores
@@ -122,7 +122,7 @@ class Play:
         asked = small.prompts(*PROMPTS)
         ppo.train(
             self.actor, lambda step: asked, self.collect, self.reward,
-            scorer(self.reference, self.drawn.unfiltered(), 64), self.control, lambda *seen: seen[-1], self.c,
+            logprob_fn(self.reference, self.drawn.unfiltered(), 64), self.control, lambda *seen: seen[-1], self.c,
             self.desk,
         )  # fmt: skip
         return self.desk.rows
@@ -169,7 +169,7 @@ def numbers(tensors) -> list[float]:
 
 
 def remember(play: Play, rollout: Rollout, kl_coef: float) -> dict[tuple[int, ...], Row]:
-    """The rollout judged by the policy and the critic as they are now."""
+    """The rollout make_experience by the policy and the critic as they are now."""
     c, rows = play.c, []
     rewards = play.reward(rollout).rewards
     for (tokens, chosen), given, mask, ended in zip(
@@ -191,7 +191,7 @@ def remember(play: Play, rollout: Rollout, kl_coef: float) -> dict[tuple[int, ..
     paid, values = [wide(row.rewards) for row in rows], [wide(row.values) for row in rows]
     if c.whiten_rewards:
         paid = reference.whitened(paid, masks, keep_mean=True)
-    raw = reference.generalised_advantages(paid, values, masks, c.gamma, c.lam)
+    raw = reference.generalized_advantages(paid, values, masks, c.gamma, c.lam)
     white = reference.whitened(raw, masks)
     for row, advantages, better in zip(rows, raw, white, strict=True):
         row.advantages = better[: len(row.chosen)]

@@ -137,12 +137,12 @@ def _leaves(schema: type) -> Iterator[tuple[str, Any, "Field[Any]", Owner]]:
 
 def _chosen() -> Iterator[tuple[str, dict[str, Any]]]:
     """``group=choice`` and what it sets, from the top, for every choice but that of the algorithm."""
-    for place in sorted(path for path in conf_dir().iterdir() if path.is_dir() and path.name != "algo"):
-        for name in choices_of(place.name):
-            with (place / f"{name}.yaml").open(encoding="utf-8") as file:
+    for folder in sorted(path for path in conf_dir().iterdir() if path.is_dir() and path.name != "algo"):
+        for name in choices_of(folder.name):
+            with (folder / f"{name}.yaml").open(encoding="utf-8") as file:
                 whole = "@package _global_" in file.readline()
-            content = choice(place.name, name)
-            yield f"{place.name}={name}", content if whole else {place.name: content}
+            content = choice(folder.name, name)
+            yield f"{folder.name}={name}", content if whole else {folder.name: content}
 
 
 def _default(f: "Field[Any]") -> Any:
@@ -170,6 +170,6 @@ def _kind(kind: Any) -> str:
 
 
 def _group(found: dict[str, Setting], key: str) -> int:
-    """The place of a key's group among the groups, in the order in which they first come; single keys come first."""
+    """The rank of a key's group among the groups, in the order in which they first come; single keys come first."""
     groups = list(dict.fromkeys(k.partition(".")[0] if "." in k else "" for k in found))
     return ("", *[g for g in groups if g]).index(key.partition(".")[0] if "." in key else "")

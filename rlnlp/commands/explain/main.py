@@ -177,9 +177,9 @@ def line(one: Setting) -> str:
 def tell(answers: list[Answer], console: Console) -> None:
     """Print for people: wrapped between words in a terminal, a line each elsewhere."""
     width = console.width if console.is_terminal else None
-    for place, answer in enumerate(answers):
+    for i, answer in enumerate(answers):
         column = max([len(label) for label, _ in answer.rows] + [9]) + 2
-        text = Text("\n" if place else "").append(safe_text(answer.title), style="bold")
+        text = Text("\n" if i else "").append(safe_text(answer.title), style="bold")
         for label, content in answer.rows:
             if content:
                 for row in laid_out(safe_text(label), safe_text(content), column, width):

@@ -23,7 +23,7 @@ Owner = tuple[str, str]  # the class that declares a setting, and the setting's 
 
 @dataclass(frozen=True, order=True)
 class Site:
-    """A place of the source."""
+    """A line of the source."""
 
     file: str
     line: int
@@ -39,7 +39,7 @@ def owner(kind: type, name: str) -> Owner:
 
 
 def read_at(key: str, owners: set[Owner]) -> list[Site]:
-    """The first place in each function that reads the setting, in the order of files and lines."""
+    """The first line in each function that reads the setting, in the order of files and lines."""
     found: set[Site] = set()
     for path, text in _sources():
         if key.rpartition(".")[2] in text:  # walking a file takes much longer than this

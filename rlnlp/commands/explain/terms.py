@@ -67,14 +67,14 @@ def _term(name: str, fn: str) -> Term:
 def _function(fn: str) -> ast.FunctionDef | None:
     """The definition of a term: of its own name in rewards/, or ``package.module:function``."""
     module, _, name = fn.rpartition(":")
-    places = (
+    paths = (
         [PACKAGE.parent / f"{module.replace('.', '/')}.py"] if module else sorted((PACKAGE / "rewards").glob("*/*.py"))
     )
     found = {
         node.name: node
-        for place in places
-        if place.is_file()
-        for node in ast.parse(place.read_text(encoding="utf-8")).body
+        for path in paths
+        if path.is_file()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name in (name, f"{name}_term")
     }
     return found.get(f"{name}_term") or found.get(name)  # a term of a model: the function that the config's words go to

@@ -159,7 +159,7 @@ class Reader:
     def _spans(
         self, name: str, start: int, words: list[str], memo: dict[tuple[str, int], dict[int, Marks]]
     ) -> dict[int, Marks]:
-        """All places where the rule may end when it starts at `start`, each with its marks."""
+        """All positions where the rule may end when it starts at `start`, each with its marks."""
         known = memo.get((name, start))
         if known is not None:
             return known

@@ -96,7 +96,7 @@ class _Choice:
 
 @dataclass(frozen=True)
 class _Definition:
-    place: str
+    location: str
     kind: str
     group: str
     name: str
@@ -119,13 +119,13 @@ class _Body:
     def __init__(self, tokens: Sequence[tuple[str, str]]) -> None:
         self.tokens = tokens
         self.at = 0
-        self.place = tokens[0][1] if tokens else ""
+        self.location = tokens[0][1] if tokens else ""
 
     def take(self) -> str:
         """The next token, or an empty string behind the last one."""
         if self.at == len(self.tokens):
             return ""
-        token, self.place = self.tokens[self.at]
+        token, self.location = self.tokens[self.at]
         self.at += 1
         return token
 
@@ -143,14 +143,14 @@ class _Body:
             token = self.take()
             if token in ("|", closing):
                 if empty:
-                    raise RuleError(f"{self.place}: an alternative is empty; write _ for nothing")
+                    raise RuleError(f"{self.location}: an alternative is empty; write _ for nothing")
                 found.append(_Choice(tuple(parts), weight, marks))
                 if token == closing:
                     return tuple(found)
                 parts, weight, marks, empty = [], 1.0, (), True
                 continue
             if token in ("", ")", "]"):
-                raise RuleError(f"{self.place}: expected {closing or 'the end'!r}, found {token or 'the end'!r}")
+                raise RuleError(f"{self.location}: expected {closing or 'the end'!r}, found {token or 'the end'!r}")
             if re.fullmatch(r"[\d.]+:", token):
                 weight = float(token[:-1])
                 continue
@@ -167,7 +167,7 @@ class _Body:
         try:
             return marks_of(token)
         except ValueError as error:
-            raise RuleError(f"{self.place}: {error}") from error
+            raise RuleError(f"{self.location}: {error}") from error
 
     def group(self, opening: str) -> _Part:
         """The choice in brackets that starts here; square brackets add the choice of nothing, half of the time."""
@@ -180,31 +180,31 @@ class _Body:
 def _definitions(source: str, text: str) -> list[_Definition]:
     heads: list[tuple[str, re.Match[str], list[tuple[str, str]]]] = []
     for number, raw in enumerate(text.splitlines(), 1):
-        line, place = raw.split("#")[0].rstrip(), f"{source}:{number}"
+        line, location = raw.split("#")[0].rstrip(), f"{source}:{number}"
         if not line:
             continue
         at = 0
         if not line[0].isspace():
             head = _HEAD.match(line)
             if head is None:
-                raise RuleError(f"{place}: expected 'name = ...'")
-            heads.append((place, head, []))
+                raise RuleError(f"{location}: expected 'name = ...'")
+            heads.append((location, head, []))
             at = head.end()
         elif not heads:
-            raise RuleError(f"{place}: an indented line before the first rule")
+            raise RuleError(f"{location}: an indented line before the first rule")
         while at < len(line):
             token = _TOKEN.match(line, at)
             if token is None:
-                raise RuleError(f"{place}: cannot read {line[at:].strip()[:20]!r}")
-            heads[-1][2].append((token[1], place))
+                raise RuleError(f"{location}: cannot read {line[at:].strip()[:20]!r}")
+            heads[-1][2].append((token[1], location))
             at = token.end()
     found = []
-    for place, head, tokens in heads:
+    for location, head, tokens in heads:
         if not tokens:
-            raise RuleError(f"{place}: nothing behind '='")
+            raise RuleError(f"{location}: nothing behind '='")
         body = _Body([*tokens, ("", tokens[-1][1])])
         kind, _, group = (head[1] or "rule").partition(" ")
-        found.append(_Definition(place, kind, group, head[2], body.choices("")))
+        found.append(_Definition(location, kind, group, head[2], body.choices("")))
     return found
 
 
@@ -216,13 +216,13 @@ class _Builder:
         self.families: dict[str, list[_Definition]] = {}
         for one in definitions:
             if one.name in self.by_name:
-                raise RuleError(f"{one.place}: {one.name} is already defined at {self.by_name[one.name].place}")
+                raise RuleError(f"{one.location}: {one.name} is already defined at {self.by_name[one.name].location}")
             self.by_name[one.name] = one
             self.families.setdefault(one.name.split(".")[0], []).append(one)
         self.rules: dict[str, Rule] = {}
         self.open: set[str] = set()
 
-    def find(self, name: str, place: str) -> tuple[_Definition, list[str]]:
+    def find(self, name: str, location: str) -> tuple[_Definition, list[str]]:
         """The definition that fits a name, and the parts that its stars stand for."""
         parts = name.split(".")
         fits: list[tuple[list[bool], _Definition, list[str]]] = []
@@ -232,17 +232,17 @@ class _Builder:
                 stars = [q for p, q in zip(pattern, parts, strict=True) if p == "*"]
                 fits.append(([p == "*" for p in pattern], one, stars))
         if not fits:
-            raise RuleError(f"{place}: no rule fits <{name}>")
+            raise RuleError(f"{location}: no rule fits <{name}>")
         _, one, stars = min(fits, key=lambda fit: fit[0])
         return one, stars
 
-    def build(self, name: str, place: str) -> None:
+    def build(self, name: str, location: str) -> None:
         """Adds a rule and all that it uses; a rule that comes back to itself is refused."""
         if name in self.open:
-            raise RuleError(f"{place}: <{name}> leads back to itself")
+            raise RuleError(f"{location}: <{name}> leads back to itself")
         if name in self.rules:
             return
-        one, stars = self.find(name, place)
+        one, stars = self.find(name, location)
         self.open.add(name)
         self.add(name, one, one.choices, stars)
         self.open.remove(name)
@@ -258,13 +258,13 @@ class _Builder:
                 if part.choices:
                     inner += 1
                     value = f"{name}~{inner}"
-                    plain = _Definition(one.place, "rule", "", one.name, ())
+                    plain = _Definition(one.location, "rule", "", one.name, ())
                     self.add(value, plain, part.choices, stars)
                 elif value.startswith("<"):
-                    for place, star in enumerate(stars, 1):
-                        value = value.replace(f"${place}", star)
+                    for i, star in enumerate(stars, 1):
+                        value = value.replace(f"${i}", star)
                     value = value.strip("<>")
-                    self.build(value, one.place)
+                    self.build(value, one.location)
                 items.append(Item(value, bool(part.choices) or part.value.startswith("<")))
             alternatives.append(Alternative(tuple(items), choice.weight, choice.marks))
         self.rules[name] = Rule(name, one.kind, one.group, tuple(alternatives))
@@ -279,7 +279,7 @@ def parse(sources: Sequence[tuple[str, str]]) -> Grammar:
     builder = _Builder([one for source, text in sources for one in _definitions(source, text)])
     for one in list(builder.by_name.values()):
         if one.kind == "text" and "*" not in one.name:
-            builder.build(one.name, one.place)
+            builder.build(one.name, one.location)
     return Grammar(builder.rules)
 
 

@@ -71,10 +71,10 @@ class _Draft:
             self.kept[rule.name] = at
         return alternatives[at]
 
-    def draw(self, places: Sequence[int], alternatives: Sequence[Alternative]) -> int:
-        """One of the places, drawn by the weights of the alternatives there."""
-        totals = list(itertools.accumulate(alternatives[place].weight for place in places))
-        return places[bisect.bisect_right(totals, self.rng.random() * totals[-1], 0, len(totals) - 1)]
+    def draw(self, options: Sequence[int], alternatives: Sequence[Alternative]) -> int:
+        """One of the options, drawn by the weights of the alternatives there."""
+        totals = list(itertools.accumulate(alternatives[option].weight for option in options))
+        return options[bisect.bisect_right(totals, self.rng.random() * totals[-1], 0, len(totals) - 1)]
 
     def is_fresh(self, name: str, at: int, alternative: Alternative) -> bool:
         """Whether neither the alternative nor one of its longer words has been used in this text."""

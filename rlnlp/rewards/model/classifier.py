@@ -8,15 +8,16 @@ from safetensors import SafetensorError
 from torch import nn
 
 from rlnlp.errors import Exit, Failure, one_line
-from rlnlp.models.locate import place
+from rlnlp.models.locate import resolve
 from rlnlp.models.policy import attention_kind
-from rlnlp.rewards.terms import Around, Term, text_term
+from rlnlp.rewards.terms import RewardContext, Term, text_term
 
 LONGEST = 2**20  # tokens; some tokenizers say that they have no limit by a number too large for others
 
 
 def classifier(
-    name: str, around: Around, path: str, label: int | str | None = None, batch_size: Annotated[int, {"ge": 1}] = 16,
+    name: str, around: RewardContext, path: str, label: int | str | None = None,
+    batch_size: Annotated[int, {"ge": 1}] = 16,
     of: Literal["completion", "both"] = "completion", allow_download: bool = False,
 ) -> Term:  # fmt: skip
     """Probability of ``label`` (its name or index; by default the last), in [0, 1]; rollout -> (B,).
@@ -29,7 +30,7 @@ def classifier(
         Failure: exit 2, for a label that the model does not have; exit 4, for a model that is missing or unfit.
     """
     key = f"reward.terms.{name}.args"
-    found = place(f"{key}.path", path, "config.json", allow_download)
+    found = resolve(f"{key}.path", path, "config.json", allow_download)
     tokenizer, model = _load(found, not allow_download, around.device)
     column = _column(f"{key}.label", label, model.config)
     tokenizer.truncation_side = "left" if of == "both" else "right"
@@ -85,7 +86,7 @@ def _load(found: str, local_only: bool, device: torch.device) -> tuple[Any, Any]
             f"classifier '{found}' lacks {len(missing)} weights, such as {missing[0]}\n"
             "it must be a model for sequence classification, trained as one",
         )
-    tokenizer.padding_side = "right"  # places count from the left, and a decoder's label is read off its last token
+    tokenizer.padding_side = "right"  # positions count from the left, and a decoder's label is read off its last token
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
@@ -113,7 +114,7 @@ def _room(tokenizer: Any, model: Any) -> int:
     room = min(tokenizer.model_max_length, LONGEST)
     if hasattr(model.config, "max_position_embeddings") and model.config.max_position_embeddings > 0:
         room = min(room, model.config.max_position_embeddings)
-        for name, table in model.named_modules():  # some tables of places begin behind the padding's: RoBERTa's
+        for name, table in model.named_modules():  # some position embeddings begin behind the padding's: RoBERTa's
             if "position" in name and isinstance(table, nn.Embedding) and table.padding_idx is not None:
                 room = min(room, table.num_embeddings - table.padding_idx - 1)
     return int(room)

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.locate import place
-from rlnlp.models.policy import context_length, load_policy, scorer
+from rlnlp.models.locate import resolve
+from rlnlp.models.policy import context_length, load_policy, logprob_fn
 from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
-from rlnlp.rewards.terms import Around, Term
+from rlnlp.rewards.terms import RewardContext, Term
 from rlnlp.types import Prompts, Rollout, Texts
 
 
@@ -30,7 +30,7 @@ def coherence(reference: Callable[[Rollout], Tensor], vocabulary: int) -> Callab
 
 
 def coherence_term(
-    name: str, around: Around, path: str | None = None, batch_size: Annotated[int, {"ge": 1}] = 16,
+    name: str, around: RewardContext, path: str | None = None, batch_size: Annotated[int, {"ge": 1}] = 16,
     allow_download: bool = False,
 ) -> Term:  # fmt: skip
     """Coherence under the start policy; or under the model at ``path``, which reads the texts by its own tokenizer.
@@ -40,11 +40,11 @@ def coherence_term(
     """
     if path is None:
         return around.likely
-    found = place(f"reward.terms.{name}.args.path", path, "config.json", allow_download)
+    found = resolve(f"reward.terms.{name}.args.path", path, "config.json", allow_download)
     tokenizer = load_tokenizer(found, not allow_download)
     policy = load_policy(found, not allow_download, around.device).requires_grad_(False)
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
-    likely = coherence(scorer(policy, untempered, batch_size), len(tokenizer.raw))
+    likely = coherence(logprob_fn(policy, untempered, batch_size), len(tokenizer.raw))
     room = context_length(policy)
 
     def term(rollout: Rollout) -> Tensor:

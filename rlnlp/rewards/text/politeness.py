@@ -22,16 +22,16 @@ def politeness(completions: list[str]) -> list[float]:
 def phrases(tokens: list[str]) -> list[tuple[str, float]]:
     """The listed phrases in ``tokens`` with their worth: left to right, the longest that fits, none overlapping."""
     known, longest = lexicon()
-    found, place = [], 0
-    while place < len(tokens):
-        for size in range(min(longest, len(tokens) - place), 0, -1):
-            phrase = " ".join(tokens[place : place + size])
+    found, i = [], 0
+    while i < len(tokens):
+        for size in range(min(longest, len(tokens) - i), 0, -1):
+            phrase = " ".join(tokens[i : i + size])
             if phrase in known:
                 found.append((phrase, known[phrase]))
                 break
         else:
             size = 1
-        place += size
+        i += size
     return found
 
 

@@ -35,9 +35,9 @@ def valences(tokens: list[str]) -> list[float]:
     """The valence, in [-1, 1], of each word that has one, after negation."""
     known = lexicon()
     found = []
-    for place, word in enumerate(tokens):
+    for i, word in enumerate(tokens):
         if word in known:
-            negated = any(w in NEGATIONS or w.endswith("n't") for w in tokens[max(0, place - REACH) : place])
+            negated = any(w in NEGATIONS or w.endswith("n't") for w in tokens[max(0, i - REACH) : i])
             found.append(known[word] * (-WEAKENED if negated else 1.0))
     return found
 

@@ -46,9 +46,9 @@ def _rouge_l(completion: list[str], reference: list[str]) -> float:
     longest = [0] * (len(reference) + 1)  # of what was read of the completion and each beginning of the reference
     for word in completion:
         before = 0
-        for place, other in enumerate(reference, 1):
-            above = longest[place]
-            longest[place] = before + 1 if word == other else max(above, longest[place - 1])
+        for j, other in enumerate(reference, 1):
+            above = longest[j]
+            longest[j] = before + 1 if word == other else max(above, longest[j - 1])
             before = above
     return 2 * longest[-1] / (len(completion) + len(reference)) if longest[-1] else 0.0
 
