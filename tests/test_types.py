@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from rlnlp.types import Prompts, Rollout, Scores, Texts, chunks, same_shape, take
+from rlnlp.batching import chunks
+from rlnlp.types import Prompts, Rollout, Scores, Texts, same_shape, take
 from support import small
 
 MASK = torch.tensor([[True, True, True], [True, False, False], [True, False, True]])  # the last with a hole

@@ -104,13 +104,12 @@ def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any
     """One record for each response, ``n`` for each prompt, in order."""
     from rlnlp import build
     from rlnlp.data.prompts import check_room, table_of
-    from rlnlp.models.policy import context_length
     from rlnlp.rng import stream
     from rlnlp.rollout.sampling import sampler
 
     language = build.language(config.model, config.device, config.seed)
     tokenizer, longest = language.tokenizer, config.sampler.max_new_tokens
-    context = context_length(language.policy)
+    context = language.policy.context
     check_room(context - longest, longest, context)
     table = table_of([{"prompt": prompt} for prompt in prompts], tokenizer, context - longest)
     collect = sampler(language.policy, build.distribution(config.sampler, tokenizer.end), longest, tokenizer.pad)

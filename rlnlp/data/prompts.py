@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
+from rlnlp.batching import left_padded
 from rlnlp.config.schema import PromptData
-from rlnlp.data.batch import left_padded
 from rlnlp.data.order import split
 from rlnlp.data.records import ASSETS, Record, embedded_set, read_records, refused, text_fault
 from rlnlp.errors import Exit, Failure

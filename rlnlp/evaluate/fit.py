@@ -9,9 +9,10 @@ from rich.console import Console
 from torch import Tensor
 
 from rlnlp.evaluate.curves import draw
-from rlnlp.evaluate.report import print_next_steps, save_policy, show_samples
+from rlnlp.evaluate.report import print_next_steps, show_samples
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
+from rlnlp.models.save import save_policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.display import as_text
 from rlnlp.run.run import Run

@@ -1,6 +1,5 @@
 """The end of a run: figures before and after, samples of both, where everything lies, what to type next."""
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison
 from rlnlp.models.policy import Policy
+from rlnlp.models.save import save_policy
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.run.checkpoint import STAGED
-from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
@@ -79,24 +77,3 @@ def score_table(result: dict[str, Any]) -> Table:
         "KL", f"{result['before']['kl']:.2f}", f"{result['after']['kl']:.2f}", "nats per response from the start"
     )
     return table
-
-
-def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer) -> None:
-    """The model and its tokenizer as a folder that transformers loads, complete or not there at all.
-
-    Raises:
-        Failure: exit 5, if the disk does not take it.
-    """
-    staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
-    try:
-        for left in (staged, aside):
-            shutil.rmtree(left, ignore_errors=True)
-        policy.lm.save_pretrained(staged)
-        tokenizer.raw.save_pretrained(staged)
-        for file in staged.iterdir():
-            apply_umask_and_fsync(file)
-        sync(staged)
-        replace_directory(staged, directory, aside)
-    except Exception as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise storage_failure("saving the policy", directory.parent, error) from error

@@ -10,7 +10,7 @@ from rlnlp.data.records import ASSETS
 from rlnlp.data.texts import text_table
 from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Failure
-from rlnlp.models.tokenizer import load_tokenizer
+from rlnlp.models.load import load_tokenizer
 from support import small
 
 CPU = torch.device("cpu")

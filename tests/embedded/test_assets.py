@@ -7,7 +7,7 @@ import pytest
 from rlnlp.data.records import ASSETS
 from rlnlp.embedded.grammar import corpus, taste
 from rlnlp.embedded.make import data_sets
-from rlnlp.models.tokenizer import load_tokenizer
+from rlnlp.models.load import load_tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -96,9 +96,7 @@ def test_whitening_of_the_published_rule_with_the_mean_gone_and_with_the_mean_ke
     x, mask = torch.tensor([[1.0, 2.0, 3.0, 4.0]], dtype=D), torch.ones(1, 4, dtype=torch.bool)
     assert whitened(x, mask)[0].tolist() == pytest.approx([-1.3416408, -0.4472136, 0.4472136, 1.3416408], abs=1e-6)
     scaled = scale_to_unit_std(x, mask)[0].tolist()
-    assert scaled == pytest.approx(
-        [1.1583592, 2.0527864, 2.9472136, 3.8416408], abs=1e-6
-    )
+    assert scaled == pytest.approx([1.1583592, 2.0527864, 2.9472136, 3.8416408], abs=1e-6)
 
 
 @given(cases(1))

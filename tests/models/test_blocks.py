@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rlnlp.models.blocks import Blocks
-from rlnlp.models.critic import ValuedPolicy, critic_like, value_head
-from rlnlp.models.policy import Policy, checkpointed, frozen
+from rlnlp.models.critic import PolicyWithValueHead, critic_like, value_head
+from rlnlp.models.fast import FeedForward, checkpointed
+from rlnlp.models.policy import Policy
 from rlnlp.rollout.sampling import sample
 from support import small
 
@@ -47,14 +47,15 @@ def test_a_block_computes_what_later_places_read_and_the_last_one_what_is_judged
     assert read < needed < rollout.attention[:, 1:].numel() * 0.97
     layers = policy.lm.config.num_hidden_layers
     assert computed(policy, rollout) == [needed] * (layers - 1) + [read]
-    assert computed(policy, rollout, ValuedPolicy(policy, value_head(policy))) == [needed] * (layers - 1) + [read]
+    with_head = PolicyWithValueHead(policy, value_head(policy))
+    assert computed(policy, rollout, with_head) == [needed] * (layers - 1) + [read]
 
 
 def test_a_copy_has_blocks_of_its_own(policy, rollout):
-    copy = frozen(policy)
+    copy = policy.reference()
     assert computed(copy, rollout) == computed(policy, rollout)
     own = {id(m) for m in copy.modules()}
-    assert all(id(block) in own for block in [*copy.blocks.inner, *copy.blocks.last])
+    assert all(id(block) in own for block in [*copy.feed_forward.inner, *copy.feed_forward.last])
 
 
 def test_without_padding_every_place_is_computed(policy, rollout):
@@ -77,10 +78,12 @@ def test_what_is_said_and_its_gradient_are_as_if_every_place_were_computed(polic
     seen = []
     for every in (True, False):
         critic = critic_like(policy)
-        module = {"policy": policy, "shared": ValuedPolicy(policy, value_head(policy)), "separate": critic}[kind]
+        module = {"policy": policy, "shared": PolicyWithValueHead(policy, value_head(policy)), "separate": critic}[kind]
         owner = critic if kind == "separate" else policy
-        owner.blocks = Blocks(torch.nn.Identity()) if every else Blocks(owner.trunk if owner is critic else policy.lm)
-        assert bool(owner.blocks.last) != every
+        owner.feed_forward = (
+            FeedForward(torch.nn.Identity()) if every else FeedForward(owner.trunk if owner is critic else policy.lm)
+        )
+        assert bool(owner.feed_forward.last) != every
         generator = torch.Generator().manual_seed(4)
         if kind != "policy":
             module.head.linear.weight.data.copy_(torch.randn(module.head.linear.weight.shape, generator=generator))
@@ -96,7 +99,7 @@ def test_what_is_said_and_its_gradient_are_as_if_every_place_were_computed(polic
 
 
 def test_after_a_pass_even_one_that_fails_the_blocks_are_as_they_were(policy, rollout):
-    with pytest.raises(RuntimeError, match="midway"), policy.blocks.only_where_read(rollout):
+    with pytest.raises(RuntimeError, match="midway"), policy.feed_forward.only_where_read(rollout):
         raise RuntimeError("midway")
     policy(rollout, small.plain())
     for module in policy.modules():
@@ -115,7 +118,7 @@ def test_a_block_that_is_asked_in_another_way_computes_every_place(rollout, call
             self.seen.append(hidden_states.shape)
             return self.linear(hidden_states) + (hidden_states if residual is None else residual)
 
-    blocks = Blocks(torch.nn.Linear(1, 1))
+    blocks = FeedForward(torch.nn.Linear(1, 1))
     blocks.last = [Odd()]
     x = torch.randn(*rollout.attention[:, 1:].shape, 4)
     want = call(blocks.last[0], x)
@@ -140,13 +143,13 @@ class Mixing(torch.nn.Module):
 def test_blocks_in_which_places_see_each_other_and_layers_that_cannot_be_told_are_left_alone():
     lm = small.lm(16)
     lm.model.layers[0].mlp = Mixing()
-    assert (len(Blocks(lm).inner), len(Blocks(lm).last)) == (0, 1)
+    assert (len(FeedForward(lm).inner), len(FeedForward(lm).last)) == (0, 1)
     lm.model.layers[1].mlp = Mixing()
-    assert (len(Blocks(lm).inner), len(Blocks(lm).last)) == (0, 0)
+    assert (len(FeedForward(lm).inner), len(FeedForward(lm).last)) == (0, 0)
     two = small.lm(16)
     two.model.others = torch.nn.ModuleList(small.lm(16).model.layers)
-    assert Blocks(two).last == []
+    assert FeedForward(two).last == []
     again = small.lm(16)
     again.model.layers = torch.nn.ModuleList([again.model.layers[0]] * 2)
-    assert Blocks(again).last == []
-    assert Blocks(torch.nn.Linear(2, 2)).last == []
+    assert FeedForward(again).last == []
+    assert FeedForward(torch.nn.Linear(2, 2)).last == []

@@ -20,8 +20,8 @@ from rlnlp.config import schema as config
 from rlnlp.config.parse import parse
 from rlnlp.embedded.grammar import corpus, load, write
 from rlnlp.errors import Failure
+from rlnlp.models.load import load_policy, load_tokenizer
 from rlnlp.models.policy import logprob_fn
-from rlnlp.models.tokenizer import load_tokenizer
 from rlnlp.rewards.builtin import MODEL_REWARDS, TEXT_REWARDS
 from rlnlp.rewards.model.coherence import coherence, reread
 from rlnlp.rewards.shaping import Shape, vetoed_sum
@@ -403,7 +403,7 @@ def test_an_insult_costs_a_helpful_reply_what_the_other_terms_give(insult):
 
 
 def test_coherence_by_a_path_is_what_the_start_policy_says_where_both_read_the_same_tokens(model_dir):
-    tokenizer, policy = load_tokenizer(str(model_dir), True), build.load_policy(str(model_dir), True, build.CPU)
+    tokenizer, policy = load_tokenizer(str(model_dir), True), load_policy(str(model_dir), True, build.CPU)
     rows, ended = [], [False, True, False, True]
     for count in (6, 3, 1, 0):
         ids = [1, 4]  # <s> the

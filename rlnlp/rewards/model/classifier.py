@@ -4,12 +4,11 @@ import inspect
 from typing import Annotated, Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.models.load import pretrained, pretrained_tokenizer
 from rlnlp.models.locate import resolve
-from rlnlp.models.policy import attention_kind
 from rlnlp.rewards.terms import RewardContext, Term, text_term
 
 LONGEST = 2**20  # tokens; some tokenizers say that they have no limit by a number too large for others
@@ -64,22 +63,11 @@ def _probabilities(tokenizer: Any, model: Any, rows: list[list[int]], column: in
 
 
 def _load(found: str, local_only: bool, device: torch.device) -> tuple[Any, Any]:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(found, local_files_only=local_only, trust_remote_code=False)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            found,
-            local_files_only=local_only,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation=attention_kind(device),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        why = one_line(str(error).strip().split("\n")[0])
-        raise Failure(Exit.MODEL, f"classifier '{found}' cannot be loaded: {why}") from error
+    what = f"classifier '{found}'"
+    tokenizer = pretrained_tokenizer(found, what, local_only)
+    model, info = pretrained(AutoModelForSequenceClassification, found, what, local_only, device)
     if missing := sorted(info["missing_keys"]):
         raise Failure(
             Exit.MODEL,

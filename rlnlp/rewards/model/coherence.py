@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.load import load_policy, load_tokenizer
 from rlnlp.models.locate import resolve
-from rlnlp.models.policy import context_length, load_policy, logprob_fn
-from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
+from rlnlp.models.policy import logprob_fn
+from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.terms import RewardContext, Term
 from rlnlp.types import Prompts, Rollout, Texts
 
@@ -45,7 +46,7 @@ def coherence_term(
     policy = load_policy(found, not allow_download, around.device).requires_grad_(False)
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likely = coherence(logprob_fn(policy, untempered, batch_size), len(tokenizer.raw))
-    room = context_length(policy)
+    room = policy.context
 
     def term(rollout: Rollout) -> Tensor:
         return likely(reread(rollout, around.read(rollout), tokenizer, room))
