@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from rlnlp.batching import pad_to, trim_padding
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.fast import FeedForward, cheap_pass, checkpointed
+from rlnlp.models.fast import checkpointed, recomputing
 from rlnlp.models.policy import Policy, policy_output, positions
 from rlnlp.types import ActorCriticOutput, Rollout
 
@@ -66,7 +66,6 @@ class Critic(nn.Module):
     def __init__(self, trunk: Any, head: ValueHead, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.trunk, self.head, self.dtype = trunk.eval(), head, dtype
-        self.feed_forward = FeedForward(trunk)
         self.recomputed: list[nn.Module] = []
 
     @property
@@ -77,7 +76,7 @@ class Critic(nn.Module):
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
         trimmed = trim_padding(rollout)
-        with computing_in(self.dtype, rollout.mask.device), cheap_pass(self.feed_forward, self.recomputed, trimmed):
+        with computing_in(self.dtype, rollout.mask.device), recomputing(self.recomputed):
             hidden = self.trunk(
                 input_ids=trimmed.tokens[:, :-1],
                 attention_mask=trimmed.attention[:, :-1].long(),

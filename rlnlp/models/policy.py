@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rlnlp.batching import length_sorted_rows, pad_to, restore_row_order, trim_padding
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_logits
-from rlnlp.models.fast import FeedForward, cheap_pass, checkpointed
+from rlnlp.models.fast import checkpointed, recomputing
 from rlnlp.types import PolicyOutput, Rollout, take
 
 LogprobFn = Callable[[Rollout], Tensor]
@@ -24,7 +24,6 @@ class Policy(nn.Module):
         super().__init__()
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
         self.dtype = dtype
-        self.feed_forward = FeedForward(lm)
         self.recomputed: list[nn.Module] = []
 
     @property
@@ -76,7 +75,7 @@ class Policy(nn.Module):
         read, width = rollout.attention[:, :-1], rollout.responses.shape[1]  # nothing is predicted from the last token
         # By number, not by count: a frozen head would multiply the slice of a count many times slower than a matrix.
         before = torch.arange(read.shape[1] - width, read.shape[1], device=read.device)
-        with computing_in(self.dtype, rollout.mask.device), cheap_pass(self.feed_forward, self.recomputed, rollout):
+        with computing_in(self.dtype, rollout.mask.device), recomputing(self.recomputed):
             return self.lm(
                 input_ids=rollout.tokens[:, :-1],
                 attention_mask=read.long(),

@@ -1,9 +1,8 @@
 """Known mistakes in PPO, its maths, its critic and its watch: a file, tests; name, what stands, what is put."""
 
 KL, MASKED, GAE, LOSSES, STATISTICS = (f"maths/test_{n}" for n in ("kl", "masked", "gae", "losses", "statistics"))
-GRADIENT, LOOP, RUNS, CRITIC, HEALTH, BLOCKS = (
+GRADIENT, LOOP, RUNS, CRITIC, HEALTH = (
     "algos/test_ppo_gradient", "algos/test_ppo", "algos/test_ppo_runs", "models/test_critic", "evaluate/test_health",
-    "models/test_blocks",
 )  # fmt: skip
 
 GROUPS = [
@@ -136,19 +135,6 @@ GROUPS = [
     ("algos/update.py", (LOOP,), [
         ("minibatches are not shuffled again", "rng(epoch).permutation", "rng(0).permutation"),
         ("minibatches hold some twice", ".permutation(count)", ".integers(0, count, count)"),
-    ]),
-    ("models/fast.py", (BLOCKS,), [
-        ("the last block computes all that is read", "(self.last, read)]", "(self.last, needed)]"),
-        ("inner blocks compute what is judged", "[(self.inner, needed),", "[(self.inner, read),"),
-        ("blocks compute padding", "rollout.attention[:, :-1] & rollout.attention[:, 1:]",
-         "torch.ones_like(rollout.attention[:, 1:])"),
-        ("what is judged is one place late", "(needed.shape[1] - rollout.mask.shape[1], 0)",
-         "(needed.shape[1] - rollout.mask.shape[1] + 1, -1)"),
-        ("blocks stay as they are hooked", "hooks.enter_context(block.register_forward_hook(",
-         "(block.register_forward_hook("),
-        ("any block will do", "bool(own) and all(isinstance(m, nn.Linear | Conv1D) for m in own)", "block is not None"),
-        ("layers are guessed", "if len(fit) == 1 and", "if fit and"),
-        ("a layer that comes twice is hooked twice", " and len(set(fit[0])) == len(fit[0])", ""),
     ]),
     ("models/critic.py", (CRITIC,), [
         ("values are shifted by one", "head(hidden[:,", "head(hidden.roll(-1, 1)[:,"),
