@@ -59,13 +59,13 @@ def language(model: config.Model, where: config.Device, seed: int) -> Language:
     return Language(policy, tokenizer, device)
 
 
-def distribution(c: config.Sampler, end: tuple[int, ...]) -> Distribution:
+def distribution(sampler: config.Sampler, end: tuple[int, ...]) -> Distribution:
     """The distribution that responses are drawn from."""
-    return Distribution(c.temperature, c.top_k, c.top_p, c.min_new_tokens, end)
+    return Distribution(sampler.temperature, sampler.top_k, sampler.top_p, sampler.min_new_tokens, end)
 
 
 def reward_terms(
-    c: config.Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU
+    reward: config.Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU
 ) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:
     """The terms with their weights; and the sha256 of each user function's source.
 
@@ -74,7 +74,7 @@ def reward_terms(
     """
     terms: dict[str, tuple[Term, float]] = {}
     code = {}
-    for name, term in c.terms.items():
+    for name, term in reward.terms.items():
         if ":" in term.fn:
             function, code[name] = load_function(name, term.fn)
             made = text_term(name, function, term.args, read)
@@ -84,9 +84,9 @@ def reward_terms(
     return terms, code
 
 
-def shapes(c: config.Reward) -> dict[str, Shape]:
+def shapes(reward: config.Reward) -> dict[str, Shape]:
     """How each term's value enters the sum."""
     return {
         name: Shape(term.scale, term.shift, None if term.clip is None else (term.clip[0], term.clip[1]), term.floor)
-        for name, term in c.terms.items()
+        for name, term in reward.terms.items()
     }

@@ -119,11 +119,15 @@ class SeparateActorCritic:
         """The policy, then the critic."""
         actor = first_pass_kept(self.policy_forward, rollout, PolicyOutput(output.logprobs, output.entropy))
         critic = first_pass_kept(self.critic, rollout, output.values)
-        dtype = self.policy.dtype
-        return [
-            Learner(lambda e: policy_loss(actor(e.rollout), e), self.optimizers, self.algo, "grad_norm", dtype),
-            self._critic(lambda e: value_loss(critic(e.rollout), e)),
-        ]
+
+        def actor_loss(experience: ActorCriticExperience) -> TokenLosses:
+            return policy_loss(actor(experience.rollout), experience)
+
+        def critic_loss(experience: ActorCriticExperience) -> TokenLosses:
+            return value_loss(critic(experience.rollout), experience)
+
+        learner = Learner(actor_loss, self.optimizers, self.algo, "grad_norm", self.policy.dtype)
+        return [learner, self._critic(critic_loss)]
 
     def critic_only(self, value_loss: ValueLoss) -> list[Learner]:
         """The critic."""

@@ -106,20 +106,21 @@ def update_policy(
         Failure: exit 4, if the policy was not at first the one that the rollout's log-probabilities come from.
     """
 
-    def policy_loss(out: PolicyOutput, e: ActorCriticExperience) -> TokenLosses:
+    def policy_loss(out: PolicyOutput, experience: ActorCriticExperience) -> TokenLosses:
         loss, clipped = clipped_policy_gradient(
-            out.logprobs, e.old_logprobs, e.advantages, algo.cliprange, algo.cliprange_high
+            out.logprobs, experience.old_logprobs, experience.advantages, algo.cliprange, algo.cliprange_high
         )
-        log_ratio = out.logprobs - e.old_logprobs
+        log_ratio = out.logprobs - experience.old_logprobs
         figures = {
             "policy_loss": loss, "entropy": out.entropy, "clip_fraction": clipped,
             "approx_kl": log_ratio.square() / 2, "ratio": log_ratio.exp(),
         }  # fmt: skip
-        return TokenLosses(loss - algo.entropy_coef * out.entropy, e.rollout.mask, figures)  # eq. 9 of arXiv:1707.06347
+        with_bonus = loss - algo.entropy_coef * out.entropy  # eq. 9 of arXiv:1707.06347
+        return TokenLosses(with_bonus, experience.rollout.mask, figures)
 
-    def value_loss(values: Tensor, e: ActorCriticExperience) -> TokenLosses:
-        loss, clipped = clipped_value_error(values, e.old_values, e.returns, algo.cliprange_value)
-        return TokenLosses(loss, e.rollout.mask, {"value_loss": loss, "value_clip_fraction": clipped})
+    def value_loss(values: Tensor, experience: ActorCriticExperience) -> TokenLosses:
+        loss, clipped = clipped_value_error(values, experience.old_values, experience.returns, algo.cliprange_value)
+        return TokenLosses(loss, experience.rollout.mask, {"value_loss": loss, "value_clip_fraction": clipped})
 
     learners: list[Learner] = model.critic_only(value_loss) if critic_only else []
     updates: list[dict[str, float]] = []
