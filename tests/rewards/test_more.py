@@ -18,7 +18,7 @@ from rlnlp import build
 from rlnlp.cli.main import main
 from rlnlp.config import schema as config
 from rlnlp.config.parse import parse
-from rlnlp.embedded.grammar import corpus, load, write
+from rlnlp.embedded.grammar import corpus, load_grammar, write_text
 from rlnlp.errors import Failure
 from rlnlp.models.policy import logprob_fn
 from rlnlp.models.tokenizer import load_tokenizer
@@ -142,9 +142,9 @@ def test_a_kind_phrase_more_never_harms_and_a_rude_one_more_never_helps(parts, d
 @cache
 def replies(count=300):
     """Replies of the grammar and the politeness that it gave them itself."""
-    rng, grammar = random.Random(1), load()
+    rng, grammar = random.Random(1), load_grammar()
     topics = [rule.name.split(".", 1)[1] for rule in grammar.of_kind("text", "support") if rule.name[:4] == "ask."]
-    dialogues = [write(grammar, rng, f"dialogue.{rng.choice(topics)}").text for _ in range(count)]
+    dialogues = [write_text(grammar, rng, f"dialogue.{rng.choice(topics)}").text for _ in range(count)]
     return [(d.partition("Agent:")[2].strip(), corpus.reader().read(d).politeness) for d in dialogues]
 
 
