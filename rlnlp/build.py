@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlnlp.config import schema as config
-from rlnlp.data.prompts import PromptTable, check_room, prompt_table
+from rlnlp.data.prompts import PromptTable, check_context_length, prompt_table
 from rlnlp.device import importing, keep_freed
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
@@ -128,7 +128,7 @@ def task(c: config.OnPolicyRun, language: Language) -> Task:
     policy, tokenizer = language.policy, language.tokenizer
     context = context_length(policy)
     room = context - c.sampler.max_new_tokens
-    check_room(room, c.sampler.max_new_tokens, context)
+    check_context_length(c.sampler.max_new_tokens, context)
     table = prompt_table(c.data, c.heldout.prompts, c.seed, tokenizer, room)
     drawn = distribution(c.sampler, tokenizer.end)
     start, size = frozen(policy), c.algo.micro_batch_size
