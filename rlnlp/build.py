@@ -26,7 +26,7 @@ from rlnlp.models.policy import (
 from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
 from rlnlp.rewards.builtin import built_in
 from rlnlp.rewards.model.coherence import coherence
-from rlnlp.rewards.shaping import Shape
+from rlnlp.rewards.shaping import Shaping
 from rlnlp.rewards.terms import Reward, RewardContext, Term, text_term, weighted_sum
 from rlnlp.rewards.user import load_function
 from rlnlp.rng import stream
@@ -138,7 +138,7 @@ def task(c: config.OnPolicyRun, language: Language) -> Task:
     coherent = coherence(likelihood, len(tokenizer.raw))
     terms, code = reward_terms(c.reward, remembered(table.texts), coherent, language.device)
     logprobs = forward_fn(policy, drawn.unfiltered(), size)
-    return Task(table, drawn, logprobs, reference, weighted_sum(terms, shapes(c.reward)), code)
+    return Task(table, drawn, logprobs, reference, weighted_sum(terms, shapings(c.reward)), code)
 
 
 def reward_terms(
@@ -161,9 +161,9 @@ def reward_terms(
     return terms, code
 
 
-def shapes(c: config.Reward) -> dict[str, Shape]:
+def shapings(c: config.Reward) -> dict[str, Shaping]:
     """How each term's value enters the sum."""
     return {
-        name: Shape(term.scale, term.shift, None if term.clip is None else (term.clip[0], term.clip[1]), term.floor)
+        name: Shaping(term.scale, term.shift, None if term.clip is None else (term.clip[0], term.clip[1]), term.floor)
         for name, term in c.terms.items()
     }

@@ -1,4 +1,4 @@
-"""Reward for not saying the same words again."""
+"""Reward for not repeating words."""
 
 from rlnlp.rewards.text.words import words
 
