@@ -30,13 +30,13 @@ def load_function(name: str, path: str) -> tuple[Callable[..., Any], str]:
         missing = isinstance(error, ModuleNotFoundError) and error.name is not None and source.startswith(error.name)
         code = Exit.CONFIG if missing else Exit.REWARD
         raise Failure(code, f"reward.terms.{name}.fn: {source} cannot be imported: {describe(error)}") from error
-    found = vars(module).get(function)
-    if not callable(found):
+    loaded = vars(module).get(function)
+    if not callable(loaded):
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: {source} has no function '{function}'")
-    if inspect.iscoroutinefunction(found):
+    if inspect.iscoroutinefunction(loaded):
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: '{function}' is async; write a plain function")
     file = Path(vars(module).get("__file__") or "")
-    return found, hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    return loaded, hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _file(path: Path) -> ModuleType:

@@ -38,7 +38,7 @@ def error(code, fn, *args, **kwargs):
     return str(failure.value)
 
 
-def asked(made, rows):
+def prompts_of(made, rows):
     return [made.records[row]["prompt"] for row in rows]
 
 
@@ -71,7 +71,7 @@ def test_special_tokens_in_a_prompt_stay_text(tmp_path):
     made = table(written(tmp_path / "p.jsonl", [{"prompt": text}]))
     assert made.tokens[0][0] == 1
     assert not {0, 1, small.END} & set(made.tokens[0][1:])
-    assert asked(made, [0]) == [text]
+    assert prompts_of(made, [0]) == [text]
     assert not {0, 1, small.END} & set(made.tokenizer.encode_rest(text))
 
 
@@ -104,16 +104,16 @@ def test_copies_of_a_held_out_prompt_are_not_trained_on(tmp_path):
     rows = [{"prompt": f"{word} {other}"} for word in small.WORDS[:5] for other in small.WORDS[:4]]
     made = table(written(tmp_path / "p.jsonl", rows * 3))
     assert (len(made.train), len(made.heldout), made.heldout_is_separate) == (54, 2, True)
-    assert not set(asked(made, made.train)) & set(asked(made, made.heldout))
+    assert not set(prompts_of(made, made.train)) & set(prompts_of(made, made.heldout))
 
 
 def test_a_held_out_file_leaves_every_prompt_to_training(prompts_file, tmp_path):
     own = written(tmp_path / "own.jsonl", [{"prompt": f"hated {word}"} for word in ("it", "food", "film")])
     made = table(prompts_file, own=own)
     assert made.train == list(range(40))
-    assert asked(made, made.heldout) == ["hated it", "hated food", "hated film"]
+    assert prompts_of(made, made.heldout) == ["hated it", "hated food", "hated film"]
     assert made.heldout_is_separate
-    assert asked(table(prompts_file, heldout=2, own=own), [40, 41]) == ["hated it", "hated food"]
+    assert prompts_of(table(prompts_file, heldout=2, own=own), [40, 41]) == ["hated it", "hated food"]
 
 
 def test_a_held_out_file_that_shares_a_prompt_with_training_is_not_called_separate(prompts_file, tmp_path):
@@ -157,7 +157,7 @@ def test_a_response_that_fills_the_context_is_exit_2():
         ({"prompt": "a", "reference": "\udfff"}, "'reference' has half a surrogate pair"),
     ],
 )
-def test_a_record_that_cannot_be_asked_is_exit_3_with_its_file_and_line(row, fault, tmp_path):
+def test_a_record_that_is_not_a_prompt_is_exit_3_with_its_file_and_line(row, fault, tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text(f'{{"prompt": "a"}}\n\n\n{json.dumps(row)}\n')
     message = error(3, table, path)
@@ -184,10 +184,10 @@ def test_the_file_of_held_out_prompts_is_named_by_its_own_setting(prompts_file, 
     assert error(3, table, prompts_file, own=f"{tmp_path}/no.jsonl").startswith("data.heldout: no such file")
 
 
-def test_prompts_of_the_command_line_are_all_asked_in_order():
+def test_prompts_of_the_command_line_are_all_used_in_order():
     made = table_of([{"prompt": "b"}, {"prompt": "a"}, {"prompt": "b"}], words(), 9)
     assert made.train == made.heldout == [0, 1, 2]
-    assert asked(made, [0, 1, 2]) == ["b", "a", "b"]
+    assert prompts_of(made, [0, 1, 2]) == ["b", "a", "b"]
     assert "6 tokens" in error(3, table_of, [{"prompt": "the " * 5}], words(), 5)
 
 
@@ -199,5 +199,5 @@ def test_any_texts_give_a_table_or_a_failure_3(tmp_path_factory, texts):
         error(3, table, path, max_tokens=64)
         return
     made = table(path, max_tokens=64)
-    assert asked(made, range(len(texts))) == texts
+    assert prompts_of(made, range(len(texts))) == texts
     assert all(tokens and not {0, small.END} & set(tokens) for tokens in made.tokens)

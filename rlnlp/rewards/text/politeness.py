@@ -23,17 +23,17 @@ def politeness(completions: list[str]) -> list[float]:
 def phrases(tokens: list[str]) -> list[tuple[str, float]]:
     """The listed phrases in ``tokens`` with their scores: from the left, the longest match, without overlaps."""
     score_of, longest = lexicon()
-    found, i = [], 0
+    matches, i = [], 0
     while i < len(tokens):
         for size in range(min(longest, len(tokens) - i), 0, -1):
             phrase = " ".join(tokens[i : i + size])
             if phrase in score_of:
-                found.append((phrase, score_of[phrase]))
+                matches.append((phrase, score_of[phrase]))
                 break
         else:
             size = 1
         i += size
-    return found
+    return matches
 
 
 def shouts(text: str) -> int:
@@ -56,7 +56,7 @@ def lexicon() -> tuple[dict[str, float], int]:
     return score_of, max(len(phrase.split()) for phrase in score_of)
 
 
-def _balance(found: list[tuple[str, float]], shout_count: int) -> float:
-    polite = sum({phrase: score for phrase, score in found if score > 0}.values())
-    rude = -sum(score for _, score in found if score < 0) + SHOUT_PENALTY * shout_count
+def _balance(scores: list[tuple[str, float]], shout_count: int) -> float:
+    polite = sum({phrase: score for phrase, score in scores if score > 0}.values())
+    rude = -sum(score for _, score in scores if score < 0) + SHOUT_PENALTY * shout_count
     return 0.5 * (1 + (polite - rude) / (polite + rude + SMOOTHING))

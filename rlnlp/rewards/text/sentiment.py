@@ -35,12 +35,12 @@ def sentiment(completions: list[str]) -> list[float]:
 def valences(tokens: list[str]) -> list[float]:
     """The valence, in [-1, 1], of each word that has one, with negation applied."""
     valence_of = lexicon()
-    found = []
+    values = []
     for i, word in enumerate(tokens):
         if word in valence_of:
             negated = any(w in NEGATIONS or w.endswith("n't") for w in tokens[max(0, i - NEGATION_REACH) : i])
-            found.append(valence_of[word] * (-NEGATION_FACTOR if negated else 1.0))
-    return found
+            values.append(valence_of[word] * (-NEGATION_FACTOR if negated else 1.0))
+    return values
 
 
 @cache
@@ -54,5 +54,5 @@ def lexicon() -> dict[str, float]:
     return valence_of
 
 
-def _mean(found: list[float]) -> float:
-    return sum(found) / len(found) if found else 0.0
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
