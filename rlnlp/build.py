@@ -14,7 +14,7 @@ from rlnlp.models.locate import locate
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.builtin import built_in
-from rlnlp.rewards.shaping import Shape
+from rlnlp.rewards.shaping import Shaping
 from rlnlp.rewards.terms import RewardContext, Term, text_term
 from rlnlp.rewards.user import load_function
 from rlnlp.rng import stream
@@ -84,9 +84,9 @@ def reward_terms(
     return terms, code
 
 
-def shapes(reward: config.Reward) -> dict[str, Shape]:
+def shapings(reward: config.Reward) -> dict[str, Shaping]:
     """How each term's value enters the sum."""
     return {
-        name: Shape(term.scale, term.shift, None if term.clip is None else (term.clip[0], term.clip[1]), term.floor)
+        name: Shaping(term.scale, term.shift, None if term.clip is None else (term.clip[0], term.clip[1]), term.floor)
         for name, term in reward.terms.items()
     }

@@ -12,7 +12,7 @@ from rlnlp.algos.observe import Observer
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
-from rlnlp.data.prompts import check_room, prompt_table
+from rlnlp.data.prompts import check_context_length, prompt_table
 from rlnlp.evaluate.measure import Measurement, measure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
@@ -53,7 +53,7 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     language = build.language(config.model, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
-    check_room(policy.context - longest, longest, policy.context)
+    check_context_length(longest, policy.context)
     table = prompt_table(config.data, config.heldout.prompts, config.seed, tokenizer, policy.context - longest)
     distribution = build.distribution(config.sampler, tokenizer.end)
     size = config.algo.micro_batch_size
@@ -64,7 +64,7 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     terms, run.facts["reward_code"] = build.reward_terms(
         config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
     )
-    reward = weighted_sum(terms, build.shapes(config.reward))
+    reward = weighted_sum(terms, build.shapings(config.reward))
     collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
     unfiltered = partial(policy, distribution=distribution.unfiltered())
 

@@ -47,7 +47,12 @@ def measure(
         for name, term in scored.terms.items():
             terms.setdefault(name, []).append(term.cpu())
     return Measurement(
-        torch.cat(scores), torch.cat(kls), {n: torch.cat(t) for n, t in terms.items()}, prompts, responses, table.apart
+        torch.cat(scores),
+        torch.cat(kls),
+        {n: torch.cat(t) for n, t in terms.items()},
+        prompts,
+        responses,
+        table.heldout_is_separate,
     )
 
 

@@ -38,8 +38,8 @@ def kept(logits):
     return [set((row > BANNED / 2).nonzero().flatten().tolist()) for row in logits]
 
 
-def at_place(logits, place=0):
-    return torch.full(logits.shape[:-1], place)
+def at_position(logits, position=0):
+    return torch.full(logits.shape[:-1], position)
 
 
 def test_token_logprobs_match_the_log_softmax_of_the_book():
@@ -114,8 +114,8 @@ def test_spent_logits_become_their_gradient_once(rows):
 def test_the_logits_are_left_as_they_were():
     logits = random_logits(2, 3, 5).requires_grad_(True)
     before = logits.detach().clone()
-    logprobs, entropies = logprobs_and_entropy(taken_logits(logits, at_place(logits), at_place(logits), distribution()),
-                                               at_place(logits))  # fmt: skip
+    taken = taken_logits(logits, at_position(logits), at_position(logits), distribution())
+    logprobs, entropies = logprobs_and_entropy(taken, at_position(logits))
     (logprobs.sum() + entropies.sum()).backward()
     assert torch.equal(logits, before)
 
@@ -124,21 +124,21 @@ def test_the_logits_are_left_as_they_were():
 def test_half_precision_is_left_before_anything_is_computed(dtype):
     logits = random_logits(4, 9).to(dtype)
     for d in (distribution(0.7), distribution(0.7, top_k=3)):
-        assert draw_logits(logits, at_place(logits), d).dtype == torch.float32
-        got = taken_logits(logits, logits.argmax(-1), at_place(logits), d)
-        torch.testing.assert_close(got, taken_logits(logits.float(), logits.argmax(-1), at_place(logits), d))
+        assert draw_logits(logits, at_position(logits), d).dtype == torch.float32
+        got = taken_logits(logits, logits.argmax(-1), at_position(logits), d)
+        torch.testing.assert_close(got, taken_logits(logits.float(), logits.argmax(-1), at_position(logits), d))
 
 
 def test_temperature_divides_the_logits():
     logits = random_logits(2, 5)
-    got = draw_logits(logits, at_place(logits), distribution(temperature=0.5))
+    got = draw_logits(logits, at_position(logits), distribution(temperature=0.5))
     torch.testing.assert_close(got, 2 * logits)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 10, 11, 0])
 def test_top_k_keeps_the_set_of_the_slow_reference(k):
     logits = random_logits(50, 10)
-    got = draw_logits(logits, at_place(logits), distribution(top_k=k))
+    got = draw_logits(logits, at_position(logits), distribution(top_k=k))
     assert kept(got) == [reference.top_k_set(row, k) for row in logits.tolist()]
 
 
@@ -146,7 +146,7 @@ def test_top_k_keeps_the_set_of_the_slow_reference(k):
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 def test_top_p_keeps_the_set_of_the_slow_reference(p, temperature):
     logits = random_logits(50, 10)
-    got = draw_logits(logits, at_place(logits), distribution(temperature, top_p=p))
+    got = draw_logits(logits, at_position(logits), distribution(temperature, top_p=p))
     want = [reference.top_p_set([z / temperature for z in row], p) for row in logits.tolist()]
     assert kept(got) == want
     assert p in (1e-6, 1.0) or len(set(map(len, want))) > 1, "sets of one size would test little"
@@ -155,37 +155,37 @@ def test_top_p_keeps_the_set_of_the_slow_reference(p, temperature):
 def test_top_p_keeps_the_token_that_crosses_the_border():
     # Peers differ: some keep only while the sum is at most p, which would leave one token here.
     logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_p=0.6))) == [{0, 1}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_p=0.6))) == [{0, 1}]
 
 
 def test_top_p_stops_at_the_token_that_reaches_p_exactly():
     logits = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log()
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_p=0.5))) == [{1}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_p=0.5))) == [{1}]
 
 
 def test_top_p_is_taken_of_what_top_k_leaves():
     logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
     # 0.4 / 0.7 = 0.57 crosses 0.5 among two tokens, but not among four
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_k=2, top_p=0.5))) == [{0}]
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_p=0.5))) == [{0, 1}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_k=2, top_p=0.5))) == [{0}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_p=0.5))) == [{0, 1}]
 
 
-@pytest.mark.parametrize(("place", "allowed"), [(0, False), (1, False), (2, True), (3, True)])
-def test_end_tokens_are_ruled_out_before_the_least_length(place, allowed):
+@pytest.mark.parametrize(("position", "allowed"), [(0, False), (1, False), (2, True), (3, True)])
+def test_end_tokens_are_ruled_out_before_the_minimum_length(position, allowed):
     logits = random_logits(1, 6)
-    got = draw_logits(logits, at_place(logits, place), distribution(min_new_tokens=2, end=(2, 4)))
+    got = draw_logits(logits, at_position(logits, position), distribution(min_new_tokens=2, end=(2, 4)))
     assert kept(got) == [set(range(6)) if allowed else {0, 1, 3, 5}]
 
 
-def test_the_least_length_counts_before_top_k_so_that_k_tokens_remain():
+def test_the_minimum_length_counts_before_top_k_so_that_k_tokens_remain():
     logits = torch.tensor([[1.0, 2.0, 9.0, 3.0]])
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_k=2, min_new_tokens=1))) == [{1, 3}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_k=2, min_new_tokens=1))) == [{1, 3}]
 
 
 def test_what_is_kept_has_the_probabilities_of_the_restricted_softmax():
     logits = random_logits(4, 8)
     d = distribution(0.7, top_k=5, top_p=0.8)
-    got = draw_logits(logits, at_place(logits), d).softmax(-1)
+    got = draw_logits(logits, at_position(logits), d).softmax(-1)
     for row, probabilities in zip(logits.tolist(), got.tolist(), strict=True):
         scaled = [z / 0.7 for z in row]
         few = reference.restrict(scaled, reference.top_k_set(scaled, 5))
@@ -198,17 +198,17 @@ def test_what_is_kept_has_the_probabilities_of_the_restricted_softmax():
 def test_a_taken_token_outside_the_filter_keeps_a_finite_logprob(d):
     logits = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()
     token = torch.tensor([2 if d.min_new_tokens else 0])
-    assert token.item() not in kept(draw_logits(logits, at_place(logits), d))[0], "or nothing is tested"
-    got = taken_logits(logits, token, at_place(logits), d)
-    assert kept(got)[0] == kept(draw_logits(logits, at_place(logits), d))[0] | {token.item()}
+    assert token.item() not in kept(draw_logits(logits, at_position(logits), d))[0], "or nothing is tested"
+    got = taken_logits(logits, token, at_position(logits), d)
+    assert kept(got)[0] == kept(draw_logits(logits, at_position(logits), d))[0] | {token.item()}
     assert token_logprobs(got, token).item() > -5
 
 
 @pytest.mark.parametrize("d", [distribution(0.7), distribution(0.7, top_k=3), distribution(0.7, top_p=0.6)])
 def test_taken_logits_are_the_drawn_ones_where_the_token_was_allowed(d):
     logits = random_logits(20, 6)
-    drawn = draw_logits(logits, at_place(logits), d)
-    torch.testing.assert_close(taken_logits(logits, drawn.argmax(-1), at_place(logits), d), drawn, rtol=0, atol=0)
+    drawn = draw_logits(logits, at_position(logits), d)
+    torch.testing.assert_close(taken_logits(logits, drawn.argmax(-1), at_position(logits), d), drawn, rtol=0, atol=0)
 
 
 def test_inverse_cdf_over_a_grid_of_numbers_has_the_softmax_as_frequencies():
@@ -216,8 +216,8 @@ def test_inverse_cdf_over_a_grid_of_numbers_has_the_softmax_as_frequencies():
     logits, cells = random_logits(7, dtype=D), 100_000
     grid = (torch.arange(cells, dtype=D) + 0.5) / cells
     tokens = inverse_cdf(logits.expand(cells, -1), grid)
-    share = (tokens.bincount(minlength=7) / cells).tolist()
-    assert share == pytest.approx(reference.softmax(logits.tolist()), abs=1.01 / cells)
+    fraction = (tokens.bincount(minlength=7) / cells).tolist()
+    assert fraction == pytest.approx(reference.softmax(logits.tolist()), abs=1.01 / cells)
 
 
 def test_inverse_cdf_matches_the_slow_walk():
