@@ -58,7 +58,7 @@ def rollout_metrics(rollout: Rollout, scores: Scores, kl: Tensor, group: int) ->
         "response_tokens": float(rollout.mask.sum(1).float().mean()),
         "ended": float(rollout.ended.float().mean()),
         "unique": len(distinct) / len(rollout.responses),
-        "score_deviation": float(scores.score.std(correction=0)),
+        "score_std": float(scores.score.std(correction=0)),
         **({"equal_groups": float(equal_groups(scores.score, group).float().mean())} if group > 1 else {}),
     }
 

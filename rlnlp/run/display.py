@@ -14,19 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rlnlp.errors import one_line, safe_text
+from rlnlp.metrics import LIVE
 
-SHOWN = (
-    "score",
-    "kl",
-    "entropy",
-    "loss",
-    "heldout/score",
-    "grad_norm",
-    "response_tokens",
-    "ended",
-    "unique",
-    "learning_rate",
-)
+IN_LINE = 5  # of the live metrics, these many stand in the line of a step
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -169,7 +159,7 @@ class LiveDisplay:
 
     def _picture(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        for name in [n for n in SHOWN if n in self.row]:
+        for name in [n for n in LIVE if n in self.row]:
             change = self.row[name] - self.first[name]
             table.add_row(name, f"{self.row[name]:.4g}", Text(f"{change:+.3g} since the start", style="dim"))
         table.add_row("tokens/s", f"{self.speed:.0f}", "")
@@ -178,7 +168,7 @@ class LiveDisplay:
 
 def step_line(step: int, total: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
     """The figures of a step on one line."""
-    shown = "  ".join(f"{name} {row[name]:.3f}" for name in SHOWN[:5] if name in row)
+    shown = "  ".join(f"{name} {row[name]:.3f}" for name in LIVE[:IN_LINE] if name in row)
     return f"step {step}/{total}  {shown}  {timing['tokens_per_second']:.0f} tokens/s"
 
 

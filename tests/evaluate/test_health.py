@@ -4,23 +4,24 @@ import json
 
 import pytest
 
-from rlnlp.evaluate.health import WINDOW, Health
+from rlnlp.evaluate.health import WINDOW, Health, findings
+from rlnlp.metrics import BY_NAME
 
 SOUND = {
-    "score": 0.5, "score_deviation": 0.2, "kl": 3.0, "entropy": 1.0, "unique": 0.9, "explained_variance": 0.4,
+    "score": 0.5, "score_std": 0.2, "kl": 3.0, "entropy": 1.0, "unique": 0.9, "explained_variance": 0.4,
     "clip_fraction": 0.1, "approx_kl": 1e-3, "learning_rate": 1e-4,
 }  # fmt: skip
 FINDINGS = [  # figures, the finding, what it says, figures at the border that are none
     ({"kl": 12.5}, "kl", "KL is 12.5 nats per response (healthy: 0 to 10): raise algo.kl_coef", {"kl": 10.0}),
     ({"kl": -2.0}, "kl", "the KL estimate is -2.0: the responses are not drawn from the scored", {"kl": -0.4}),
-    ({"clip_fraction": 0.55}, "clip", "55% of the tokens are clipped", {"clip_fraction": 0.4}),
+    ({"clip_fraction": 0.55}, "clip", "55% of the tokens are clipped (healthy: 0 to 0.3)", {"clip_fraction": 0.3}),
     ({"approx_kl": 1e-10}, "clip", "the updates do not move the policy: raise algo.learning_rate", {"approx_kl": 1e-7}),
     ({"approx_kl": 0.0}, "clip", "the updates do not move the policy", {"approx_kl": 0.0, "learning_rate": 0.0}),
     ({"explained_variance": -0.3}, "critic", "explained variance is -0.30: the critic is", {"explained_variance": 0.0}),
     ({"entropy": 0.05}, "entropy", "entropy fell from 1.00 to 0.05 nats per token", {"entropy": 0.11}),
     ({"unique": 0.2}, "unique", "80% of the responses repeat another one", {"unique": 0.25}),
-    ({"score_deviation": 0.0}, "reward", "every response scores 0.5: there is nothing", {"score_deviation": 1e-5}),
-    ({"score_deviation": 2e-6, "score": 100.0}, "reward", "every response scores 100", {"score_deviation": 1e-3}),
+    ({"score_std": 0.0}, "reward", "every response scores 0.5: there is nothing", {"score_std": 1e-5}),
+    ({"score_std": 2e-6, "score": 100.0}, "reward", "every response scores 100", {"score_std": 1e-3}),
 ]
 
 
@@ -61,7 +62,7 @@ def test_one_bad_step_is_no_finding_and_the_mean_of_the_window_is():
 def test_figures_that_are_not_there_are_not_judged():
     health = Health(print)
     for _ in range(30):
-        health({"score": 0.5, "score_deviation": 0.1})
+        health({"score": 0.5, "score_std": 0.1})
     assert health.verdict() == {}
 
 
@@ -84,3 +85,28 @@ def test_a_watch_goes_on_from_its_saved_state():
         again({**SOUND, **row})
     assert again.verdict() == whole.verdict() != {}
     assert len(said) == 1, "what was said before is not said again"
+
+
+def test_the_state_of_a_checkpoint_of_version_0_1_is_read():
+    health, _ = watched(*[{}] * 3)
+    state = json.loads(json.dumps(health.state_dict()).replace("score_std", "score_deviation"))
+    again = Health(print)
+    again.load_state_dict(state)
+    assert again.state_dict() == health.state_dict() != state
+
+
+@pytest.mark.parametrize(
+    ("figures", "name"),
+    [
+        ({"kl": BY_NAME["kl"].high}, "kl"),
+        ({"clip_fraction": BY_NAME["clip_fraction"].high}, "clip_fraction"),
+        ({"explained_variance": BY_NAME["explained_variance"].low}, "explained_variance"),
+        ({"unique": BY_NAME["unique"].low}, "unique"),
+        ({"entropy": BY_NAME["entropy"].low * SOUND["entropy"]}, "entropy"),
+        ({"approx_kl": BY_NAME["approx_kl"].low}, "approx_kl"),
+    ],
+)
+def test_the_thresholds_are_the_ends_of_the_healthy_ranges(figures, name):
+    assert not list(findings({**SOUND, **figures}, SOUND))
+    outside = -1e-9 if figures[name] == BY_NAME[name].low or name == "entropy" else 1e-9
+    assert list(findings({**SOUND, name: figures[name] + outside}, SOUND))

@@ -35,7 +35,7 @@ FACTS |= {"fingerprint", "settings_sha256", "steps", "episodes", "tokens", "resu
 WEIGHTS = {"length": 0.1, "diversity": 0.2, "coherence": 0.2, "similarity": 0.1, "sentiment": 0.4}
 FIGURES = {"step", "score", *(f"score/{name}" for name in WEIGHTS), "kl", "kl_coef", "entropy", "policy_loss"}
 FIGURES |= {"grad_norm", "response_tokens", "ended", "unique", "equal_groups", "learning_rate", "episodes"}
-FIGURES |= {"score_deviation"}
+FIGURES |= {"score_std"}
 SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
 
 
