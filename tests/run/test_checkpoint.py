@@ -24,12 +24,12 @@ def save(folder, step, held, state, keep):
     if not folder.exists():
         folder.mkdir()
     place = checkpoint.save(folder, step, held, state)
-    checkpoint.retain(folder, keep, best=-1, trusted=())
+    checkpoint.retain(folder, keep, best=-1, verified=())
     return place
 
 
 def load(folder, held):
-    return checkpoint.load(folder, held, tell=lambda _: None)
+    return checkpoint.load(folder, held, log_message=lambda _: None)
 
 
 def parts(seed=0, rate=0.1):
@@ -319,14 +319,14 @@ def test_a_damaged_checkpoint_is_neither_counted_nor_removed(tmp_path):
     for step in (1, 2, 3):
         save(tmp_path, step, held, {}, keep=9)
     (tmp_path / "step-00000002" / "state.json").write_text("{}")
-    assert checkpoint.retain(tmp_path, 2, best=-1, trusted={"step-00000003"}) == {"step-00000001", "step-00000003"}
+    assert checkpoint.retain(tmp_path, 2, best=-1, verified={"step-00000003"}) == {"step-00000001", "step-00000003"}
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"step-{s:08d}" for s in (1, 2, 3)]
 
 
 def test_a_checkpoint_under_another_name_is_found(saved):
     folder, _ = saved
     (folder / "step-00000002").rename(folder / "step-00000007")
-    assert list(faults(folder / "step-00000007")) == ["manifest.json is not what was written here"]
+    assert list(faults(folder / "step-00000007")) == ["manifest.json is not as it was written here"]
     assert loaded(folder)[0] == 1
 
 

@@ -122,20 +122,20 @@ class Vanishing:
         """Arm it in this process."""
         from rlnlp.run import checkpoint
 
-        real = checkpoint.check_room
+        real = checkpoint.check_free_space
 
         def gone(folder, needed):
             real(folder, needed)
             shutil.rmtree(directory)
 
-        checkpoint.check_room = gone
+        checkpoint.check_free_space = gone
 
 
 def test_a_full_disk_is_told_before_anything_is_written_with_what_is_needed(tmp_path):
     huge = shutil.disk_usage(tmp_path).free
     with pytest.raises(OSError, match=r"No space left on device, \d+\.\d MiB needed"):
-        disk.check_room(tmp_path, huge)
-    disk.check_room(tmp_path, 1000)
+        disk.check_free_space(tmp_path, huge)
+    disk.check_free_space(tmp_path, 1000)
     failure = disk.storage_failure("saving step 3", tmp_path, OSError(28, "No space left on device"))
     assert isinstance(failure, Failure)
     assert " MiB free)\nfree disk space or fix the disk" in str(failure)
@@ -257,7 +257,7 @@ def test_the_lock_names_its_owner(tmp_path):
 def test_a_progress_without_checkpoints_has_nothing_to_go_back_to(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     progress = Progress(tmp_path, keep=1)
-    progress.save_boundary()
+    progress.save_last_step()
     assert (progress.done, progress.saved) == (0, 0)
     progress.close()
 
