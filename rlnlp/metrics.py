@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-TERM = "score/<term>"  # stands for one name for each term of the reward
+TERM = "score/<term>"  # one name for each term of the reward
 ON_POLICY = ("reinforce", "ppo")
 ALL = ("sft", *ON_POLICY)
 

@@ -1,4 +1,4 @@
-"""Pictures of a run."""
+"""The curves of a run, and reading its metrics."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from rlnlp.metrics import TERM, panels
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
-    """The rows of ``metrics.jsonl``; a torn last line is left out."""
+    """The rows of ``metrics.jsonl``; an incomplete last line is left out."""
     rows = []
     for line in (directory / "metrics.jsonl").read_text().split("\n"):
         try:
@@ -19,7 +19,7 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
 
 
 def draw(directory: Path) -> Path:
-    """Write ``curves.png``: a panel for each metric that has one and that the run has logged."""
+    """Write ``curves.png``: a panel for each row of the table of metrics that has one and that the run has logged."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

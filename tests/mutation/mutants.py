@@ -46,7 +46,7 @@ CHECKPOINT, RESUME, SIGNALS, STORAGE, NUMBERS, SWEEP = (
     )
 )
 GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
-OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there"
+OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_resumes_from_there"
 AGAIN = f"{RESUME}::test_a_run_taken_up_after_any_step_ends_with_the_same_bytes"
 
 
@@ -248,7 +248,7 @@ MUTANTS = [
         ("a torn line stays", "                os.ftruncate(self._handle, self._size)", "                pass",
          f"{STORAGE}::test_a_line_that_does_not_fit_leaves_none_of_itself"),
         ("lines of lost steps stay", 'later = last is not None and row["step"] > last', "later = False",
-         f"{STORAGE}::test_lines_are_cut_back_to_a_step_and_a_torn_one_goes"),
+         f"{STORAGE}::test_lines_after_a_step_and_a_torn_one_are_removed"),
     ),
     *_mutants(
         "run/progress.py", NUMBERS,
@@ -260,7 +260,7 @@ MUTANTS = [
         ("lines are not on the disk", "            file.sync()", "            pass",
          f"{STORAGE}::test_the_lines_are_on_the_disk_before_the_checkpoint_that_counts_them"),
         ("the best goes", 'int(self.best.get("step", -1))', "-1",
-         f"{STORAGE}::test_two_sound_checkpoints_and_the_best_stay"),
+         f"{STORAGE}::test_two_valid_checkpoints_and_the_best_stay"),
         ("broken weights are saved", "if (name := broken_weight(parts)) is not None:", "if name := None:"),
         ("skipped steps are not counted on", "self.consecutive_skips = 0 if finite else self.consecutive_skips + 1",
          "self.consecutive_skips = 0"),
@@ -274,7 +274,7 @@ MUTANTS = [
         "run/signals.py", SIGNALS,
         ("a signal in a save is lost", "        self.check()\n\n    def hold", "\n    def hold", OBEYED),
         ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
-         f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_stands"),
+         f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid"),
         ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
          f"{SIGNALS}::test_ignored_signals_stay_ignored"),
     ),
