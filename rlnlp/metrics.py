@@ -18,8 +18,8 @@ ALL = ("sft", *ON_POLICY)
 class Metric:
     """A metric, or several that share a formula.
 
-    ``low`` to ``high`` is the healthy range, ``trend`` what the numbers cannot say. ``panel`` is the title of the
-    metric's panel in ``curves.png``, ``live`` the position of its names in the live display.
+    ``low`` to ``high`` is the healthy range, ``trend`` adds what the numbers do not cover. ``panel`` is the title of
+    the metric's panel in ``curves.png``, ``live`` the position of its names in the live display.
     """
 
     names: tuple[str, ...]
@@ -78,7 +78,7 @@ METRICS = (
         trend="falling", algorithms=("sft",), panel="loss, nats per token", live={"loss": 4},
     ),
     Metric(
-        ("policy_loss",), "the loss whose gradient is taken; says little by itself", trend="around 0",
+        ("policy_loss",), "the loss whose gradient is taken; not informative alone", trend="around 0",
         algorithms=ON_POLICY,
     ),
     Metric(

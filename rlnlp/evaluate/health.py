@@ -44,7 +44,7 @@ class Health:
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as JSON."""
-        return {
+        return {  # the keys are those of version 0.1
             "first": dict(self.first),
             "recent": [dict(row) for row in self.recent],
             "now": self.current,

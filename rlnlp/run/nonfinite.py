@@ -1,4 +1,4 @@
-"""Weights and gradients that are not finite: which tensor is the first, and what is said about a skipped step."""
+"""Weights and gradients that are not finite: the first such tensor, and the message about a skipped step."""
 
 from collections.abc import Iterator
 

@@ -86,7 +86,7 @@ class Run:
         Raises:
             Failure: what ended the run, with the command that resumes it.
         """
-        self.signals.hold()
+        self.signals.defer()
         self.display.close()
         shown = None if error is None else self._with_advice(error)
         word, code = status(shown)
@@ -162,7 +162,7 @@ class Run:
         for step in range(self.progress.done + 1, total + 1):
             self._phase = UPDATE
             yield step
-            with self.signals.held():
+            with self.signals.deferred():
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
                 if step == total or (every and step % every == 0):

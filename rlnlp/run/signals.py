@@ -24,35 +24,35 @@ class Signals:
 
     def __init__(self) -> None:
         self.arrived: int | None = None
-        self._held = False
+        self._deferred = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Signals":
         """Install the handlers."""
         if threading.current_thread() is threading.main_thread():  # Python allows no other
-            for each in HANDLED:
-                if signal.getsignal(each) is not signal.SIG_IGN:
-                    self._previous[each] = signal.signal(each, self._arrive)
+            for number in HANDLED:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._arrive)
         return self
 
     def __exit__(self, *_: object) -> None:
         """Restore the previous handlers."""
-        for each, handler in self._previous.items():
-            signal.signal(each, handler)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def deferred(self) -> Iterator[None]:
         """A block that is not interrupted; a signal that arrives meanwhile is raised at its end."""
-        self._held = True
+        self._deferred = True
         try:
             yield
         finally:
-            self._held = False
+            self._deferred = False
         self.check()
 
-    def hold(self) -> None:
+    def defer(self) -> None:
         """Interrupt nothing from now on."""
-        self._held = True
+        self._deferred = True
 
     def check(self) -> None:
         """Raise a signal that has arrived: someone's ``except`` may have swallowed it.
@@ -71,5 +71,5 @@ class Signals:
                 os._exit(Exit.INTERRUPT)
             return
         self.arrived = number
-        if not self._held:
+        if not self._deferred:
             raise Stopped(number)

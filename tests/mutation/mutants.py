@@ -268,11 +268,18 @@ MUTANTS = [
     *_mutants(
         "run/run.py", NUMBERS,
         ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
-        ("a save is interrupted", "with self.signals.held():", "if True:", OBEYED),
+        ("a save is interrupted", "with self.signals.deferred():", "if True:", OBEYED),
+    ),
+    *_mutants(
+        "run/ending.py", "run/test_ending",
+        ("a stopped run saves nothing", "        progress.save_last_step()", "        pass", OBEYED),
+        ("a signal is a failure", 'return "interrupted" if code in SIGNALED else "failed", code',
+         'return "failed", code'),
+        ("the phase names no setting", "LESS_MEMORY.get(phase,", 'LESS_MEMORY.get("",'),
     ),
     *_mutants(
         "run/signals.py", SIGNALS,
-        ("a signal in a save is lost", "        self.check()\n\n    def hold", "\n    def hold", OBEYED),
+        ("a signal in a save is lost", "        self.check()\n\n    def defer", "\n    def defer", OBEYED),
         ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
          f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid"),
         ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
