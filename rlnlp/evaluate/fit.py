@@ -20,7 +20,7 @@ from rlnlp.run.run import Run
 
 @dataclass(frozen=True)
 class Fit:
-    """``loss`` (N,) mean nats per token of each held-out text; ``samples`` (prompt, response) of the model's own."""
+    """``loss`` (N,) mean nats per token of each held-out text; ``samples`` (prompt, response) that the model writes."""
 
     loss: Tensor
     samples: list[tuple[str, str]]
@@ -47,7 +47,7 @@ def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tok
 
 
 def comparison(before: Fit, after: Fit) -> dict[str, Any]:
-    """What ``run.json`` says; the interval of 95 % is paired by text."""
+    """The result for ``run.json``; the 95 % interval is paired by text."""
     mean, low, high = mean_interval(after.loss - before.loss)
     return {
         "n": len(before.loss),

@@ -10,10 +10,10 @@ from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_fai
 
 
 def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer) -> None:
-    """The model and its tokenizer as a folder that transformers loads, complete or not there at all.
+    """Save the model and its tokenizer as a directory that transformers loads, atomically.
 
     Raises:
-        Failure: exit 5, if the disk does not take it.
+        Failure: exit 5, if the disk fails.
     """
     staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
     try:

@@ -213,9 +213,9 @@ def test_equal_rewards_teach_the_policy_nothing_and_are_counted():
     assert len({tuple(r.tolist()) for r in play.rollouts[0].responses}) > 4
     assert same(before, play.policy)
     assert not same(critic_before, play.critic), "the critic still learns what the reward is"
-    assert (row["equal_groups"], row["score_deviation"], row["policy_loss"], row["grad_norm"]) == (1, 0, 0, 0)
+    assert (row["equal_groups"], row["score_std"], row["policy_loss"], row["grad_norm"]) == (1, 0, 0, 0)
     (row,) = Play(settings(**flat)).train()
-    assert (row["equal_groups"], row["score_deviation"] > 0.1) == (0, True)
+    assert (row["equal_groups"], row["score_std"] > 0.1) == (0, True)
 
 
 def test_minibatches_are_the_rollout_in_another_order_each_epoch_and_each_step():

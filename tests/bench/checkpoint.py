@@ -61,7 +61,7 @@ def main(sizes: list[int]) -> None:
                 alone = seconds(lambda held=held, step=step: plain(place / "plain" / str(step), held))
                 shutil.rmtree(place / "plain" / str(step - 1), ignore_errors=True)
                 taken = seconds(lambda held=held, step=step: checkpoint.save(place / "ours", step, held, {}))
-                checkpoint.retain(place / "ours", 1, best=-1, trusted={checkpoint.name_of(step)})
+                checkpoint.retain(place / "ours", 1, best=-1, verified={checkpoint.name_of(step)})
                 if step:  # the first round takes memory from the machine for the first time
                     ratios.append(taken / alone)
                     ours.append(taken)

@@ -46,7 +46,7 @@ CHECKPOINT, RESUME, SIGNALS, STORAGE, NUMBERS, SWEEP = (
     )
 )
 GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
-OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there"
+OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_resumes_from_there"
 AGAIN = f"{RESUME}::test_a_run_taken_up_after_any_step_ends_with_the_same_bytes"
 
 
@@ -231,7 +231,7 @@ MUTANTS = [
     ),
     *_mutants(
         "run/disk.py",
-        ("a part of a file is taken for the whole", "left = left[taken:]", "left = left[len(left) :]",
+        ("a part of a file is taken for the whole", "rest = rest[written:]", "rest = rest[len(rest) :]",
          f"{STORAGE}::test_a_line_that_does_not_fit_leaves_none_of_itself"),
         ("a file is not on the disk when it has its name", "write_all(handle, data)\n        os.fsync(handle)",
          "write_all(handle, data)", f"{CHECKPOINT}::test_each_file_is_on_the_disk_before_the_checkpoint_has_its_name"),
@@ -243,7 +243,7 @@ MUTANTS = [
         ("a damaged checkpoint is loaded", "        if fault is None:", "        if True:"),
         ("a flipped bit is not looked for", "elif _digest(path) != digest:", "elif False:"),
         ("a manifest may say anything", "text != _manifest(step, files) or directory.name != name_of(step)", "False"),
-        ("a damaged one counts as kept", "p.name in trusted or next(faults(p), None) is None", "True"),
+        ("a damaged one counts as kept", "p.name in verified or next(faults(p), None) is None", "True"),
         ("the optimizer starts anew", 'load_state_dict({"state": state,', 'load_state_dict({"state": {},'),
         ("parts with a state of JSON start anew", "        part.load_state_dict(plain)", "        pass"),
         ("old settings come back with the state", '"param_groups": part.state_dict()["param_groups"]})',
@@ -258,33 +258,40 @@ MUTANTS = [
         ("a torn line stays", "                os.ftruncate(self._handle, self._size)", "                pass",
          f"{STORAGE}::test_a_line_that_does_not_fit_leaves_none_of_itself"),
         ("lines of lost steps stay", 'later = last is not None and row["step"] > last', "later = False",
-         f"{STORAGE}::test_lines_are_cut_back_to_a_step_and_a_torn_one_goes"),
+         f"{STORAGE}::test_lines_after_a_step_and_a_torn_one_are_removed"),
     ),
     *_mutants(
         "run/progress.py", NUMBERS,
         ("the counts start anew", 'state["totals"], state["best"]', 'self.totals, state["best"]', AGAIN),
         ("the run may be built from something else", "        if then == now:", "        if True:",
          f"{RESUME}::test_other_data_in_the_same_file_are_refused_unless_allowed"),
-        ("lines that were changed are taken", "if not self.lines[name].starts_with(state[name]):", "if False:",
+        ("lines that were changed are taken", "if not self.files[name].starts_with(state[name]):", "if False:",
          f"{RESUME}::test_lines_that_were_changed_by_hand_are_kept_aside_and_the_run_goes_on"),
-        ("lines are not on the disk", "            each.sync()", "            pass",
+        ("lines are not on the disk", "            file.sync()", "            pass",
          f"{STORAGE}::test_the_lines_are_on_the_disk_before_the_checkpoint_that_counts_them"),
         ("the best goes", 'int(self.best.get("step", -1))', "-1",
-         f"{STORAGE}::test_two_sound_checkpoints_and_the_best_stay"),
+         f"{STORAGE}::test_two_valid_checkpoints_and_the_best_stay"),
         ("broken weights are saved", "if (name := broken_weight(parts)) is not None:", "if name := None:"),
-        ("skipped steps are not counted on", "self.consecutive_skips = 0 if whole else self.consecutive_skips + 1",
+        ("skipped steps are not counted on", "self.consecutive_skips = 0 if finite else self.consecutive_skips + 1",
          "self.consecutive_skips = 0"),
     ),
     *_mutants(
         "run/run.py", NUMBERS,
-        ("a broken gradient spoils the next step", "        forget_gradients(self._parts)", "        pass"),
-        ("a save is interrupted", "with self.signals.held():", "if True:", OBEYED),
+        ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
+        ("a save is interrupted", "with self.signals.deferred():", "if True:", OBEYED),
+    ),
+    *_mutants(
+        "run/ending.py", "run/test_ending",
+        ("a stopped run saves nothing", "        progress.save_last_step()", "        pass", OBEYED),
+        ("a signal is a failure", 'return "interrupted" if code in SIGNALED else "failed", code',
+         'return "failed", code'),
+        ("the phase names no setting", "LESS_MEMORY.get(phase,", 'LESS_MEMORY.get("",'),
     ),
     *_mutants(
         "run/signals.py", SIGNALS,
-        ("a signal in a save is lost", "        self.check()\n\n    def hold", "\n    def hold", OBEYED),
+        ("a signal in a save is lost", "        self.check()\n\n    def defer", "\n    def defer", OBEYED),
         ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
-         f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_stands"),
+         f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid"),
         ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
          f"{SIGNALS}::test_ignored_signals_stay_ignored"),
     ),

@@ -161,9 +161,10 @@ GROUPS = [
         ("layers stay in training", "layer.training = False", "pass"),
     ]),
     ("evaluate/health.py", (HEALTH,), [
-        ("a figure must be there from the first step", "{**figures, **self.first}", "self.first or figures"),
+        ("a figure must be there from the first step", "{**row, **self.first}", "self.first or row"),
         ("one bad step is a finding", "sum(row[name] for row in self.recent) / WINDOW", "self.recent[-1][name]"),
-        ("a finding is told each step", "self.told.append(name)", "pass"),
-        ("a finding is make_experience too early", "if len(self.recent) < WINDOW:", "if False:"),
+        ("a warning is repeated each step", "self.warned.append(name)", "pass"),
+        ("a name of version 0.1 is lost", "RENAMED.get(name, name)", "name"),
+        ("a warning is given too early", "if len(self.recent) < WINDOW:", "if False:"),
     ]),
 ]  # fmt: skip
