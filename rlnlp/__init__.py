@@ -2,5 +2,5 @@
 
 import time
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 STARTED = time.monotonic()  # when the process began its work, for the seconds that a run reports

@@ -13,6 +13,7 @@ PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.commands.resume", "go on with an interrupted run, bit for bit"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
     "explain": ("rlnlp.commands.explain.main", "tell what a setting means, and its name elsewhere"),
+    "guide": ("rlnlp.commands.guide", "show the handbook, a page for each topic"),
 }
 
 

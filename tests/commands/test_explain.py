@@ -1,6 +1,6 @@
 """`rlnlp explain`: every setting is told of, wherever it is asked for by whatever name.
 
-``python tests/test_explain.py`` puts the tables that the command prints into README.md.
+``PYTHONPATH=tests python tests/commands/test_explain.py`` puts the tables that the command prints into the guide.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.metrics import METRICS, find_metric
 from support.small import ROOT, rlnlp
 
-README = ROOT / "README.md"
+PAGES = {name: ROOT / "rlnlp" / "guide" / f"{name}.md" for name in ("settings", "metrics")}
 SCHEMAS = {**RUNS, "generate": GenerateRun}
 KEYS = sorted({key for schema in SCHEMAS.values() for key, _, _ in settings(schema)})
 BLOCK = r"<!-- explain: {0},.*?<!-- explain: end of {0} -->"
@@ -44,13 +44,11 @@ def rows(text):
     return {line.split()[0]: line.strip() for line in text.splitlines()[2:] if line.strip()}
 
 
-def renewed(readme, printed):
-    """README with what the command prints between its marks."""
-    for name in ("settings", "metrics"):
-        block = re.search(BLOCK.format(name), printed, re.DOTALL).group()
-        assert len(re.findall(BLOCK.format(name), readme, re.DOTALL)) == 1
-        readme = re.sub(BLOCK.format(name), lambda _, block=block: block, readme, flags=re.DOTALL)
-    return readme
+def renewed(name, page, printed):
+    """The page of a table with what the command prints between its marks."""
+    block = re.search(BLOCK.format(name), printed, re.DOTALL).group()
+    assert len(re.findall(BLOCK.format(name), page, re.DOTALL)) == 1
+    return re.sub(BLOCK.format(name), lambda _: block, page, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -217,12 +215,16 @@ def test_alone_it_lists_every_setting_on_one_line(tmp_path):
     assert "\x1b" not in out
 
 
-def test_readme_has_the_tables_that_the_command_prints(tmp_path):
+def test_the_guide_has_the_tables_that_the_command_prints(tmp_path):
     code, out, err = rlnlp("explain", "--readme", cwd=tmp_path)
     assert (code, err) == (0, "")
-    readme = README.read_text()
-    assert renewed(readme, out) == readme, "python tests/test_explain.py renews README.md"
-    table = readme.partition("<!-- explain: settings")[2].partition("<!--")[0].strip().splitlines()[4:]
+    for name, path in PAGES.items():
+        page = path.read_text()
+        assert renewed(name, page, out) == page, (
+            "PYTHONPATH=tests python tests/commands/test_explain.py renews the tables"
+        )
+    block = PAGES["settings"].read_text().partition("<!-- explain: settings")[2].partition("<!--")[0]
+    table = block.strip().splitlines()[4:]
     assert [line.split("`")[1] for line in table] == list(catalogue())
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {7}
 
@@ -277,4 +279,6 @@ def test_the_tables_take_no_key_and_no_other_form(tmp_path):
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(), "\n".join(explain.tables())))
+    printed = "\n".join(explain.tables())
+    for name, path in PAGES.items():
+        path.write_text(renewed(name, path.read_text(), printed))
