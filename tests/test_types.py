@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from rlnlp.batching import chunks
-from rlnlp.types import Prompts, Rollout, Scores, Texts, same_shape, take
+from rlnlp.maths.shapes import same_shape
+from rlnlp.types import Prompts, Rollout, Scores, Texts, take
 from support import small
 
 MASK = torch.tensor([[True, True, True], [True, False, False], [True, False, True]])  # the last with a hole

@@ -25,9 +25,10 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import generalized_advantages
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import ESTIMATORS, k1, penalized_rewards, subtract_missing_eos_penalty
+from rlnlp.maths.kl import ESTIMATORS, k1
 from rlnlp.maths.losses import clipped_policy_gradient, clipped_value_error
 from rlnlp.maths.masked import masked_mean, scale_to_unit_std, whitened
+from rlnlp.maths.rewards import penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.maths.statistics import explained_variance
 from rlnlp.models.critic import Critic, critic_like, value_head
 from rlnlp.models.load import load_critic

@@ -18,8 +18,9 @@ from rlnlp.config.schema import ReinforceRun
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import k1, penalized_rewards, subtract_missing_eos_penalty
+from rlnlp.maths.kl import k1
 from rlnlp.maths.losses import policy_gradient
+from rlnlp.maths.rewards import penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.models.fast import first_pass_kept
 from rlnlp.models.policy import LogprobFn, Policy
 from rlnlp.rewards.terms import Reward

@@ -6,6 +6,8 @@ Per response: (B,) in, (B,) out; the samples of a prompt are adjacent rows. Per 
 import torch
 from torch import Tensor
 
+from rlnlp.maths.shapes import same_shape
+
 
 def leave_one_out(returns: Tensor, group: int) -> Tensor:
     """The baseline of each sample: the mean return of the other samples of its prompt.
@@ -33,8 +35,7 @@ def divide_by_group_std(advantages: Tensor, returns: Tensor, group: int) -> Tens
     Raises:
         ValueError: ``group`` does not divide the batch, or the shapes differ.
     """
-    if advantages.shape != returns.shape:
-        raise ValueError(f"advantages {tuple(advantages.shape)} do not fit returns {tuple(returns.shape)}")
+    same_shape(advantages=advantages, returns=returns)
     std = groups(returns, group).std(1, correction=0, keepdim=True)
     scaled = groups(advantages, group) / std.clamp(min=torch.finfo(returns.dtype).tiny)
     return scaled.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)
@@ -71,10 +72,7 @@ def generalized_advantages(rewards: Tensor, values: Tensor, mask: Tensor, gamma:
     Raises:
         ValueError: the shapes differ.
     """
-    if not rewards.shape == values.shape == mask.shape:
-        raise ValueError(
-            f"shapes differ: rewards {tuple(rewards.shape)}, values {tuple(values.shape)}, mask {tuple(mask.shape)}"
-        )
+    same_shape(rewards=rewards, values=values, mask=mask)
     advantages = torch.zeros_like(values)
     next_value = next_advantage = torch.zeros_like(values[:, 0])
     for t in reversed(range(mask.shape[1])):

@@ -2,6 +2,8 @@
 
 from torch import Tensor
 
+from rlnlp.maths.shapes import same_shape
+
 LARGEST_LOG_RATIO = 20.0  # a larger exponential could overflow in a sum; no update needs a ratio of 5e8
 
 
@@ -30,11 +32,7 @@ def clipped_policy_gradient(
     Raises:
         ValueError: the shapes differ.
     """
-    if not logprobs.shape == old_logprobs.shape == advantages.shape:
-        raise ValueError(
-            f"shapes differ: logprobs {tuple(logprobs.shape)}, old {tuple(old_logprobs.shape)},"
-            f" advantages {tuple(advantages.shape)}"
-        )
+    same_shape(logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
     ratio = (logprobs - old_logprobs.detach()).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
     advantages = advantages.detach()
     free, clipped = -advantages * ratio, -advantages * ratio.clamp(1 - low, 1 + high)
@@ -50,11 +48,7 @@ def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, cli
     Raises:
         ValueError: the shapes differ.
     """
-    if not values.shape == old_values.shape == returns.shape:
-        raise ValueError(
-            f"shapes differ: values {tuple(values.shape)}, old {tuple(old_values.shape)},"
-            f" returns {tuple(returns.shape)}"
-        )
+    same_shape(values=values, old_values=old_values, returns=returns)
     old = old_values.detach()
     free = (values - returns.detach()).square()
     clipped = (values.clamp(old - clip, old + clip) - returns.detach()).square()

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from rlnlp.batching import length_sorted_rows, pad_to, restore_row_order, trim_padding
 from rlnlp.device import computing_in
-from rlnlp.maths.distribution import Distribution, logprobs_and_entropy, taken_logits
+from rlnlp.maths.distribution import Distribution, taken_logits
+from rlnlp.maths.token_statistics import logprobs_and_entropy
 from rlnlp.models.fast import checkpointed, recomputing
 from rlnlp.types import PolicyOutput, Rollout, take
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rlnlp.errors import Exit, Failure, describe, one_line
-from rlnlp.maths.kl import on_last_token
+from rlnlp.maths.rewards import on_last_token
 from rlnlp.rewards.shaping import Shaping, vetoed_sum
 from rlnlp.types import Rollout, Scores, Texts
 

@@ -13,7 +13,8 @@ from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, group_leave_on
 from rlnlp.config.algos import Reinforce
 from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import k1, on_last_token, penalized_rewards
+from rlnlp.maths.kl import k1
+from rlnlp.maths.rewards import on_last_token, penalized_rewards
 from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.rollout.sampling import sampler
 from rlnlp.types import Experience, PolicyOutput, Rollout, Scores

@@ -25,8 +25,8 @@ from mutation import ppo_mutants
 ROOT = Path(__file__).resolve().parent.parent.parent
 SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
 COPIED = ("rlnlp", "conf", "tests", "pyproject.toml")
-MASKED, KL, ADVANTAGES, LOSSES, STATISTICS = (
-    f"maths/test_{n}" for n in ("masked", "kl", "advantages", "losses", "statistics")
+MASKED, KL, ADVANTAGES, LOSSES, STATISTICS, REWARDS, TOKEN_STATISTICS = (
+    f"maths/test_{n}" for n in ("masked", "kl", "advantages", "losses", "statistics", "rewards", "token_statistics")
 )
 DISTRIBUTION, TYPES, SAMPLING, POLICY = (
     "maths/test_distribution",
@@ -69,7 +69,7 @@ def _mutants(file, *tests_and_changes):
 
 MUTANTS = [
     *_mutants(
-        "maths/masked.py", MASKED, KL,
+        "maths/masked.py", MASKED, REWARDS,
         ("a sum is divided by the part's own count", ".sum() / total", ".sum() / mask.sum()"),
         ("the mean counts padding", "reduce(x, mask, mask.sum())", "reduce(x, mask, mask.numel())"),
         ("padding is read", "loss.masked_fill(~mask, 0).sum()", "(loss * mask).sum()"),
@@ -80,6 +80,9 @@ MUTANTS = [
     *_mutants(
         "maths/kl.py", KL,
         ("k1 inverted", "return logprobs - ref_logprobs", "return ref_logprobs - logprobs"),
+    ),
+    *_mutants(
+        "maths/rewards.py", REWARDS,
         ("the KL penalty is a bonus", "rewards - kl_coef", "rewards + kl_coef"),
         ("a hole is charged for its KL", "(rewards - kl_coef * kl.detach()).masked_fill(~mask, 0)",
          "rewards - kl_coef * kl.detach()"),
@@ -104,6 +107,11 @@ MUTANTS = [
          "logits.topk(distribution.top_k + 1, dim=-1)"),
         ("the minimum length is one longer", "(position < distribution.min_new_tokens)",
          "(position <= distribution.min_new_tokens)"),
+        ("a token of probability 0 can be drawn", "right=True", "right=False"),
+        ("tokens outside the filter may have a mass", "BANNED = -1e30", "BANNED = -10.0"),
+    ),
+    *_mutants(
+        "maths/token_statistics.py", TOKEN_STATISTICS,
         ("the entropy has the wrong sign", "log_z[rows] - mass.mul_(part).sum(-1) / total",
          "mass.mul_(part).sum(-1) / total - log_z[rows]"),
         ("only the first rows are counted", "yield slice(start, start + size)", "yield slice(0, size)"),
@@ -111,8 +119,6 @@ MUTANTS = [
         ("the entropy has no gradient", "through_entropy = bool(by_entropy.any())", "through_entropy = False"),
         ("the taken token has no gradient of its own",
          "gradient.scatter_add_(1, tokens.unsqueeze(1), by_logprob.unsqueeze(1))", "pass"),
-        ("a token of probability 0 can be drawn", "right=True", "right=False"),
-        ("tokens outside the filter may have a mass", "BANNED = -1e30", "BANNED = -10.0"),
     ),
     *_mutants(
         "maths/advantages.py", ADVANTAGES,
@@ -138,9 +144,12 @@ MUTANTS = [
         ("the mean's error is the sample's", "/ math.sqrt(n)", "/ 1"),
     ),
     *_mutants(
+        "maths/shapes.py", TYPES,
+        ("shapes may differ", "for t in tensors.values()}) > 1", "for t in tensors.values()}) > 2"),
+    ),
+    *_mutants(
         "types.py", TYPES,
         ("copies of a prompt are interleaved", ".repeat_interleave(times)", ".repeat(times)"),
-        ("shapes may differ", "for t in tensors.values()}) > 1", "for t in tensors.values()}) > 2"),
         ("a nested batch is not cut", "return take(value, rows)", "return value"),
     ),
     *_mutants(

@@ -1,6 +1,8 @@
 """Known mistakes in PPO, its maths, its critic and its watch: a file, tests; name, what stands, what is put."""
 
-KL, MASKED, GAE, LOSSES, STATISTICS = (f"maths/test_{n}" for n in ("kl", "masked", "gae", "losses", "statistics"))
+KL, MASKED, GAE, LOSSES, STATISTICS, REWARDS = (
+    f"maths/test_{n}" for n in ("kl", "masked", "gae", "losses", "statistics", "rewards")
+)
 GRADIENT, LOOP, RUNS, CRITIC, HEALTH = (
     "algos/test_ppo_gradient", "algos/test_ppo", "algos/test_ppo_runs", "models/test_critic", "evaluate/test_health",
 )  # fmt: skip
@@ -11,6 +13,8 @@ GROUPS = [
         ("k3 flipped", "log_ratio = ref_logprobs - logprobs", "log_ratio = logprobs - ref_logprobs"),
         ("k3 in the reward has no limit", "k3(logprobs, ref_logprobs).clamp(max=10)", "k3(logprobs, ref_logprobs)"),
         ("k3 overflows", "log_ratio.clamp(max=20).expm1()", "log_ratio.expm1()"),
+    ]),
+    ("maths/rewards.py", (REWARDS,), [
         ("a response is fined where it ended", "(~ended).to(", "ended.to("),
         ("the fine is a bonus", "rewards - on_last_token(penalty", "rewards + on_last_token(penalty"),
     ]),

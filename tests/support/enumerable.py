@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlnlp.maths.kl import on_last_token
+from rlnlp.maths.rewards import on_last_token
 from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.types import Prompts, Rollout, Scores
 from support import small
