@@ -60,9 +60,8 @@ def accumulate_gradient(
         backward(loss)
         loss_sum += loss.item()
         for name, figure in losses.figures.items():
-            value = reduce(figure.detach().to(loss.dtype), losses.mask, 1).item() / tokens
-            sums[name] = sums.get(name, 0.0) + value
-    return loss_sum, sums
+            sums[name] = sums.get(name, 0.0) + reduce(figure.detach().to(loss.dtype), losses.mask, 1).item()
+    return loss_sum, {name: figure_sum / tokens for name, figure_sum in sums.items()}
 
 
 def of_rollout(experience: Learned, micro_batch_size: int) -> Iterator[Learned]:

@@ -213,7 +213,7 @@ MUTANTS = [
          "reduce(losses.loss, losses.mask, losses.mask.sum()) * len(losses.mask) / len(mask)"),
         ("sequences and tokens are swapped", 'reduction == "sequences"', 'reduction == "tokens"'),
         ("only the first micro-batch counts", "for part in parts:", "for part in list(parts)[:1]:"),
-        ("figures are sums", ".item() / tokens", ".item()"),
+        ("figures are sums", "figure_sum / tokens for", "figure_sum for"),
     ),
     *_mutants(
         "algos/baselines.py", OPTIM,
