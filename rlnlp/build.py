@@ -55,7 +55,7 @@ class Task:
     logprobs: LogprobFn
     reference: LogprobFn
     reward: Reward
-    reward_code: dict[str, str]
+    code: dict[str, str]  # the sha256 of each function of the user's, by its setting
 
 
 def language(model: config.Model, where: config.Device, seed: int) -> Language:
@@ -129,7 +129,7 @@ def task(c: config.OnPolicyRun, language: Language) -> Task:
     context = context_length(policy)
     room = context - c.sampler.max_new_tokens
     check_room(room, c.sampler.max_new_tokens, context)
-    table = prompt_table(c.data, c.heldout.prompts, c.seed, tokenizer, room)
+    table = prompt_table(c.data, c.heldout.size, c.seed, tokenizer, room)
     drawn = distribution(c.sampler, tokenizer.end)
     start, size = frozen(policy), c.algo.micro_batch_size
     reference = remembered(logprob_fn(start, drawn.unfiltered(), size))
@@ -153,7 +153,7 @@ def reward_terms(
     code = {}
     for name, term in c.terms.items():
         if ":" in term.fn:
-            function, code[name] = load_function(name, term.fn)
+            function, code[f"reward.terms.{name}.fn"] = load_function(name, term.fn)
             made = text_term(name, function, term.args, read)
         else:
             made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))

@@ -48,7 +48,7 @@ def stage(c: OnPolicyRun, run: Run) -> Stage:
     language = build.language(c.model, c.device, c.seed)
     run.computes_on(language.device, c.device.threads)
     task = build.task(c, language)
-    run.facts["reward_code"] = task.reward_code
+    run.facts["code"] = task.code
     draw = sampler(language.policy, task.distribution, c.sampler.max_new_tokens, language.tokenizer.pad)
     collect = run.timed("sampling", draw)
 

@@ -50,9 +50,9 @@ def main(c: SftRun, run: Run) -> None:
     language = build.language(c.model, c.device, c.seed)
     run.computes_on(language.device, c.device.threads)
     policy, tokenizer, device = language.policy, language.tokenizer, language.device
-    table = text_table(c.data, c.heldout.prompts, c.seed, tokenizer, context_length(policy))
+    table = text_table(c.data, c.heldout.size, c.seed, tokenizer, context_length(policy))
     check_texts(table)
-    fitted = Distribution(c.algo.fit_temperature, 0, 1.0, 0, tokenizer.end)
+    fitted = Distribution(c.algo.loss_temperature, 0, 1.0, 0, tokenizer.end)
     collect = sampler(policy, build.distribution(c.sampler, tokenizer.end), c.sampler.max_new_tokens, tokenizer.pad)
 
     lengths = [len(table.pairs[r][1]) for r in table.train]

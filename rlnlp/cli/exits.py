@@ -10,7 +10,7 @@ from rlnlp.errors import Exit, Failure, describe, exit_code, one_line, out_of_me
 
 
 def guarded(who: str, command: Callable[[], int]) -> int:
-    """The exit status of ``command``; what it raises is told on stderr. RLNLP_TRACE=1 shows the traceback too."""
+    """The exit status of ``command``; what it raises is printed to stderr. RLNLP_TRACE=1 shows the traceback too."""
     try:
         status = command()
         sys.stdout.flush()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.migrate import migrate_state
 from rlnlp.errors import Exit, Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.checkpoint import Parts, StepSnapshot
@@ -47,7 +48,7 @@ class Progress:
         """
         self._inputs = inputs
         if checkpoint.checkpoints(self.folder):
-            state = checkpoint.load(self.folder, parts, tell)
+            state = migrate_state(checkpoint.load(self.folder, parts, tell), inputs)
             for key in sorted(state["inputs"].keys() | inputs.keys()):
                 self._compare(key, state["inputs"].get(key), inputs.get(key), allow, tell)
             self.totals, self.best, self.consecutive_skips = state["totals"], state["best"], state["consecutive_skips"]
