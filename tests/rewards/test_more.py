@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from rlnlp import build
 from rlnlp.cli.main import main
 from rlnlp.config import schema as config
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.embedded.grammar import corpus, load, write
 from rlnlp.errors import Failure
@@ -35,7 +36,7 @@ from rlnlp.rewards.text.words import words
 from rlnlp.types import Rollout, Texts
 from support import small
 
-CHOICES = sorted(path.stem for path in (config.conf_dir() / "reward").glob("*.yaml"))
+CHOICES = sorted(path.stem for path in (conf_dir() / "reward").glob("*.yaml"))
 NEEDED = {
     "length": {"low": 1, "high": 2}, "keywords": {"words": ["good", "thank you"]}, "pattern": {"regex": "bad$"},
 }  # fmt: skip
@@ -322,7 +323,7 @@ def test_a_veto_never_raises_the_score_and_is_what_the_words_say(terms):
 
 @cache
 def composed(*overrides):
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return OmegaConf.to_container(compose("train", ["algo=reinforce", *overrides]), resolve=True)
 
 
