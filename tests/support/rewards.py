@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from rlnlp import build
 from rlnlp.config import schema as config
+from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Failure
 from rlnlp.types import Rollout, Texts
 from support import small
