@@ -27,8 +27,8 @@ TEXT_REWARDS: dict[str, TextFunction] = _functions(of_models=False)
 TEXTS = ("prompts", "completions", "references")
 
 
-def built_in(name: str, fn: str, args: Mapping[str, Any], around: RewardContext) -> Term:
-    """The term ``name`` made of the built-in reward ``fn``; wrong ``args`` are reported now, not while training.
+def built_in(name: str, fn: str, args: Mapping[str, Any], context: RewardContext) -> Term:
+    """The term ``name`` made of the built-in reward ``fn``; wrong ``args`` are reported here, before any training.
 
     Raises:
         Failure: exit 2, for arguments that the reward cannot use; exit 4, for a model that is missing or unfit.
@@ -36,14 +36,14 @@ def built_in(name: str, fn: str, args: Mapping[str, Any], around: RewardContext)
     key = f"reward.terms.{name}.args"
     if fn in MODEL_REWARDS:
         make = MODEL_REWARDS[fn]
-        return make(name, around, **arguments(key, make, args, ("name", "context")))
+        return make(name, context, **arguments(key, make, args, ("name", "context")))
     function = TEXT_REWARDS[fn]
     checked = arguments(key, function, args, TEXTS)
     try:
         function(**{word: [] for word in inspect.signature(function).parameters if word in TEXTS}, **checked)
     except ValueError as error:
         raise Failure(Exit.CONFIG, f"{key}.{error}") from error
-    return text_term(name, function, checked, around.texts_of)
+    return text_term(name, function, checked, context.texts_of)
 
 
 def arguments(

@@ -4,6 +4,7 @@
 """
 
 import dataclasses
+import inspect
 import io
 import json
 import re
@@ -23,6 +24,7 @@ from rlnlp.config.parse import NAME, settings
 from rlnlp.config.schema import REWARDS, RUNS, GenerateRun
 from rlnlp.errors import Exit, Failure
 from rlnlp.metrics import METRICS, find_metric
+from rlnlp.rewards.builtin import MODEL_REWARDS
 from support.small import ROOT, rlnlp
 
 GUIDE = ROOT / "rlnlp" / "guide"
@@ -158,6 +160,11 @@ def test_a_reward_term_is_told_with_its_arguments_and_the_rewards_that_have_it()
     assert "reward=default: weight 0.1, low 5, high 20" in shown["used"]
     assert "reward=classic: weight 0.2" in shown["used"]
     assert terms()["sentiment"].args == {}
+
+
+def test_what_a_run_gives_to_a_term_is_not_among_its_arguments():
+    for name, make in MODEL_REWARDS.items():
+        assert set(terms()[name].args) == set(inspect.signature(make).parameters) - {"name", "context"}
 
 
 def test_a_metric_is_told_too():

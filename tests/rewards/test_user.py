@@ -118,4 +118,4 @@ def test_terms_are_added_and_removed_on_the_command_line(model_dir, tmp_path):
         assert row["score"] == pytest.approx(rest + 0.4 * row["score/sentiment"] + 1.5, rel=1e-5)
     facts = json.loads((tmp_path / "second" / "run.json").read_text())
     assert facts["result"]["before"]["terms"]["polite"] == 3
-    assert set(facts["code"]) == {"polite"}
+    assert set(facts["code"]) == {"reward.terms.polite.fn"}
