@@ -31,7 +31,7 @@ COMMANDS = dict.fromkeys(  # each once, in the order of the pages
 TRAINING = ("train", "ppo", "reinforce", "sft")
 ELSEWHERE = {"rlnlp/conf", "rlnlp/guide/TOPIC.md", "rlnlp/config/migrate.py"}  # in a wheel, yours, in the next version
 RENAMED = {"data.best_fraction", "algo.loss_temperature", "heldout.size"}  # in the next version
-QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4")
+QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4", "device.threads=1")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_the_readme_begins_with_the_two_commands_that_do_all_and_has_at_most_200
 def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     words = shlex.split(command)[1:]
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
-    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory)
+    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, timeout=300)
     assert status == 0, errors
     assert output
 
