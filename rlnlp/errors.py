@@ -1,4 +1,4 @@
-"""The one error that users see, its exit codes, words for any other error, and text made safe to show."""
+"""The error that users see, exit codes, a description of any other error, and text made safe to print."""
 
 import signal
 import unicodedata
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the exit status of a command means."""
+    """The exit codes of a command."""
 
     DONE = 0
     BUG = 1
@@ -26,7 +26,7 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """Something that the user can mend: one to three lines that say what, where and what to do next."""
+    """An error that the user can fix: one to three lines with what, where and what to do next."""
 
     def __init__(self, code: Exit, message: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class Failure(Exception):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has come. Nothing that means errors catches it."""
+    """A signal has arrived. As a KeyboardInterrupt it passes every ``except Exception``."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -42,7 +42,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def exit_code(error: BaseException) -> Exit:
-    """The exit status that ``error`` leads to."""
+    """The exit code for ``error``."""
     if isinstance(error, Stopped):
         return Exit(128 + error.number)
     if isinstance(error, KeyboardInterrupt):
@@ -57,7 +57,7 @@ def exit_code(error: BaseException) -> Exit:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """True if memory ran out; on a CPU, torch tells so in the words of a plain RuntimeError only."""
+    """True if memory ran out; on a CPU, torch raises a plain RuntimeError that only its message gives away."""
     kinds = {kind.__name__ for kind in type(error).__mro__}
     text = str(error)
     words = isinstance(error, RuntimeError) and ("DefaultCPUAllocator" in text or "out of memory" in text)
@@ -65,25 +65,25 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Kind and message of ``error`` on one safe line."""
+    """Type and message of ``error`` on one safe line."""
     return one_line(f"{type(error).__name__}: {error}", 300)
 
 
 def safe_text(text: str) -> str:
-    r"""``text`` without anything that a terminal obeys: control, format and surrogate characters become ``\x1b``-like.
+    r"""``text`` without terminal control: control, format and surrogate characters become escapes such as ``\x1b``.
 
-    Newline and tab stay. What a model or a user wrote must not move the cursor, retitle the window or turn the
-    reading direction round.
+    Newline and tab stay. What a model or a user wrote must not move the cursor, set the window title or reverse the
+    reading direction.
     """
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs"} else _visible(c) for c in text)
+    return "".join(c if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs"} else _escape(c) for c in text)
 
 
 def one_line(text: str, limit: int = 200) -> str:
-    """``text`` safe, on one line, and no longer than ``limit`` characters."""
+    """``text`` safe, on one line, with at most ``limit`` characters."""
     flat = safe_text(" ".join(text.split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
-def _visible(character: str) -> str:
+def _escape(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -1,4 +1,4 @@
-"""Random numbers from named streams: what one part draws shifts nothing anywhere else, and nothing is to be saved."""
+"""Random numbers from named streams: draws from one stream do not affect any other, and no state has to be saved."""
 
 import hashlib
 
@@ -6,11 +6,9 @@ import numpy as np
 
 
 def stream(seed: int, name: str, *index: int) -> np.random.Generator:
-    """A fresh generator for (seed, name, index): the same words give the same numbers, on every machine.
+    """A new generator for (seed, name, index): the same arguments give the same numbers on every machine.
 
-    numpy's integers-to-doubles path is exact arithmetic; torch's own generators differ between instruction sets.
+    numpy, because its conversion from integers to doubles is exact; torch's generators differ between instruction sets.
     """
-    words = ":".join([str(seed), name, *map(str, index)])
-    return np.random.Generator(
-        np.random.Philox(key=int.from_bytes(hashlib.sha256(words.encode()).digest()[:16], "big"))
-    )
+    key = ":".join([str(seed), name, *map(str, index)])
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(hashlib.sha256(key.encode()).digest()[:16], "big")))

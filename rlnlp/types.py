@@ -4,12 +4,13 @@ Shapes: B sequences, P prompt positions (left-padded), T response positions (rig
 data stay outside the tensors; ``rows`` finds them.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
+
+from rlnlp.maths.shapes import batch_size, check_vectors, same_shape
 
 Batch = TypeVar("Batch")
 
@@ -70,7 +71,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a rollout is worth. ``rewards`` (B, T), before the KL penalty; ``terms`` name -> (B,), unweighted."""
+    """The rewards of a rollout: ``rewards`` (B, T), before the KL penalty; ``terms`` name -> (B,), unweighted."""
 
     rewards: Tensor
     terms: dict[str, Tensor]
@@ -92,30 +93,48 @@ class Scores:
 
 @dataclass(frozen=True)
 class PolicyOutput:
-    """What a policy says of given responses: ``logprobs`` and ``entropy``, (B, T), nats, 0 where the mask is False."""
+    """A policy's forward pass: ``logprobs`` of the responses, ``entropy``: (B, T), nats, 0 where the mask is False."""
 
     logprobs: Tensor
     entropy: Tensor
 
+    def detach(self) -> Self:
+        """The same numbers without their graph."""
+        return replace(self, **{f.name: getattr(self, f.name).detach() for f in fields(self)})
+
 
 @dataclass(frozen=True)
 class ActorCriticOutput(PolicyOutput):
-    """The same from a policy with a value head: ``values`` (B, T) of the state before each token."""
+    """The same with a critic: ``values`` (B, T) of the state before each token."""
 
     values: Tensor
 
 
 @dataclass(frozen=True)
 class Experience:
-    """A rollout make_experience: all (B, T), nats and units of the reward, 0 where the mask is False.
+    """A rollout to learn from: all (B, T), nats and units of the reward, 0 where the mask is False.
 
-    ``old_logprobs`` and ``old_values`` are of the policy and critic that stood when it was drawn.
+    ``old_logprobs`` are of the policy that the rollout was drawn from.
     """
 
     rollout: Rollout
     old_logprobs: Tensor
-    old_values: Tensor
     advantages: Tensor
+
+    def __post_init__(self) -> None:
+        """Refuse parts that do not fit.
+
+        Raises:
+            ValueError: shapes differ.
+        """
+        same_shape(mask=self.rollout.mask, old_logprobs=self.old_logprobs, advantages=self.advantages)
+
+
+@dataclass(frozen=True)
+class ActorCriticExperience(Experience):
+    """The same for a critic to learn from too; ``old_values`` are of the critic when the rollout was drawn."""
+
+    old_values: Tensor
     returns: Tensor
 
     def __post_init__(self) -> None:
@@ -124,10 +143,8 @@ class Experience:
         Raises:
             ValueError: shapes differ.
         """
-        same_shape(
-            mask=self.rollout.mask, old_logprobs=self.old_logprobs, old_values=self.old_values,
-            advantages=self.advantages, returns=self.returns,
-        )  # fmt: skip
+        super().__post_init__()
+        same_shape(mask=self.rollout.mask, old_values=self.old_values, returns=self.returns)
 
 
 @dataclass(frozen=True)
@@ -140,79 +157,10 @@ class Texts:
     columns: dict[str, list[Any]]
 
 
-def same_shape(**tensors: Tensor) -> None:
-    """Let nothing broadcast by mistake.
-
-    Raises:
-        ValueError: the tensors do not all have one shape.
-    """
-    if len({t.shape for t in tensors.values()}) > 1:
-        shapes = ", ".join(f"{name} {tuple(t.shape)}" for name, t in tensors.items())
-        raise ValueError(f"shapes differ: {shapes}")
-
-
-def batch_size(**tensors: Tensor) -> int:
-    """The number of rows of a tensor that must be a matrix.
-
-    Raises:
-        ValueError: it has another number of dimensions than two.
-    """
-    ((name, tensor),) = tensors.items()
-    if tensor.ndim != 2:
-        raise ValueError(f"{name} must have 2 dimensions, got shape {tuple(tensor.shape)}")
-    return len(tensor)
-
-
-def check_vectors(count: int, **tensors: Tensor) -> None:
-    """Let every tensor hold one entry per row.
-
-    Raises:
-        ValueError: one has another shape than (count,).
-    """
-    for name, tensor in tensors.items():
-        if tensor.shape != (count,):
-            raise ValueError(f"{name} must have shape ({count},), got {tuple(tensor.shape)}")
-
-
 def take(batch: Batch, rows: Tensor) -> Batch:
     """The given rows of every tensor in a (nested) dataclass of tensors."""
     values = {f.name: getattr(batch, f.name) for f in fields(batch)}  # type: ignore[arg-type]
     return type(batch)(**{name: _rows(value, rows) for name, value in values.items()})
-
-
-def chunks(batch: Batch, count: int, size: int) -> Iterator[Batch]:
-    """The ``count`` rows of ``batch`` in order, at most ``size`` at a time."""
-    for rows in torch.arange(count).split(size):
-        yield take(batch, rows)
-
-
-def length_sorted_rows(rollout: Rollout, size: int) -> tuple[Tensor, ...]:
-    """Row numbers of a rollout, at most ``size`` at a time, rows of like length together: little is padding."""
-    order: Tensor = rollout.attention.sum(1).argsort(stable=True)
-    return torch.split(order, size)
-
-
-def micro_batches(batch: Batch, rollout: Rollout, size: int) -> Iterator[Batch]:
-    """``batch`` at most ``size`` responses of its rollout at a time, sorted by length; itself if that is all of it."""
-    if len(rollout.mask) <= size:
-        yield batch
-    else:
-        yield from (take(batch, rows) for rows in length_sorted_rows(rollout, size))
-
-
-def restore_row_order(parts: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
-    """The parts, one for each of ``rows``, as one tensor in the order of the row numbers."""
-    return torch.cat(parts)[torch.cat(rows).argsort()]
-
-
-def trim_padding(rollout: Rollout) -> Rollout:
-    """``rollout`` without the positions at both ends at which no row has a token."""
-    width = rollout.prompts.mask.shape[1]
-    first = int(rollout.prompts.mask.any(0).long().argmax()) if width else 0
-    last = int(rollout.attention[:, width:].any(0).nonzero()[-1]) + 1
-    asked = Prompts(rollout.prompts.tokens[:, first:], rollout.prompts.mask[:, first:], rollout.prompts.rows)
-    attention = rollout.attention[:, first : width + last]
-    return Rollout(asked, rollout.responses[:, :last], rollout.mask[:, :last], attention, rollout.ended)
 
 
 def _rows(value: Any, rows: Tensor) -> Any:

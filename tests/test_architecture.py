@@ -15,7 +15,7 @@ PACKAGE = ROOT / "rlnlp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (  # folders and loose modules of the package, from the top to the ground: each imports from itself and below
     "__main__", "cli", "commands", "algos", "evaluate", "build", "rollout", "rewards", "data", "embedded", "models",
-    "types", "run", "metrics", "device", "maths", "config", "rng", "errors", "__init__",
+    "batching", "types", "run", "metrics", "device", "maths", "config", "rng", "errors", "__init__",
 )  # fmt: skip
 RANK = {name: rank for rank, name in enumerate(ROOMS)}
 BANNED_CALLS = {
@@ -207,7 +207,7 @@ def test_nothing_draws_from_or_seeds_a_global_random_state():
         for name, node in calls(path):
             words = {k.arg for k in node.keywords}
             drawn = name.startswith("torch.") and name.split(".")[-1] in TORCH_DRAWS and "generator" not in words
-            seeded = name.endswith("manual_seed") and place(path) != "rlnlp/models/policy.py"
+            seeded = name.endswith("manual_seed") and place(path) != "rlnlp/models/load.py"
             if drawn or seeded or GLOBAL_DRAWS.match(name) or name in ("torch.seed", "set_seed"):
                 wrong.append(f"{place(path)}:{node.lineno} {name}")
     assert not wrong
@@ -216,10 +216,10 @@ def test_nothing_draws_from_or_seeds_a_global_random_state():
 def test_the_one_seeding_of_torch_is_undone_at_once():
     guarded = [
         call
-        for node in ast.walk(tree(PACKAGE / "models" / "policy.py"))
+        for node in ast.walk(tree(PACKAGE / "models" / "load.py"))
         if isinstance(node, ast.With) and "fork_rng" in ast.unparse(node.items[0])
         for call in ast.walk(node)
         if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("manual_seed")
     ]
-    every = [name for name, _ in calls(PACKAGE / "models" / "policy.py") if name.endswith("manual_seed")]
+    every = [name for name, _ in calls(PACKAGE / "models" / "load.py") if name.endswith("manual_seed")]
     assert len(guarded) == len(every) == 1

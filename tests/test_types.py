@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from rlnlp.types import Prompts, Rollout, Scores, Texts, chunks, same_shape, take
+from rlnlp.batching import chunks
+from rlnlp.maths.shapes import same_shape
+from rlnlp.types import Prompts, Rollout, Scores, Texts, take
 from support import small
 
 MASK = torch.tensor([[True, True, True], [True, False, False], [True, False, True]])  # the last with a hole

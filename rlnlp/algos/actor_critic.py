@@ -1,164 +1,143 @@
-"""The actor and its critic as what PPO needs of them: a look without gradients, and learners to be stepped in turn."""
+"""The actor and its critic as what PPO needs of them: one forward for both, and learners to be stepped in turn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from rlnlp.algos.optim import Optimizers, optimizers
+from rlnlp.algos.update import TokenLosses
 from rlnlp.config.algos import Optimization, Ppo
-from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.masked import masked_mean
-from rlnlp.models.critic import Critic, ValuedPolicy, ValueHead
-from rlnlp.models.policy import Policy, logprob_fn
+from rlnlp.models.critic import Critic, PolicyWithValueHead, ValueHead, ValuesOfHead
+from rlnlp.models.fast import first_pass_kept
+from rlnlp.models.policy import Policy
 from rlnlp.run.checkpoint import Parts
-from rlnlp.types import (
-    ActorCriticOutput,
-    Experience,
-    PolicyOutput,
-    Rollout,
-    length_sorted_rows,
-    restore_row_order,
-    take,
-)
+from rlnlp.types import ActorCriticExperience, ActorCriticOutput, PolicyOutput, Rollout
 
-
-@dataclass(frozen=True)
-class Terms:
-    """A loss per token, (B, T), and figures to be averaged over tokens, each (B, T)."""
-
-    loss: Tensor
-    figures: dict[str, Tensor]
-
-
-PolicyTerms = Callable[[PolicyOutput, Experience], Terms]
-ValueTerms = Callable[[Tensor, Experience], Terms]
+PolicyLoss = Callable[[PolicyOutput, ActorCriticExperience], TokenLosses]
+ValueLoss = Callable[[Tensor, ActorCriticExperience], TokenLosses]
 
 
 @dataclass(frozen=True)
 class Learner:
     """What is stepped by itself: its loss, its optimizers with their settings, the name of its gradient's norm."""
 
-    terms: Callable[[Experience], Terms]
-    steppers: Optimizers
-    c: Optimization
+    loss_fn: Callable[[ActorCriticExperience], TokenLosses]
+    optimizers: Optimizers
+    algo: Optimization
     norm: str
     dtype: torch.dtype
 
 
-@dataclass(frozen=True)
-class ActorCritic:
-    """``look``: what policy and critic say of a rollout, without a gradient. ``warming``: only the critic learns.
-
-    ``mismatch``: how far the distribution that was drawn from is from the scored one, if they differ at all.
-    """
+class ActorCritic(Protocol):
+    """A policy and a critic. ``parts`` is what a checkpoint holds of them."""
 
     parts: Parts
-    look: Callable[[Rollout], ActorCriticOutput]
-    mismatch: Callable[[Rollout, Tensor], dict[str, float]]
-    learners: list[Learner]
-    warming: list[Learner]
+
+    def forward(self, rollout: Rollout) -> ActorCriticOutput:
+        """Log-probabilities and entropy under the policy, values of the critic, each (B, T)."""
+        ...
+
+    def learners(
+        self, policy_loss: PolicyLoss, value_loss: ValueLoss, rollout: Rollout, output: ActorCriticOutput
+    ) -> list[Learner]:
+        """What is stepped for each minibatch; ``output`` is a forward pass of ``rollout`` at the present weights."""
+        ...
+
+    def critic_only(self, value_loss: ValueLoss) -> list[Learner]:
+        """The same where only the critic learns."""
+        ...
 
 
-def shared(
-    policy: Policy, head: ValueHead, drawn: Distribution, policy_terms: PolicyTerms, value_terms: ValueTerms, c: Ppo
-) -> ActorCritic:
-    """A value head on the policy's trunk: one forward, one loss, one optimizer. ``drawn``: how tokens are drawn."""
-    both, d = ValuedPolicy(policy, head), drawn.unfiltered()
-    steppers = {**optimizers(policy, c), **critic_optimizers(head, c)}
+class SharedActorCritic:
+    """A value head on the policy's trunk: one forward, one loss, one step. Tokens are scored by ``distribution``."""
 
-    def terms(e: Experience) -> Terms:
-        out = both(e.rollout, d)
-        actor, critic = policy_terms(out, e), value_terms(out.values, e)
-        return Terms(actor.loss + c.vf_coef * critic.loss, {**actor.figures, **critic.figures})
+    def __init__(self, policy: Policy, head: ValueHead, distribution: Distribution, algo: Ppo) -> None:
+        self.model, self.head = PolicyWithValueHead(policy, head), ValuesOfHead(policy, head)
+        self.distribution, self.algo = distribution, algo
+        self.optimizers = {**optimizers(policy, algo), **critic_optimizers(head, algo)}
+        self.parts: Parts = {"policy": policy, "critic": head, **self.optimizers}
 
-    def head_terms(e: Experience) -> Terms:
-        return value_terms(both.values(e.rollout), e)
+    def forward(self, rollout: Rollout) -> ActorCriticOutput:
+        """Log-probabilities, entropy and values, each (B, T)."""
+        output: ActorCriticOutput = self.model(rollout, self.distribution)
+        return output
 
-    return ActorCritic(
-        {"policy": policy, "critic": head, **steppers},
-        in_pieces(lambda rollout: both.look(rollout, d), c.micro_batch_size),
-        mismatch(policy, drawn, c.micro_batch_size),
-        [Learner(terms, steppers, c, "grad_norm", policy.dtype)],
-        [Learner(head_terms, steppers, c, "grad_norm", policy.dtype)],
-    )
+    def learners(
+        self, policy_loss: PolicyLoss, value_loss: ValueLoss, rollout: Rollout, output: ActorCriticOutput
+    ) -> list[Learner]:
+        """One: policy loss + vf_coef value loss."""
+        forward = first_pass_kept(self.forward, rollout, output)
+
+        def loss_fn(experience: ActorCriticExperience) -> TokenLosses:
+            out = forward(experience.rollout)
+            actor, critic = policy_loss(out, experience), value_loss(out.values, experience)
+            loss = actor.loss + self.algo.vf_coef * critic.loss
+            return TokenLosses(loss, actor.mask, {**actor.figures, **critic.figures})
+
+        return [self._learner(loss_fn)]
+
+    def critic_only(self, value_loss: ValueLoss) -> list[Learner]:
+        """The head alone, on a trunk that gets no gradient."""
+        return [self._learner(lambda experience: value_loss(self.head(experience.rollout), experience))]
+
+    def _learner(self, loss_fn: Callable[[ActorCriticExperience], TokenLosses]) -> Learner:
+        return Learner(loss_fn, self.optimizers, self.algo, "grad_norm", self.model.policy.dtype)
 
 
-def separate(
-    policy: Policy, critic: Critic, drawn: Distribution, policy_terms: PolicyTerms, value_terms: ValueTerms, c: Ppo
-) -> ActorCritic:
-    """Two models, each with its own loss and optimizer, stepped in turn: one graph lives at a time unless graphs are
-    small. ``drawn`` as in ``shared``.
+class SeparateActorCritic:
+    """Two models, each with its own loss and optimizer, stepped in turn: one graph is in memory at a time unless small.
+
+    Tokens are scored by ``distribution``.
     """
-    d, actors, critics = drawn.unfiltered(), optimizers(policy, c), critic_optimizers(critic, c)
 
-    def look(rollout: Rollout) -> ActorCriticOutput:
+    def __init__(self, policy: Policy, critic: Critic, distribution: Distribution, algo: Ppo) -> None:
+        self.policy, self.critic, self.distribution, self.algo = policy, critic, distribution, algo
+        self.optimizers, self.critic_optimizers = optimizers(policy, algo), critic_optimizers(critic, algo)
+        self.parts: Parts = {"policy": policy, "critic": critic, **self.optimizers, **self.critic_optimizers}
+
+    def forward(self, rollout: Rollout) -> ActorCriticOutput:
+        """Log-probabilities, entropy and values, each (B, T)."""
         # Two graphs at a time only where a graph is small beside the weights with their gradients and moments.
-        small = rollout.attention.numel() <= critic.head.linear.in_features
+        small = rollout.attention.numel() <= self.critic.hidden_size
         with torch.set_grad_enabled(small and torch.is_grad_enabled()):
-            values = critic.look(rollout)
-        said = policy.look(rollout, d)  # last: its graph is the next to be used
-        return ActorCriticOutput(said.logprobs, said.entropy, values)
+            values = self.critic(rollout)
+        out = self.policy_forward(rollout)  # last: its graph is the next to be used
+        return ActorCriticOutput(out.logprobs, out.entropy, values)
 
-    acts = Learner(lambda e: policy_terms(policy(e.rollout, d), e), actors, c, "grad_norm", policy.dtype)
-    learns = Learner(lambda e: value_terms(critic(e.rollout), e), critics, c, "critic_grad_norm", policy.dtype)
-    return ActorCritic(
-        {"policy": policy, "critic": critic, **actors, **critics},
-        in_pieces(look, c.micro_batch_size),
-        mismatch(policy, drawn, c.micro_batch_size),
-        [acts, learns],
-        [learns],
-    )
+    def policy_forward(self, rollout: Rollout) -> PolicyOutput:
+        """Log-probabilities and entropy, each (B, T)."""
+        output: PolicyOutput = self.policy(rollout, self.distribution)
+        return output
 
+    def learners(
+        self, policy_loss: PolicyLoss, value_loss: ValueLoss, rollout: Rollout, output: ActorCriticOutput
+    ) -> list[Learner]:
+        """The policy, then the critic."""
+        actor = first_pass_kept(self.policy_forward, rollout, PolicyOutput(output.logprobs, output.entropy))
+        critic = first_pass_kept(self.critic, rollout, output.values)
 
-def critic_optimizers(critic: nn.Module, c: Ppo) -> Optimizers:
-    """The optimizers of what only the critic has, with its own rate."""
-    rate = c.learning_rate if c.critic_learning_rate is None else c.critic_learning_rate
-    return {f"critic_{name}": made for name, made in optimizers(critic, replace(c, learning_rate=rate)).items()}
+        def actor_loss(experience: ActorCriticExperience) -> TokenLosses:
+            return policy_loss(actor(experience.rollout), experience)
 
+        def critic_loss(experience: ActorCriticExperience) -> TokenLosses:
+            return value_loss(critic(experience.rollout), experience)
 
-def in_pieces(look: Callable[[Rollout], ActorCriticOutput], size: int) -> Callable[[Rollout], ActorCriticOutput]:
-    """``look`` at ``size`` responses at a time, without gradients unless all are one piece: that one may be kept."""
+        learner = Learner(actor_loss, self.optimizers, self.algo, "grad_norm", self.policy.dtype)
+        return [learner, self._critic(critic_loss)]
 
-    def whole(rollout: Rollout) -> ActorCriticOutput:
-        if len(rollout.mask) <= size:
-            return look(rollout)
-        rows = length_sorted_rows(rollout, size)
-        with torch.no_grad():
-            said = [look(take(rollout, part)) for part in rows]
-        logprobs, entropy = (
-            restore_row_order([s.logprobs for s in said], rows),
-            restore_row_order([s.entropy for s in said], rows),
-        )
-        return ActorCriticOutput(logprobs, entropy, restore_row_order([s.values for s in said], rows))
+    def critic_only(self, value_loss: ValueLoss) -> list[Learner]:
+        """The critic."""
+        return [self._critic(lambda experience: value_loss(self.critic(experience.rollout), experience))]
 
-    return whole
+    def _critic(self, loss_fn: Callable[[ActorCriticExperience], TokenLosses]) -> Learner:
+        return Learner(loss_fn, self.critic_optimizers, self.algo, "critic_grad_norm", self.policy.dtype)
 
 
-def mismatch(policy: Policy, drawn: Distribution, size: int) -> Callable[[Rollout, Tensor], dict[str, float]]:
-    """The mean over tokens of log p (as drawn) - log p (as scored), nats; nothing where no filter is on."""
-    if not drawn.filtered:
-        return lambda rollout, logprobs: {}
-    as_drawn = logprob_fn(policy, drawn, size)
-    return lambda rollout, logprobs: {
-        "sampling_mismatch": float(masked_mean(as_drawn(rollout) - logprobs, rollout.mask))
-    }
-
-
-def check_ratio_is_one(found: dict[str, float], dtype: torch.dtype) -> None:
-    """Before the first update, old and new log-probabilities are of one policy: ratio 1, approx_kl 0, up to rounding.
-
-    Raises:
-        Failure: exit 4, if they are not: whatever is optimized then is not the objective.
-    """
-    ratio, divergence = (0.1, 2e-2) if dtype != torch.float32 else (1e-3, 1e-5)
-    if "ratio" in found and (abs(found["ratio"] - 1) > ratio or found["approx_kl"] > divergence):
-        raise Failure(
-            Exit.MODEL,
-            f"before the first update the ratio is {found['ratio']:.4f}, not 1, and approx_kl {found['approx_kl']:.2g},"
-            " not 0: the model gives the same text other log-probabilities each time\n"
-            "usual causes: dropout or noise in the model's own code, a layer that depends on the rest of the batch"
-            " (batch norm, expert capacity), attention that sees padding",
-        )
+def critic_optimizers(critic: nn.Module, algo: Ppo) -> Optimizers:
+    """The optimizers of what only the critic has, with its own learning rate."""
+    rate = algo.learning_rate if algo.critic_learning_rate is None else algo.critic_learning_rate
+    return {f"critic_{name}": made for name, made in optimizers(critic, replace(algo, learning_rate=rate)).items()}

@@ -29,13 +29,13 @@ def group_leave_one_out(group: int) -> Baseline:
     return lambda prompts, returns: leave_one_out(returns, group)
 
 
-def greedy(collect: Collect, worth: Callable[[Rollout], Tensor], group: int) -> Baseline:
+def greedy(collect: Collect, return_of: Callable[[Rollout], Tensor], group: int) -> Baseline:
     """The return of the policy's likeliest response, token by token (Rennie et al. 2017, arXiv:1612.00563)."""
 
     def baseline(prompts: Prompts, returns: Tensor) -> Tensor:
         first = take(prompts, torch.arange(0, len(returns), group))
         rollout = collect(first, np.random.default_rng(0))  # the numbers are drawn, and decide nothing
-        return worth(rollout).repeat_interleave(group)
+        return return_of(rollout).repeat_interleave(group)
 
     return baseline
 

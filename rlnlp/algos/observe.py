@@ -1,4 +1,4 @@
-"""Looking on while a policy trains: figures, held-out measurements, samples. Changes no byte of training."""
+"""Observing training: metrics, held-out measurements, samples. Changes no byte of training."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from rlnlp.types import Rollout, Scores, Texts
 
 
 class Observer:
-    """Called once a step: judges the figures, keeps samples, and measures on held-out prompts when that is due."""
+    """Called once a step: checks health, writes samples, and measures on held-out prompts when that is due."""
 
     def __init__(
         self, every: int, samples: Samples, table: PromptTable, measure: Callable[[], Measurement], run: Run
@@ -29,25 +29,25 @@ class Observer:
         return self.health.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state back."""
+        """Restore what ``state_dict`` returned."""
         self.health.load_state_dict(state)
 
     def __call__(
-        self, step: int, rollout: Rollout, scores: Scores, kl: Tensor, figures: dict[str, float]
+        self, step: int, rollout: Rollout, scores: Scores, kl: Tensor, metrics: dict[str, float]
     ) -> dict[str, float]:
-        """``figures`` for the log, with those of held-out prompts when they are due."""
-        if all(map(math.isfinite, figures.values())):
-            self.health(figures)
+        """``metrics`` for the log, with those of held-out prompts when they are due."""
+        if all(map(math.isfinite, metrics.values())):
+            self.health(metrics)
         if self.run.due(self.samples.every, step):
             self.run.sample(step, sample_rows(self.table.texts(rollout), scores, kl), self.samples.show)
         if not self.run.due(self.every, step):
-            return figures
-        seen = self.measure()
-        return {**figures, "heldout/score": float(seen.score.mean()), "heldout/kl": float(seen.kl.mean())}
+            return metrics
+        heldout = self.measure()
+        return {**metrics, "heldout/score": float(heldout.score.mean()), "heldout/kl": float(heldout.kl.mean())}
 
 
 def rollout_metrics(rollout: Rollout, scores: Scores, kl: Tensor, group: int) -> dict[str, float]:
-    """What the README's table of metrics says of a rollout."""
+    """The metrics of a rollout. ``kl`` is k1 per token, (B, T); ``group`` responses belong to one prompt."""
     distinct = {
         tuple(row[mask].tolist()) for row, mask in zip(rollout.responses.cpu(), rollout.mask.cpu(), strict=True)
     }
@@ -58,13 +58,13 @@ def rollout_metrics(rollout: Rollout, scores: Scores, kl: Tensor, group: int) ->
         "response_tokens": float(rollout.mask.sum(1).float().mean()),
         "ended": float(rollout.ended.float().mean()),
         "unique": len(distinct) / len(rollout.responses),
-        "score_deviation": float(scores.score.std(correction=0)),
+        "score_std": float(scores.score.std(correction=0)),
         **({"equal_groups": float(equal_groups(scores.score, group).float().mean())} if group > 1 else {}),
     }
 
 
 def sample_rows(texts: Texts, scores: Scores, kl: Tensor) -> list[dict[str, Any]]:
-    """One record per response for samples.jsonl."""
+    """A record for each response, for samples.jsonl."""
     return [
         {
             "prompt": texts.prompts[i],

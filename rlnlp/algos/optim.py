@@ -9,24 +9,24 @@ from rlnlp.config.algos import Optimization
 Optimizers = dict[str, torch.optim.Optimizer]  # parts of a checkpoint, by name
 
 
-def optimizers(module: torch.nn.Module, c: Optimization) -> Optimizers:
+def optimizers(module: torch.nn.Module, algo: Optimization) -> Optimizers:
     """AdamW for all that learns; or Muon for the inner matrices, and AdamW for embeddings, head and vectors.
 
     AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101); only matrices decay. Muon: Jordan et al. 2024 ("Muon: An
     optimizer for hidden layers in neural networks"); a step is the orthogonal matrix nearest to the momentum.
     """
     learning = [p for p in module.parameters() if p.requires_grad]
-    inner = inner_matrices(module) if c.optimizer == "muon" else []
+    inner = inner_matrices(module) if algo.optimizer == "muon" else []
     known = {id(p) for p in inner}
     rest = [p for p in learning if id(p) not in known]
     groups = [
-        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": c.weight_decay},
+        {"params": [p for p in rest if p.ndim >= 2], "weight_decay": algo.weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=c.learning_rate, fused=True)
+    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=algo.learning_rate, fused=True)
     if not inner:
         return {"optimizer": adamw}
-    return {"optimizer": adamw, "muon": torch.optim.Muon(inner, lr=c.learning_rate, weight_decay=c.weight_decay)}
+    return {"optimizer": adamw, "muon": torch.optim.Muon(inner, lr=algo.learning_rate, weight_decay=algo.weight_decay)}
 
 
 def inner_matrices(module: torch.nn.Module) -> list[torch.nn.Parameter]:
@@ -35,21 +35,21 @@ def inner_matrices(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     return [p for p in module.parameters() if p.requires_grad and p.ndim == 2 and p.shape[0] not in tables]
 
 
-def learning_rate(c: Optimization, step: int) -> float:
+def learning_rate(algo: Optimization, step: int) -> float:
     """The rate of ``step`` (1 to total_steps)."""
-    return c.learning_rate * share_of_rate(c, step)
+    return algo.learning_rate * rate_fraction(algo, step)
 
 
-def share_of_rate(c: Optimization, step: int) -> float:
-    """Of the highest rate: a linear rise over the warm-up, then constant, or down to 0.
+def rate_fraction(algo: Optimization, step: int) -> float:
+    """The fraction of the peak rate: a linear rise over the warm-up, then constant, or down to 0.
 
     The first step after the warm-up has the full rate; a falling schedule would reach 0 one step after the last.
     """
-    if step <= c.warmup_steps:
-        return step / (c.warmup_steps + 1)
-    done = (step - 1 - c.warmup_steps) / max(1, c.total_steps - c.warmup_steps)
+    if step <= algo.warmup_steps:
+        return step / (algo.warmup_steps + 1)
+    done = (step - 1 - algo.warmup_steps) / max(1, algo.total_steps - algo.warmup_steps)
     fall = {"constant": 1.0, "linear": 1 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}
-    return fall[c.lr_schedule]
+    return fall[algo.lr_schedule]
 
 
 def backward(loss: torch.Tensor) -> None:
@@ -57,7 +57,7 @@ def backward(loss: torch.Tensor) -> None:
     loss.backward(gradient=torch.where(loss.isfinite(), torch.ones_like(loss), math.nan))
 
 
-def descend(optimizers: Optimizers, step: int, c: Optimization) -> float:
+def descend(optimizers: Optimizers, step: int, algo: Optimization) -> float:
     """One step down the gradients that ``backward`` has left; they are cleared. Returns their norm before clipping.
 
     A norm that is not finite makes no step: weights, moments and gradients stay as they are, and ``Run.log``, which is
@@ -68,11 +68,11 @@ def descend(optimizers: Optimizers, step: int, c: Optimization) -> float:
     norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if not bool(norm.isfinite()):
         return float(norm)
-    if float(norm) > c.max_grad_norm:
-        torch.nn.utils.clip_grads_with_norm_(parameters, c.max_grad_norm, norm)
+    if float(norm) > algo.max_grad_norm:
+        torch.nn.utils.clip_grads_with_norm_(parameters, algo.max_grad_norm, norm)
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
-            group["lr"] = optimizer.defaults["lr"] * share_of_rate(c, step)  # a critic may have a rate of its own
+            group["lr"] = optimizer.defaults["lr"] * rate_fraction(algo, step)  # a critic may have a rate of its own
         optimizer.step()
     clear(optimizers)
     return float(norm)

@@ -4,66 +4,76 @@ Schulman et al. 2017 (arXiv:1707.06347), as Ziegler et al. 2019 (arXiv:1909.0859
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import islice
 
 import torch
 from torch import Tensor
 
-from rlnlp.algos.actor_critic import ActorCritic, Learner, Terms, check_ratio_is_one, separate, shared
+from rlnlp.algos.actor_critic import ActorCritic, Learner, SeparateActorCritic, SharedActorCritic
 from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
-from rlnlp.algos.optim import backward, clear, descend, learning_rate
+from rlnlp.algos.optim import clear, descend, learning_rate
 from rlnlp.algos.schedule import FILTERED, schedule_text
-from rlnlp.algos.setup import Stage, stage
+from rlnlp.algos.setup import OnPolicySetup, on_policy_setup
+from rlnlp.algos.update import TokenLosses, accumulate_gradient, mean_figures, minibatches, of_rollout
+from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Ppo
 from rlnlp.config.schema import PpoRun
+from rlnlp.errors import Exit, Failure
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import generalized_advantages
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import ESTIMATORS, k1, penalized_rewards, subtract_missing_eos_penalty
+from rlnlp.maths.kl import ESTIMATORS, k1
 from rlnlp.maths.losses import clipped_policy_gradient, clipped_value_error
-from rlnlp.maths.masked import reduce, scale_to_unit_std, whitened
+from rlnlp.maths.masked import masked_mean, scale_to_unit_std, whitened
+from rlnlp.maths.rewards import penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.maths.statistics import explained_variance
-from rlnlp.models.critic import Critic, critic_like, load_critic, value_head
-from rlnlp.models.policy import Policy
+from rlnlp.models.critic import Critic, critic_like, value_head
+from rlnlp.models.load import load_critic
+from rlnlp.models.policy import LogprobFn, Policy, logprob_fn
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
 from rlnlp.run.checkpoint import Parts, Stateful
 from rlnlp.run.run import Run
-from rlnlp.types import ActorCriticOutput, Experience, PolicyOutput, Prompts, Rollout, micro_batches, take
+from rlnlp.types import ActorCriticExperience, ActorCriticOutput, PolicyOutput, Prompts, Rollout
 
 
 def train(
-    actor: ActorCritic,
+    model: ActorCritic,
     prompts: Callable[[int], Prompts],
     collect: Collect,
     reward: Reward,
-    reference: Callable[[Rollout], Tensor],
+    reference: LogprobFn,
+    mismatch: Callable[[Rollout, Tensor], dict[str, float]],
     control: KlControl,
     observe: Observer,
-    c: Ppo,
+    algo: Ppo,
     run: Run,
 ) -> None:
     """Ascend E[reward] - kl_coef KL(policy || reference): a rollout, then several updates that stay near its policy."""
-    for step in run.steps(c.total_steps, parts(actor, control, observe)):
-        rollout = collect(prompts(step).repeat(c.num_generations), run.rng("sampling", step))
+    for step in run.steps(algo.total_steps, parts(model, control, observe)):
+        rollout = collect(prompts(step).repeat(algo.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         ref_logprobs = reference(rollout)
-        with torch.set_grad_enabled(step > c.critic_warmup_steps):  # or no pass of the policy would use the graph
-            old = actor.look(rollout)
+        critic_only = step <= algo.critic_warmup_steps
+        with torch.set_grad_enabled(algo.minibatch == algo.responses and not critic_only):  # or no update would use it
+            output = forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size)
+        old = output.detach()
         kl = k1(old.logprobs, ref_logprobs)
-        rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, c.missing_eos_penalty)
-        penalty = ESTIMATORS[c.kl_estimator](old.logprobs, ref_logprobs)
-        experience = make_experience(rollout, old, penalized_rewards(rewards, penalty, rollout.mask, control.coef), c)
+        rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
+        penalty = ESTIMATORS[algo.kl_estimator](old.logprobs, ref_logprobs)
+        rewards = penalized_rewards(rewards, penalty, rollout.mask, control.coef)
+        experience = make_experience(rollout, old, rewards, algo)
 
-        found = actor.mismatch(rollout, old.logprobs)
-        learners = actor.warming if step <= c.critic_warmup_steps else actor.learners
-        found |= update_policy(learners, experience, step, c, run)
+        figures = rollout_metrics(rollout, scores, kl, algo.num_generations) | mismatch(rollout, old.logprobs)
+        batches = minibatches(experience, algo.minibatch, algo.ppo_epochs, partial(run.rng, "minibatches", step))
+        figures |= update_policy(model, batches, output, critic_only, partial(optimizer_step, step), algo)
 
-        figures = rollout_metrics(rollout, scores, kl, c.num_generations) | found
         figures["kl_coef"] = control.coef
         figures["explained_variance"] = explained_variance(old.values, experience.returns, rollout.mask)
-        figures["learning_rate"] = learning_rate(c, step)
+        figures["learning_rate"] = learning_rate(algo, step)
         control.adapt(figures["kl"], len(rollout.mask))
         run.log(
             step, episodes=len(rollout.mask), tokens=int(rollout.mask.sum()),
@@ -71,146 +81,159 @@ def train(
         )  # fmt: skip
 
 
-def make_experience(rollout: Rollout, old: ActorCriticOutput, rewards: Tensor, c: Ppo) -> Experience:
-    """What is learned from a rollout: advantages with mean 0 and deviation 1 over the whole of it, and returns."""
-    if c.whiten_rewards:
+def make_experience(rollout: Rollout, old: ActorCriticOutput, rewards: Tensor, algo: Ppo) -> ActorCriticExperience:
+    """What is learned from a rollout: advantages with mean 0 and standard deviation 1 over all of it, and returns."""
+    if algo.whiten_rewards:
         rewards = scale_to_unit_std(rewards, rollout.mask)
-    advantages = generalized_advantages(rewards, old.values, rollout.mask, c.gamma, c.lam)
+    advantages = generalized_advantages(rewards, old.values, rollout.mask, algo.gamma, algo.lam)
     returns = advantages + old.values
-    return Experience(rollout, old.logprobs, old.values, whitened(advantages, rollout.mask), returns)
+    return ActorCriticExperience(rollout, old.logprobs, whitened(advantages, rollout.mask), old.values, returns)
 
 
-def update_policy(learners: list[Learner], experience: Experience, step: int, c: Ppo, run: Run) -> dict[str, float]:
-    """Up to ``ppo_epochs`` passes over the rollout; the mean of each update's figures.
+def update_policy(
+    model: ActorCritic,
+    batches: Iterable[ActorCriticExperience],
+    output: ActorCriticOutput,
+    critic_only: bool,
+    take_step: Callable[[Learner], float],
+    algo: Ppo,
+) -> dict[str, float]:
+    """An optimizer step for each minibatch, until ``target_kl`` is passed; the mean of each update's figures.
+
+    ``output`` is a forward pass of the first minibatch, made before any update: with its graph, it is learned from.
+    ``take_step`` returns the norm of the gradient.
 
     Raises:
         Failure: exit 4, if the policy was not at first the one that the rollout's log-probabilities come from.
     """
-    seen: list[dict[str, float]] = []
-    for part in minibatches(experience, step, c, run):
-        found: dict[str, float] = {}
+
+    def policy_loss(out: PolicyOutput, experience: ActorCriticExperience) -> TokenLosses:
+        loss, clipped = clipped_policy_gradient(
+            out.logprobs, experience.old_logprobs, experience.advantages, algo.cliprange, algo.cliprange_high
+        )
+        log_ratio = out.logprobs - experience.old_logprobs
+        figures = {
+            "policy_loss": loss, "entropy": out.entropy, "clip_fraction": clipped,
+            "approx_kl": log_ratio.square() / 2, "ratio": log_ratio.exp(),
+        }  # fmt: skip
+        with_bonus = loss - algo.entropy_coef * out.entropy  # eq. 9 of arXiv:1707.06347
+        return TokenLosses(with_bonus, experience.rollout.mask, figures)
+
+    def value_loss(values: Tensor, experience: ActorCriticExperience) -> TokenLosses:
+        loss, clipped = clipped_value_error(values, experience.old_values, experience.returns, algo.cliprange_value)
+        return TokenLosses(loss, experience.rollout.mask, {"value_loss": loss, "value_clip_fraction": clipped})
+
+    learners: list[Learner] = model.critic_only(value_loss) if critic_only else []
+    updates: list[dict[str, float]] = []
+    for batch in batches:
+        learners = learners or model.learners(policy_loss, value_loss, batch.rollout, output)
+        figures: dict[str, float] = {}
         for learner in learners:
-            found |= accumulate(learner, part, c)
-            if not seen:
-                check_ratio_is_one(found, learner.dtype)
-            if c.target_kl is not None and "approx_kl" in found and found["approx_kl"] > c.target_kl:
-                clear(learner.steppers)
-                return means(seen)
-            found[learner.norm] = descend(learner.steppers, step, learner.c)
-        seen.append(found)
-    return means(seen)
+            parts = of_rollout(batch, algo.micro_batch_size)
+            _, found = accumulate_gradient(parts, learner.loss_fn, batch.rollout.mask, algo.loss_reduction)
+            figures |= found
+            if not updates:
+                check_ratio_is_one(figures, learner.dtype)
+            if algo.target_kl is not None and "approx_kl" in figures and figures["approx_kl"] > algo.target_kl:
+                clear(learner.optimizers)
+                return mean_figures(updates)
+            figures[learner.norm] = take_step(learner)
+        updates.append(figures)
+    return mean_figures(updates)
 
 
-def minibatches(experience: Experience, step: int, c: Ppo, run: Run) -> Iterator[Experience]:
-    """The rollout in a new order each epoch, ``minibatch`` responses at a time; as it is if that is all of it."""
-    for epoch in range(c.ppo_epochs):
-        if c.minibatch == c.responses:
-            yield experience
-            continue
-        order = run.rng("minibatches", step, epoch).permutation(len(experience.rollout.mask))
-        for rows in torch.from_numpy(order).split(c.minibatch):
-            yield take(experience, rows)
+def check_ratio_is_one(figures: dict[str, float], dtype: torch.dtype) -> None:
+    """Before the first update, old and new log-probabilities are of one policy: ratio 1, approx_kl 0, up to rounding.
 
-
-def accumulate(learner: Learner, part: Experience, c: Ppo) -> dict[str, float]:
-    """Leave the gradient of the minibatch's loss in the learner's weights. Returns its figures, means over tokens.
-
-    Each micro-batch divides by the count of the whole minibatch, so the cut changes nothing but rounding.
+    Raises:
+        Failure: exit 4, if they are not: what is optimized then is not the objective.
     """
-    mask = part.rollout.mask
-    tokens = int(mask.sum())
-    total = len(mask) if c.loss_reduction == "sequences" else tokens
-    sums: dict[str, Tensor] = {}
-    for piece in micro_batches(part, part.rollout, c.micro_batch_size):
-        terms = learner.terms(piece)
-        backward(reduce(terms.loss, piece.rollout.mask, total))
-        for name, figure in terms.figures.items():
-            value = reduce(figure.detach().float(), piece.rollout.mask, tokens)
-            sums[name] = sums[name] + value if name in sums else value
-    return {name: float(value) for name, value in sums.items()}
+    ratio, divergence = (0.1, 2e-2) if dtype != torch.float32 else (1e-3, 1e-5)
+    if "ratio" in figures and (abs(figures["ratio"] - 1) > ratio or figures["approx_kl"] > divergence):
+        raise Failure(
+            Exit.MODEL,
+            f"before the first update the ratio is {figures['ratio']:.4f}, not 1, and approx_kl"
+            f" {figures['approx_kl']:.2g}, not 0: the model gives the same text other log-probabilities each time\n"
+            "usual causes: dropout or noise in the model's own code, a layer that depends on the rest of the batch"
+            " (batch norm, expert capacity), attention that sees padding",
+        )
 
 
-def policy_terms(out: PolicyOutput, e: Experience, c: Ppo) -> Terms:
-    """The clipped surrogate of eq. 7 less the entropy bonus of eq. 9 (arXiv:1707.06347), per token."""
-    loss, clipped = clipped_policy_gradient(out.logprobs, e.old_logprobs, e.advantages, c.cliprange, c.cliprange_high)
-    change = out.logprobs - e.old_logprobs
-    figures = {
-        "policy_loss": loss, "entropy": out.entropy, "clip_fraction": clipped,
-        "approx_kl": change.square() / 2, "ratio": change.exp(),
-    }  # fmt: skip
-    return Terms(loss - c.entropy_coef * out.entropy, figures)
-
-
-def value_terms(values: Tensor, e: Experience, c: Ppo) -> Terms:
-    """Half the squared error of the critic, clipped around the old values, per token."""
-    loss, clipped = clipped_value_error(values, e.old_values, e.returns, c.cliprange_value)
-    return Terms(loss, {"value_loss": loss, "value_clip_fraction": clipped})
-
-
-def means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """The mean of each figure over the updates, and their number."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    found = {name: sum(row[name] for row in rows) / len(rows) for name in names}
-    return {**found, "updates": float(len(rows))}
-
-
-def parts(actor: ActorCritic, control: KlControl, observe: Observer) -> Parts:
+def parts(model: ActorCritic, control: KlControl, observe: Observer) -> Parts:
     """What a checkpoint holds; a KL coefficient only if it moves."""
-    held: Parts = {**actor.parts, "observer": observe}
+    held: Parts = {**model.parts, "observer": observe}
     return {**held, "kl_control": control} if isinstance(control, Stateful) else held
 
 
-def main(c: PpoRun, run: Run) -> None:
-    """Put the parts of the config together, measure, train, measure again, and tell."""
-    here = stage(c, run)
-    actor = actor_critic(here.policy, own_critic(here.policy, c), here.distribution, c.algo)
-    reference = here.reference
-    control = kl_control(c.algo.kl_coef, c.algo.kl_target, c.algo.kl_horizon)
-    before = here.measure_policy()
-    run.log_message(schedule_text(c.algo, c.sampler.max_new_tokens, trial(here, actor, c.algo, run)))
-    if here.distribution.filtered:
+def main(config: PpoRun, run: Run) -> None:
+    """Build the parts of the config, measure, train, measure again, and report."""
+    setup = on_policy_setup(config, run)
+    policy, algo = setup.policy, config.algo
+    model = actor_critic(policy, initial_critic(policy, config), setup.distribution, algo)
+    control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
+    before = setup.measure_policy()
+    run.log_message(schedule_text(algo, config.sampler.max_new_tokens, trial_step(setup, model, algo, run)))
+    if setup.distribution.filtered:
         run.log_message(FILTERED)
-    train(actor, here.prompts, here.collect, here.reward, reference, control, here.observe, c.algo, run)
-    finish_run(run, before, here.measure_policy(), here.policy, here.language.tokenizer, here.observe.health)
+    train(
+        model, setup.prompts, setup.collect, setup.reward, setup.reference,
+        sampling_mismatch(policy, setup.distribution, algo.micro_batch_size), control, setup.observe, algo, run,
+    )  # fmt: skip
+    finish_run(run, before, setup.measure_policy(), policy, setup.tokenizer, setup.observe.health)
 
 
-def trial(here: Stage, actor: ActorCritic, c: Ppo, run: Run) -> float:
+def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run) -> float:
     """Seconds that a step takes, from one that changes nothing: a rollout, and the gradient of a minibatch.
 
     Raises:
-        Failure: exit 4, as ``update_policy``; here the look is always a pass of its own.
+        Failure: exit 4, as ``update_policy``; here no forward pass is learned from twice.
     """
     begun = time.monotonic()
-    rollout = here.collect(here.prompts(1).repeat(c.num_generations), run.rng("trial"))
-    rewards, _ = here.reward(rollout).rewards, here.reference(rollout)
+    rollout = setup.collect(setup.prompts(1).repeat(algo.num_generations), run.rng("trial"))
+    rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     with torch.no_grad():
-        old = actor.look(rollout)
-    part = next(minibatches(make_experience(rollout, old, rewards, c), 0, c, run))
-    looked = time.monotonic()
-    for learner in actor.learners:
-        check_ratio_is_one(accumulate(learner, part, c), learner.dtype)
-        clear(learner.steppers)
-    updates = c.ppo_epochs * c.responses // c.minibatch
-    return looked - begun + updates * (time.monotonic() - looked)
+        output = forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size)
+    experience = make_experience(rollout, output, rewards, algo)
+    batches = minibatches(experience, algo.minibatch, 1, partial(run.rng, "minibatches", 0))
+    ready = time.monotonic()
+    update_policy(model, islice(batches, 1), output, False, discard_gradient, algo)
+    updates = algo.ppo_epochs * algo.responses // algo.minibatch
+    return ready - begun + updates * (time.monotonic() - ready)
 
 
-def actor_critic(policy: Policy, critic: Critic | None, drawn: Distribution, c: Ppo) -> ActorCritic:
-    """The policy with a critic, or without one with a value head; both read texts under the unfiltered distribution."""
+def optimizer_step(step: int, learner: Learner) -> float:
+    """Step the learner's weights; returns the norm of the gradient before clipping."""
+    return descend(learner.optimizers, step, learner.algo)
 
-    def acting(out: PolicyOutput, e: Experience) -> Terms:
-        return policy_terms(out, e, c)
 
-    def judging(values: Tensor, e: Experience) -> Terms:
-        return value_terms(values, e, c)
+def discard_gradient(learner: Learner) -> float:
+    """A step that changes nothing."""
+    clear(learner.optimizers)
+    return 0.0
 
+
+def actor_critic(policy: Policy, critic: Critic | None, drawn: Distribution, algo: Ppo) -> ActorCritic:
+    """The policy with a critic, or with a value head; tokens are scored without the filters of ``drawn``."""
     if critic is None:
-        return shared(policy, value_head(policy), drawn, acting, judging, c)
-    return separate(policy, critic, drawn, acting, judging, c)
+        return SharedActorCritic(policy, value_head(policy), drawn.unfiltered(), algo)
+    return SeparateActorCritic(policy, critic, drawn.unfiltered(), algo)
 
 
-def own_critic(policy: Policy, c: PpoRun) -> Critic | None:
-    """The critic that starts as the config says; none if the policy has the value head."""
-    if c.algo.critic == "shared":
+def initial_critic(policy: Policy, config: PpoRun) -> Critic | None:
+    """The critic that the config asks for; none if the policy has the value head."""
+    if config.algo.critic == "shared":
         return None
-    start = c.algo.critic_path
-    return critic_like(policy) if start is None else load_critic(start, not c.model.allow_download, policy)
+    start = config.algo.critic_path
+    return critic_like(policy) if start is None else load_critic(start, not config.model.allow_download, policy)
+
+
+def sampling_mismatch(
+    policy: Policy, drawn: Distribution, micro_batch_size: int
+) -> Callable[[Rollout, Tensor], dict[str, float]]:
+    """The mean over tokens of log p (as drawn) - log p (as scored), nats; nothing where no filter is on."""
+    if not drawn.filtered:
+        return lambda rollout, logprobs: {}
+    as_drawn = logprob_fn(policy, drawn, micro_batch_size)
+    return lambda rollout, logprobs: {
+        "sampling_mismatch": float(masked_mean(as_drawn(rollout) - logprobs, rollout.mask))
+    }

@@ -8,22 +8,23 @@ FILTERED = (
 )
 
 
-def schedule_text(c: Ppo, longest: int, seconds: float) -> str:
+def schedule_text(algo: Ppo, longest: int, seconds: float) -> str:
     """The schedule in words: ``longest`` tokens at most per response, ``seconds`` per step in a trial."""
-    responses, updates = c.responses, c.ppo_epochs * c.responses // c.minibatch
+    responses, total = algo.responses, algo.total_steps * algo.responses
+    updates = algo.ppo_epochs * responses // algo.minibatch
     return "\n".join(
         [
-            f"{c.total_steps} steps of {c.batch_size} prompts x {c.num_generations} = {responses} responses:"
-            f" {c.total_steps * responses:,} responses, at most {c.total_steps * responses * longest:,} new tokens",
-            f"each step {c.ppo_epochs} epochs x {responses // c.minibatch} minibatches of {c.minibatch}:"
-            f" {updates} updates, {c.total_steps * updates:,} in all",
-            f"about {duration(c.total_steps * seconds)} (a trial step took {seconds:.2g} s)",
+            f"{algo.total_steps} steps of {algo.batch_size} prompts x {algo.num_generations} = {responses} responses:"
+            f" {total:,} responses, at most {total * longest:,} new tokens",
+            f"each step {algo.ppo_epochs} epochs x {responses // algo.minibatch} minibatches of {algo.minibatch}:"
+            f" {updates} updates, {algo.total_steps * updates:,} in all",
+            f"about {duration(algo.total_steps * seconds)} (a trial step took {seconds:.2g} s)",
         ]
     )
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them."""
+    """Seconds in the unit that fits."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

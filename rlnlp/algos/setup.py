@@ -1,69 +1,85 @@
-"""Where an on-policy algorithm plays: the policy, its prompts, how it is drawn from, scored and compared."""
+"""What every on-policy algorithm is built on: the policy, its prompts, how it is sampled, rewarded and compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+import torch
 from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos.observe import Observer
+from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
+from rlnlp.data.prompts import check_context_length, prompt_table
 from rlnlp.evaluate.measure import Measurement, measure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
-from rlnlp.models.policy import Policy
-from rlnlp.rewards.terms import Reward
+from rlnlp.models.policy import LogprobFn, Policy, logprob_fn, remembered
+from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.rewards.model.coherence import coherence
+from rlnlp.rewards.terms import Reward, weighted_sum
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.run import Run
 from rlnlp.types import Prompts, Rollout
 
 
 @dataclass(frozen=True)
-class Stage:
-    """The parts that REINFORCE and PPO share; ``prompts`` are those of a step, ``kl`` is k1 per token, (B, T)."""
+class OnPolicySetup:
+    """``prompts`` are those of a step; ``distribution`` is the one that tokens are drawn from, filters included.
 
-    language: build.Language
+    ``reference`` gives log-probabilities and ``kl`` k1 per token, both (B, T), without filters and without a gradient.
+    """
+
+    policy: Policy
+    tokenizer: Tokenizer
     distribution: Distribution
     prompts: Callable[[int], Prompts]
     collect: Collect
     reward: Reward
-    reference: build.LogprobFn
+    reference: LogprobFn
     kl: Callable[[Rollout], Tensor]
     measure_policy: Callable[[], Measurement]
     observe: Observer
 
-    @property
-    def policy(self) -> Policy:
-        """The policy that learns."""
-        return self.language.policy
 
-
-def stage(c: OnPolicyRun, run: Run) -> Stage:
-    """Everything around the algorithm's own loop, from the config.
+def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
+    """Everything around the algorithm's own loop; the reference is the policy as it is now.
 
     Raises:
         Failure: exit 2, 3, 4 or 7, for what the config, the data, the model or a reward function get wrong.
     """
-    language = build.language(c.model, c.device, c.seed)
-    run.computes_on(language.device, c.device.threads)
-    task = build.task(c, language)
-    run.facts["reward_code"] = task.reward_code
-    draw = sampler(language.policy, task.distribution, c.sampler.max_new_tokens, language.tokenizer.pad)
-    collect = run.timed("sampling", draw)
+    language = build.language(config.model, config.device, config.seed)
+    run.computes_on(language.device, config.device.threads)
+    policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
+    check_context_length(longest, policy.context)
+    table = prompt_table(config.data, config.heldout.prompts, config.seed, tokenizer, policy.context - longest)
+    distribution = build.distribution(config.sampler, tokenizer.end)
+    size = config.algo.micro_batch_size
+    start = policy.reference()
+    reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
+    untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
+    likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
+    terms, run.facts["reward_code"] = build.reward_terms(
+        config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
+    )
+    reward = weighted_sum(terms, build.shapings(config.reward))
+    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
+    unfiltered = partial(policy, distribution=distribution.unfiltered())
 
+    @torch.no_grad()
     def kl(rollout: Rollout) -> Tensor:
-        return k1(task.logprobs(rollout), task.reference(rollout))
+        return k1(forward_in_micro_batches(unfiltered, rollout, size).logprobs, reference(rollout))
 
     def prompts(step: int) -> Prompts:
-        rows = rows_of_step(len(task.table.train), c.algo.batch_size, step, c.seed)
-        return task.table.batch([task.table.train[i] for i in rows], language.device)
+        rows = rows_of_step(len(table.train), config.algo.batch_size, step, config.seed)
+        return table.batch([table.train[i] for i in rows], language.device)
 
     def measure_policy() -> Measurement:  # with the same numbers each time: a paired comparison
-        return measure(task.table, collect, task.reward, kl, run.rng("heldout"), language.device)
+        return measure(table, collect, reward, kl, run.rng("heldout"), language.device)
 
-    return Stage(
-        language, task.distribution, prompts, collect, run.timed("reward", task.reward),
-        run.timed("kl", task.reference), run.timed("kl", kl), measure_policy,
-        Observer(c.heldout.every, c.samples, task.table, measure_policy, run),
+    return OnPolicySetup(
+        policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), run.timed("kl", reference),
+        run.timed("kl", kl), measure_policy, Observer(config.heldout.every, config.samples, table, measure_policy, run),
     )  # fmt: skip

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import torch
 
 from rlnlp import build
-from rlnlp.algos.optim import backward, descend, learning_rate, optimizers
+from rlnlp.algos.optim import descend, learning_rate, optimizers
+from rlnlp.algos.update import TokenLosses, accumulate_gradient
+from rlnlp.batching import chunks
 from rlnlp.config.algos import Sft
 from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
@@ -13,11 +15,11 @@ from rlnlp.data.texts import TextTable, check_texts, text_table
 from rlnlp.evaluate.fit import Fit, finish_run
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
-from rlnlp.maths.masked import masked_mean, reduce
-from rlnlp.models.policy import Policy, context_length
+from rlnlp.maths.masked import masked_mean
+from rlnlp.models.policy import Policy
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.run import Run
-from rlnlp.types import Rollout, chunks
+from rlnlp.types import Rollout
 
 
 def train(
@@ -25,57 +27,57 @@ def train(
     distribution: Distribution,
     batches: Callable[[int], Rollout],
     observe: Callable[[int], dict[str, float]],
-    c: Sft,
+    algo: Sft,
     run: Run,
 ) -> None:
     """Descend the mean negative log-likelihood per token of each batch."""
-    steppers = optimizers(policy, c)
-    for step in run.steps(c.total_steps, {"policy": policy, **steppers}):
+
+    def loss_fn(part: Rollout) -> TokenLosses:
+        out = policy(part, distribution)
+        return TokenLosses(negative_log_likelihood(out.logprobs), part.mask, {"entropy": out.entropy})
+
+    optimizer_parts = optimizers(policy, algo)
+    for step in run.steps(algo.total_steps, {"policy": policy, **optimizer_parts}):
         batch = batches(step)
-        total, loss_sum, entropy_sum = int(batch.mask.sum()), 0.0, 0.0
-        for part in chunks(batch, len(batch.mask), c.micro_batch_size):
-            out = policy(part, distribution)
-            loss = reduce(negative_log_likelihood(out.logprobs), part.mask, total)
-            backward(loss)
-            loss_sum += loss.item()
-            entropy_sum += out.entropy.sum().item()
-        grad_norm = descend(steppers, step, c)
-        figures = {"loss": loss_sum, "entropy": entropy_sum / total, "grad_norm": grad_norm}
-        figures["learning_rate"] = learning_rate(c, step)
-        run.log(step, episodes=len(batch.mask), tokens=total, **figures, **observe(step))
+        micro_batches = chunks(batch, len(batch.mask), algo.micro_batch_size)
+        loss, means = accumulate_gradient(micro_batches, loss_fn, batch.mask, "tokens")
+        figures = {"loss": loss, **means, "grad_norm": descend(optimizer_parts, step, algo)}
+        figures["learning_rate"] = learning_rate(algo, step)
+        run.log(step, episodes=len(batch.mask), tokens=int(batch.mask.sum()), **figures, **observe(step))
 
 
-def main(c: SftRun, run: Run) -> None:
-    """Put the parts of the config together, measure, train, measure again, and tell."""
-    language = build.language(c.model, c.device, c.seed)
-    run.computes_on(language.device, c.device.threads)
-    policy, tokenizer, device = language.policy, language.tokenizer, language.device
-    table = text_table(c.data, c.heldout.prompts, c.seed, tokenizer, context_length(policy))
+def main(config: SftRun, run: Run) -> None:
+    """Build the parts of the config, measure, train, measure again, and report."""
+    language = build.language(config.model, config.device, config.seed)
+    run.computes_on(language.device, config.device.threads)
+    policy, tokenizer, device, algo = language.policy, language.tokenizer, language.device, config.algo
+    table = text_table(config.data, config.heldout.prompts, config.seed, tokenizer, policy.context)
     check_texts(table)
-    fitted = Distribution(c.algo.fit_temperature, 0, 1.0, 0, tokenizer.end)
-    collect = sampler(policy, build.distribution(c.sampler, tokenizer.end), c.sampler.max_new_tokens, tokenizer.pad)
+    fitted = Distribution(algo.fit_temperature, 0, 1.0, 0, tokenizer.end)
+    drawn = build.distribution(config.sampler, tokenizer.end)
+    collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad)
 
     lengths = [len(table.pairs[r][1]) for r in table.train]
 
     def batches(step: int) -> Rollout:
-        rows = alike_rows_of_step(lengths, c.algo.batch_size, step, c.seed)
+        rows = alike_rows_of_step(lengths, algo.batch_size, step, config.seed)
         return table.batch([table.train[i] for i in rows], device)
 
     def fit() -> Fit:
-        return measure_policy(policy, fitted, table, collect, run, c.algo.micro_batch_size, device)
+        return measure_fit(policy, fitted, table, collect, run, algo.micro_batch_size, device)
 
     def observe(step: int) -> dict[str, float]:
-        if run.due(c.samples.every, step):
-            keep_samples(table, collect, run, step, c.samples.show, device)
-        return {"heldout/loss": float(fit().loss.mean())} if run.due(c.heldout.every, step) else {}
+        if run.due(config.samples.every, step):
+            keep_samples(table, collect, run, step, config.samples.show, device)
+        return {"heldout/loss": float(fit().loss.mean())} if run.due(config.heldout.every, step) else {}
 
     before = fit()
-    train(policy, fitted, batches, observe, c.algo, run)
+    train(policy, fitted, batches, observe, algo, run)
     finish_run(run, before, fit(), policy, tokenizer)
 
 
 @torch.no_grad()
-def measure_policy(
+def measure_fit(
     policy: Policy, fitted: Distribution, table: TextTable, collect: Collect, run: Run, size: int, device: torch.device
 ) -> Fit:
     """The mean nats per token of each held-out text, and a few texts that the policy writes itself."""

@@ -1,4 +1,4 @@
-"""The end of a sweep: a table of its jobs, ``sweep.json``, and an exit status that says whether all went well."""
+"""The end of a sweep: a table of its jobs, ``sweep.json``, and an exit code that tells whether all succeeded."""
 
 import json
 import sys
@@ -11,13 +11,13 @@ from rich.table import Table
 from rlnlp.errors import Exit
 from rlnlp.run.display import as_text
 
-WIDE = 200
+WIDTH = 200  # columns of a table that is not printed to a terminal
 
 
 def summary(directory: Path, directories: list[Path]) -> int:
-    """Write and print how the jobs of a sweep, each in one of ``directories``, ended. Returns exit 10 if some failed.
+    """Write and print how the jobs of a sweep ended, each in one of ``directories``. Returns exit 10 if some failed.
 
-    A launcher that runs jobs in processes of its own leaves ``directories`` empty; they are then looked for.
+    A launcher that runs jobs in processes of its own leaves ``directories`` empty; the jobs are then searched for.
     """
     found = [directory / "job.json" for directory in directories] or sorted(directory.rglob("job.json"))
     jobs = [_job(path) for path in found]
@@ -25,15 +25,15 @@ def summary(directory: Path, directories: list[Path]) -> int:
     (directory / "sweep.json").write_text(json.dumps(jobs, indent=1) + "\n")
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal:
-        console.width = WIDE  # a file has no edge to cut names at
+        console.width = WIDTH
     console.print(as_text(directory), soft_wrap=True)
     console.print(_table(jobs))
     failed = [job for job in jobs if job["exit_code"]]
     if failed:
         for job in failed:
             log = Path(job["directory"]) / "train.log"
-            see = f": see {log}" if log.is_file() else ""
-            print(f"job {job['job']} failed with exit {job['exit_code']}{see}", file=sys.stderr)
+            hint = f": see {log}" if log.is_file() else ""
+            print(f"job {job['job']} failed with exit {job['exit_code']}{hint}", file=sys.stderr)
     return Exit.SWEEP if failed else Exit.DONE
 
 
@@ -60,17 +60,17 @@ def _table(jobs: list[dict[str, Any]]) -> Table:
     for job in jobs:
         settings = dict(word.partition("=")[::2] for word in job["overrides"])
         before, after = job["result"].get("before", {}), job["result"].get("after", {})
-        measure = "score" if "score" in after else "loss"
-        figures = (before.get(measure), after.get(measure), after.get("kl"), job["seconds"])
+        metric = "score" if "score" in after else "loss"
+        metrics = (before.get(metric), after.get(metric), after.get("kl"), job["seconds"])
         cells = [str(job["job"]), *(settings.get(name, "") for name in swept), job["status"]]
-        table.add_row(*map(as_text, cells), *("" if x is None else f"{x:.3f}" for x in figures))
+        table.add_row(*map(as_text, cells), *("" if x is None else f"{x:.3f}" for x in metrics))
     return table
 
 
 def _swept(jobs: list[dict[str, Any]]) -> list[str]:
-    seen: dict[str, set[str]] = {}
+    values: dict[str, set[str]] = {}
     for job in jobs:
         for word in job["overrides"]:
             name, _, value = word.partition("=")
-            seen.setdefault(name, set()).add(value)
-    return [name for name, values in seen.items() if len(values) > 1]
+            values.setdefault(name, set()).add(value)
+    return [name for name, each in values.items() if len(each) > 1]

@@ -77,7 +77,7 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
     Raises:
         Failure: exit 2 without any, exit 3 for a bad file.
     """
-    from rlnlp.data.records import read_records, refused, text_fault
+    from rlnlp.data.records import bad_lines_error, read_records, text_fault
 
     if words and file:
         raise Failure(Exit.CONFIG, "give prompts as words or with --file, not both")
@@ -87,7 +87,7 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
         records = read_records(file, "--file", "prompt")
         faults = [f"{location}: {fault}" for location, record in records if (fault := text_fault(record, "prompt"))]
         if faults:
-            raise refused("--file", file, faults)
+            raise bad_lines_error("--file", file, faults)
         return [record["prompt"] for _, record in records]
     if sys.stdin.isatty():
         raise Failure(Exit.CONFIG, "no prompt: give it as words, with --file, or on standard input")
@@ -103,15 +103,14 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
 def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any]]:
     """One record for each response, ``n`` for each prompt, in order."""
     from rlnlp import build
-    from rlnlp.data.prompts import check_room, table_of
-    from rlnlp.models.policy import context_length
+    from rlnlp.data.prompts import check_context_length, table_of
     from rlnlp.rng import stream
     from rlnlp.rollout.sampling import sampler
 
     language = build.language(config.model, config.device, config.seed)
     tokenizer, longest = language.tokenizer, config.sampler.max_new_tokens
-    context = context_length(language.policy)
-    check_room(context - longest, longest, context)
+    context = language.policy.context
+    check_context_length(longest, context)
     table = table_of([{"prompt": prompt} for prompt in prompts], tokenizer, context - longest)
     collect = sampler(language.policy, build.distribution(config.sampler, tokenizer.end), longest, tokenizer.pad)
     rng, found = stream(config.seed, "generate"), []

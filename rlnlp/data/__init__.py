@@ -1,1 +1,1 @@
-"""Prompts and texts: files in, seeded orders of rows out."""
+"""Prompts and texts: data files, and the seeded order in which their rows are used."""

@@ -1,4 +1,4 @@
-"""Read data files: .jsonl, .csv, .txt. Every bad line is told with its number."""
+"""Read data files: .jsonl, .csv, .txt. Bad lines are reported with their numbers."""
 
 import csv
 import io
@@ -10,31 +10,32 @@ from typing import Any
 from rlnlp.errors import Exit, Failure, one_line
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-LARGEST_FILE, TOLD = 2**30, 5
+MAX_FILE_SIZE = 2**30  # bytes
+MAX_REPORTED = 5  # bad lines
 Record = dict[str, Any]
 
 
 def embedded_set(name: str, kind: str) -> Path | None:
-    """The file of ``embedded/SET`` with its ``kind`` (prompts, texts), if the package has such a set of its own."""
-    head, _, chosen = name.partition("/")
-    path = ASSETS / chosen / f"{kind}.jsonl"
-    return path if head == "embedded" and chosen and path.is_file() else None
+    """The file of the data set ``embedded/SET``, if the package has it; ``kind`` is "prompts" or "texts"."""
+    prefix, _, data_set = name.partition("/")
+    path = ASSETS / data_set / f"{kind}.jsonl"
+    return path if prefix == "embedded" and data_set and path.is_file() else None
 
 
 def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record]]:
-    """(location, record) of a file, in order; the location is ``file:line``. A line of .txt is ``{text_field: line}``.
+    """The records of a file in order, as (location, record) pairs; the location is ``file:line``.
 
-    ``key`` is the setting that named the file, for messages.
+    A line of a .txt file becomes ``{text_field: line}``. ``key`` is the setting with the file's name, for messages.
 
     Raises:
-        Failure: exit 3; the file cannot be read, or lines in it are not records.
+        Failure: exit 3, if the file cannot be read or has lines that are not records.
     """
     path = Path(name).expanduser()
     try:
         if not path.is_file():
             raise Failure(Exit.DATA, f"{key}: {'not a regular file' if path.exists() else 'no such file'}: {name}")
-        if path.stat().st_size > LARGEST_FILE:
-            raise Failure(Exit.DATA, f"{key}: {name} is larger than {LARGEST_FILE >> 20} MiB; give a part of it")
+        if path.stat().st_size > MAX_FILE_SIZE:
+            raise Failure(Exit.DATA, f"{key}: {name} is larger than {MAX_FILE_SIZE >> 20} MiB; use a part of it")
         content = path.read_bytes()
     except OSError as error:
         raise Failure(Exit.DATA, f"{key}: {name} cannot be read: {error.strerror}") from error
@@ -43,26 +44,26 @@ def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record
         raise Failure(Exit.DATA, f"{key}: {name} must end in .jsonl, .csv or .txt")
     records: list[tuple[str, Record]] = []
     faults = []
-    for number, found in reader(content.removeprefix(b"\xef\xbb\xbf"), text_field):
-        if isinstance(found, str):
-            faults.append(f"{path.name}:{number}: {one_line(found)}")
+    for number, record in reader(content.removeprefix(b"\xef\xbb\xbf"), text_field):
+        if isinstance(record, str):
+            faults.append(f"{path.name}:{number}: {one_line(record)}")
         else:
-            records.append((f"{path.name}:{number}", found))
+            records.append((f"{path.name}:{number}", record))
     if faults:
-        raise refused(key, name, faults)
+        raise bad_lines_error(key, name, faults)
     if not records:
         raise Failure(Exit.DATA, f"{key}: {name} is empty")
     return records
 
 
-def refused(key: str, name: str, faults: list[str]) -> Failure:
-    """Exit 3 with the first faults of a file and the count of the others."""
-    more = f" (+{len(faults) - TOLD} more)" if len(faults) > TOLD else ""
-    return Failure(Exit.DATA, f"{key}: {len(faults)} bad lines in {name}\n" + "; ".join(faults[:TOLD]) + more)
+def bad_lines_error(key: str, name: str, faults: list[str]) -> Failure:
+    """The error (exit 3) for a file with bad lines: the first faults, and the number of the others."""
+    more = f" (+{len(faults) - MAX_REPORTED} more)" if len(faults) > MAX_REPORTED else ""
+    return Failure(Exit.DATA, f"{key}: {len(faults)} bad lines in {name}\n" + "; ".join(faults[:MAX_REPORTED]) + more)
 
 
 def text_fault(record: Record, field: str) -> str | None:
-    """Why ``record[field]`` is not usable text, or None."""
+    """The reason why ``record[field]`` is not a valid text, or None."""
     if field not in record:
         return f"no field '{field}' (it has: {', '.join(map(str, record)) or 'none'})"
     value = record[field]
@@ -71,7 +72,7 @@ def text_fault(record: Record, field: str) -> str | None:
     try:
         value.encode()
     except UnicodeEncodeError:
-        return f"'{field}' holds half a surrogate pair, which is no text"
+        return f"'{field}' has half a surrogate pair, which is not valid text"
     return None
 
 
@@ -80,7 +81,7 @@ def _jsonl(content: bytes, _: str) -> Iterator[tuple[int, Record | str]]:
         if not raw.strip():
             continue
         try:
-            found = json.loads(raw.decode())
+            value = json.loads(raw.decode())
         except UnicodeDecodeError:
             yield number, "not UTF-8"
         except RecursionError:
@@ -88,15 +89,15 @@ def _jsonl(content: bytes, _: str) -> Iterator[tuple[int, Record | str]]:
         except ValueError as error:
             yield number, f"not valid JSON ({error})"
         else:
-            yield number, found if isinstance(found, dict) else f"must be an object, got {type(found).__name__}"
+            yield number, value if isinstance(value, dict) else f"must be an object, got {type(value).__name__}"
 
 
 def _csv(content: bytes, _: str) -> Iterator[tuple[int, Record | str]]:
     try:
         table = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
         for row in table:
-            odd = None in row or None in row.values()
-            yield table.line_num, "has another number of fields than the header" if odd else dict(row)
+            uneven = None in row or None in row.values()
+            yield table.line_num, "does not have as many fields as the header" if uneven else dict(row)
     except UnicodeDecodeError as error:
         yield content[: error.start].count(b"\n") + 1, "not UTF-8"
     except csv.Error as error:

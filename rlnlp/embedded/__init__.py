@@ -1,1 +1,1 @@
-"""The embedded language and data, and how they are made."""
+"""The embedded language and data sets, and how they are made."""

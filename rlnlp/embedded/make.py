@@ -1,7 +1,7 @@
-"""The embedded data, made anew: ``python -m rlnlp.embedded.make DIRECTORY [RUN]`` writes tokenizer and prompts.
+"""Make the embedded data: ``python -m rlnlp.embedded.make DIRECTORY`` writes the tokenizer and the data sets.
 
-The model is then fitted to the grammar's texts with ``rlnlp sft`` itself, and RUN, its run directory, named in a second
-call. The model card says how.
+The model is then trained on the grammar's texts with ``rlnlp sft``, and ``... make DIRECTORY RUN`` writes the weights
+of that run. The commands are in ``assets/README.md``.
 """
 
 import json
@@ -14,12 +14,12 @@ from rlnlp.embedded.grammar import corpus
 
 START, END, PAD = "<|start|>", "<|end|>", "<|pad|>"
 SEED = 0
-TRAIN, HELDOUT, PREFERENCES, COMMENTS = 2048, 512, 4000, 2000
-_RARE = -30.0  # the log-probability of a single byte: less than that of any whole word
+TRAIN, HELDOUT, PREFERENCES, COMMENTS = 2048, 512, 4000, 2000  # records
+_RARE = -30.0  # log-probability of a single byte: less than that of any whole word
 
 
 def write_assets(directory: Path) -> None:
-    """Write the tokenizer in ``tiny/``, and prompts, held-out prompts, preferences and comments below ``directory``."""
+    """Write the tokenizer into ``directory/tiny``, and the data sets into ``directory``."""
     save_tokenizer(directory / "tiny", corpus.texts(100_000, SEED))
     for name, records in data_sets().items():
         lines = [json.dumps(record) + "\n" for record in records]
@@ -27,16 +27,16 @@ def write_assets(directory: Path) -> None:
 
 
 def data_sets() -> dict[str, list[corpus.Record]]:
-    """The records of each embedded file, by its name without the ending."""
+    """The records of each data set, by its file's name without the extension."""
     train, heldout = corpus.prompt_split(TRAIN, HELDOUT, SEED)
     preferences, moderation = corpus.preferences(PREFERENCES, SEED), corpus.moderation(COMMENTS, SEED)
     return {"prompts": train, "heldout": heldout, "preferences": preferences, "moderation": moderation}
 
 
 def save_tokenizer(directory: Path, texts: list[str]) -> None:
-    """Each word of ``texts`` with the space before it is one token; any other text is written in bytes.
+    """Save a tokenizer in which each word of ``texts`` with its leading space is one token; other texts use bytes.
 
-    A word in pieces would be a word that the model can get wrong (unigram model: Kudo 2018, arXiv:1804.10959).
+    A word of several tokens would be one that the model can misspell (unigram model: Kudo 2018, arXiv:1804.10959).
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -57,7 +57,7 @@ def save_tokenizer(directory: Path, texts: list[str]) -> None:
 
 
 def save_model(directory: Path, policy: Path) -> None:
-    """The weights of ``policy`` in bfloat16: half the bytes, and as good a start."""
+    """Save the weights of ``policy`` in bfloat16: half the bytes, and as good a starting point."""
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -1,7 +1,7 @@
-"""The random walks of trlx (examples/randomwalks): a graph whose shortest paths a policy must find.
+"""The random walks of trlx (examples/randomwalks): a graph in which a policy has to find the shortest paths.
 
-``python -m rlnlp.embedded.randomwalks DIRECTORY`` writes the letters' tokenizer, the walks and the start letters. A
-text is a walk, one letter a node; the goal is ``a``. As the graph is known, so is the best score of every start: 1.
+``python -m rlnlp.embedded.randomwalks DIRECTORY`` writes the tokenizer, the walks and the start nodes. A text is a
+walk, one letter per node; the goal is ``a``. The best possible score is known: 1 for every start.
 """
 
 import json
@@ -16,49 +16,51 @@ import numpy as np
 
 from rlnlp.rng import stream
 
-NODES, EDGE, WALKS, LONGEST, SEED = 21, 0.1, 1000, 10, 0
+NODES, WALKS, MAX_LENGTH, SEED = 21, 1000, 10, 0
+EDGE_PROBABILITY = 0.1
 GOAL = 0
 LETTERS = string.ascii_lowercase[:NODES]
 
 
 def optimality(prompts: list[str], completions: list[str]) -> list[float]:
-    """(10 - length) / (10 - shortest): 1 for a shortest path, 0 for a walk that is endless or leaves the graph.
+    """(10 - length) / (10 - shortest): 1 for a shortest path, 0 for a walk that misses the goal or leaves the graph.
 
-    The length is counted in letters, up to and with the goal.
+    The length is the number of letters up to the goal, both ends included.
     """
     return [_optimality(prompt + completion) for prompt, completion in zip(prompts, completions, strict=True)]
 
 
 @cache
 def graph() -> tuple[tuple[int, ...], ...]:
-    """The successors of each node: every edge with probability ``EDGE``, every start within reach of the goal."""
+    """The successors of each node: random, and such that the goal can be reached from every node."""
     rng = stream(SEED, "graph")
     while True:
-        edges = rng.random((NODES, NODES)) < EDGE
+        edges = rng.random((NODES, NODES)) < EDGE_PROBABILITY
         np.fill_diagonal(edges, False)
-        found = tuple(tuple(np.flatnonzero(row).tolist()) for row in edges)
-        if all(found) and len(distances(found)) == NODES and max(distances(found).values()) < LONGEST:
-            return found
+        successors = tuple(tuple(np.flatnonzero(row).tolist()) for row in edges)
+        lengths = distances(successors)
+        if all(successors) and len(lengths) == NODES and max(lengths.values()) < MAX_LENGTH:
+            return successors
 
 
 def distances(edges: tuple[tuple[int, ...], ...]) -> dict[int, int]:
-    """Letters on a shortest path from each node to the goal, both ends counted."""
-    found, waiting = {GOAL: 1}, deque([GOAL])
-    while waiting:
-        node = waiting.popleft()
+    """The number of letters on a shortest path from each node to the goal, both ends included."""
+    lengths, queue = {GOAL: 1}, deque([GOAL])
+    while queue:
+        node = queue.popleft()
         for before in range(NODES):
-            if node in edges[before] and before not in found:
-                found[before] = found[node] + 1
-                waiting.append(before)
-    return found
+            if node in edges[before] and before not in lengths:
+                lengths[before] = lengths[node] + 1
+                queue.append(before)
+    return lengths
 
 
 def walks() -> list[str]:
-    """Random walks of at most ten letters from random starts; those that meet the goal stop there."""
+    """Random walks of at most ten letters from random starts; a walk that reaches the goal ends there."""
     rng, edges, texts = stream(SEED, "walks"), graph(), []
     for _ in range(WALKS):
         path = [int(rng.integers(1, NODES))]
-        while path[-1] != GOAL and len(path) < LONGEST:
+        while path[-1] != GOAL and len(path) < MAX_LENGTH:
             path.append(int(rng.choice(edges[path[-1]])))
         texts.append("".join(LETTERS[node] for node in path))
     return texts
@@ -68,17 +70,17 @@ def _optimality(walk: str) -> float:
     shortest, length = distances(graph()), 1
     if not walk or walk[0] not in LETTERS or walk[0] == LETTERS[GOAL]:
         return 0.0
-    for here, there in pairwise(walk):
-        if there not in LETTERS or LETTERS.index(there) not in graph()[LETTERS.index(here)]:
+    for node, successor in pairwise(walk):
+        if successor not in LETTERS or LETTERS.index(successor) not in graph()[LETTERS.index(node)]:
             return 0.0
         length += 1
-        if there == LETTERS[GOAL]:
-            return max(0.0, (LONGEST - length) / (LONGEST - shortest[LETTERS.index(walk[0])]))
+        if successor == LETTERS[GOAL]:
+            return max(0.0, (MAX_LENGTH - length) / (MAX_LENGTH - shortest[LETTERS.index(walk[0])]))
     return 0.0
 
 
 def write_assets(directory: Path) -> None:
-    """Write tokenizer, ``texts.jsonl`` (walks to imitate) and ``prompts.jsonl`` (starts) into ``directory``."""
+    """Write the tokenizer, ``texts.jsonl`` (walks) and ``prompts.jsonl`` (start nodes) into ``directory``."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

@@ -1,1 +1,1 @@
-"""Measuring policies, and telling what came of it."""
+"""Measuring policies, and reporting the results."""

@@ -9,9 +9,10 @@ from rich.console import Console
 from torch import Tensor
 
 from rlnlp.evaluate.curves import draw
-from rlnlp.evaluate.report import print_next_steps, save_policy, show_samples
+from rlnlp.evaluate.report import print_next_steps, show_samples
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
+from rlnlp.models.save import save_policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
@@ -19,7 +20,7 @@ from rlnlp.run.run import Run
 
 @dataclass(frozen=True)
 class Fit:
-    """``loss`` (N,) mean nats per token of each held-out text; ``samples`` (prompt, response) of the model's own."""
+    """``loss`` (N,) mean nats per token of each held-out text; ``samples`` (prompt, response) that the model writes."""
 
     loss: Tensor
     samples: list[tuple[str, str]]
@@ -46,7 +47,7 @@ def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tok
 
 
 def comparison(before: Fit, after: Fit) -> dict[str, Any]:
-    """What ``run.json`` says; the interval of 95 % is paired by text."""
+    """The result for ``run.json``; the 95 % interval is paired by text."""
     mean, low, high = mean_interval(after.loss - before.loss)
     return {
         "n": len(before.loss),

@@ -1,110 +1,115 @@
-"""What is wrong with a run, read off its figures: each finding with the setting to try."""
+"""What is wrong with a run, by its metrics: each finding comes with the setting to try."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-WINDOW = 10  # steps over which a figure is averaged before it is make_experience
+from rlnlp.metrics import BY_NAME
 
-Figures = Mapping[str, float]
+WINDOW = 10  # steps over which a metric is averaged before it is compared with its healthy range
+KL_NOISE = 0.5  # nats per response: an estimate of a small KL from samples may be this far below 0
+STD_ROUNDING = 1e-6  # of the score: the standard deviation of equal scores is 0 only up to rounding
+RENAMED = {"score_deviation": "score_std"}  # in checkpoints of version 0.1
+
+Row = Mapping[str, float]
 
 
 class Health:
-    """Watches the figures of each step; says a finding the first time it holds, and at the end what holds then."""
+    """Watches the metrics of each step: warns the first time that a finding holds, and knows which hold at the end."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self.say = say
-        self.recent: deque[Figures] = deque(maxlen=WINDOW)
-        self.first: Figures = {}  # the first value of each figure
-        self.now: dict[str, str] = {}
-        self.told: list[str] = []
+    def __init__(self, log_message: Callable[[str], None]) -> None:
+        self.log_message = log_message
+        self.recent: deque[Row] = deque(maxlen=WINDOW)
+        self.first: Row = {}  # the first value of each metric
+        self.current: dict[str, str] = {}
+        self.warned: list[str] = []
 
-    def __call__(self, figures: Figures) -> None:
-        """Take in the figures of a step."""
-        self.first = {**figures, **self.first}  # of each figure: while only the critic learns there is no entropy
-        self.recent.append(figures)
+    def __call__(self, row: Row) -> None:
+        """Add the metrics of a step."""
+        self.first = {**row, **self.first}  # of each metric: while only the critic learns there is no entropy
+        self.recent.append(row)
         if len(self.recent) < WINDOW:
             return
         names = set.intersection(*(set(row) for row in self.recent))
         mean = {name: sum(row[name] for row in self.recent) / WINDOW for name in names}
         found = dict(findings(mean, self.first))
-        for name in [name for name in found if name not in self.told]:
-            self.say(f"warning: {found[name]}")
-            self.told.append(name)
-        self.now = found
+        for name in [name for name in found if name not in self.warned]:
+            self.log_message(f"warning: {found[name]}")
+            self.warned.append(name)
+        self.current = found
 
     def verdict(self) -> dict[str, str]:
-        """What held at the end, by name."""
-        return dict(self.now)
+        """The findings that held at the end, by name."""
+        return dict(self.current)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as JSON."""
-        return {
+        return {  # the keys are those of version 0.1
             "first": dict(self.first),
             "recent": [dict(row) for row in self.recent],
-            "now": self.now,
-            "told": self.told,
+            "now": self.current,
+            "told": self.warned,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state back."""
-        self.first, self.now, self.told = state["first"], state["now"], state["told"]
-        self.recent = deque(state["recent"], maxlen=WINDOW)
+        """Restore what ``state_dict`` returned."""
+        self.first, self.current, self.warned = _renamed(state["first"]), state["now"], state["told"]
+        self.recent = deque(map(_renamed, state["recent"]), maxlen=WINDOW)
 
 
-def findings(mean: Figures, first: Figures) -> Iterator[tuple[str, str]]:
-    """Name and words of everything wrong with ``mean``, the latest figures; ``first`` are the first of each."""
-    if "kl" in mean and mean["kl"] > 10:
-        yield "kl", f"KL is {mean['kl']:.1f} nats per response (healthy: 0 to 10): raise algo.kl_coef"
-    if "kl" in mean and mean["kl"] < -0.5:
+def findings(mean: Row, first: Row) -> Iterator[tuple[str, str]]:
+    """Name and text of each finding in ``mean``, the metrics of the last steps; ``first`` has the first of each."""
+    if "kl" in mean and mean["kl"] > BY_NAME["kl"].high:
+        healthy = BY_NAME["kl"].healthy
+        yield "kl", f"KL is {mean['kl']:.1f} nats per response (healthy: {healthy}): raise algo.kl_coef"
+    if "kl" in mean and mean["kl"] < BY_NAME["kl"].low - KL_NOISE:
         yield (
             "kl",
-            (
-                f"the KL estimate is {mean['kl']:.1f}: the responses are not drawn from the scored distribution;"
-                " try sampler.top_k=0 sampler.top_p=1"
-            ),
+            f"the KL estimate is {mean['kl']:.1f}: the responses are not drawn from the scored distribution;"
+            " try sampler.top_k=0 sampler.top_p=1",
         )
-    constant = "score_deviation" in mean and mean["score_deviation"] <= 1e-6 * max(1.0, abs(mean["score"]))
+    constant = "score_std" in mean and (
+        mean["score_std"] <= BY_NAME["score_std"].low + STD_ROUNDING * max(1.0, abs(mean["score"]))
+    )
     if constant:
         yield (
             "reward",
             f"every response scores {mean['score']:.3g}: there is nothing left to learn;"
             " if that is not the best score, look at reward.terms and raise sampler.temperature",
         )
-    if "clip_fraction" in mean and not constant:
+    else:
         yield from _updates(mean)
-    if "explained_variance" in mean and mean["explained_variance"] < -0.1 and not constant:
+    if "entropy" in mean and mean["entropy"] < BY_NAME["entropy"].low * first["entropy"]:
+        yield (
+            "entropy",
+            f"entropy fell from {first['entropy']:.2f} to {mean['entropy']:.2f} nats per token:"
+            " raise algo.kl_coef or algo.entropy_coef, or lower algo.learning_rate",
+        )
+    if "unique" in mean and mean["unique"] < BY_NAME["unique"].low:
+        yield (
+            "unique",
+            f"{1 - mean['unique']:.0%} of the responses repeat another one:"
+            " raise sampler.temperature, algo.kl_coef or algo.entropy_coef",
+        )
+
+
+def _updates(mean: Row) -> Iterator[tuple[str, str]]:
+    """Findings about what the updates do: there is nothing to do where every score is the same."""
+    if "clip_fraction" in mean and mean["clip_fraction"] > BY_NAME["clip_fraction"].high:
+        yield (
+            "clip",
+            f"{mean['clip_fraction']:.0%} of the tokens are clipped (healthy: {BY_NAME['clip_fraction'].healthy}):"
+            " lower algo.learning_rate or algo.ppo_epochs, or set algo.target_kl",
+        )
+    if "approx_kl" in mean and mean["approx_kl"] < BY_NAME["approx_kl"].low and mean["learning_rate"] > 0:
+        yield "clip", "the updates do not move the policy: raise algo.learning_rate"
+    if "explained_variance" in mean and mean["explained_variance"] < BY_NAME["explained_variance"].low:
         yield (
             "critic",
             f"explained variance is {mean['explained_variance']:.2f}: the critic is worse than a constant;"
             " try a higher algo.critic_learning_rate, algo.critic_warmup_steps=10 or algo.critic=separate",
         )
-    if "entropy" in mean and mean["entropy"] < 0.1 * first["entropy"]:
-        yield (
-            "entropy",
-            (
-                f"entropy fell from {first['entropy']:.2f} to {mean['entropy']:.2f} nats per token:"
-                " raise algo.kl_coef or algo.entropy_coef, or lower algo.learning_rate"
-            ),
-        )
-    if "unique" in mean and mean["unique"] < 0.25:
-        yield (
-            "unique",
-            (
-                f"{1 - mean['unique']:.0%} of the responses repeat another one:"
-                " raise sampler.temperature, algo.kl_coef or algo.entropy_coef"
-            ),
-        )
 
 
-def _updates(mean: Figures) -> Iterator[tuple[str, str]]:
-    if mean["clip_fraction"] > 0.4:
-        yield (
-            "clip",
-            (
-                f"{mean['clip_fraction']:.0%} of the tokens are clipped (healthy: under 30 %):"
-                " lower algo.learning_rate or algo.ppo_epochs, or set algo.target_kl"
-            ),
-        )
-    if mean["approx_kl"] < 1e-8 and mean["learning_rate"] > 0:
-        yield "clip", "the updates do not move the policy: raise algo.learning_rate"
+def _renamed(row: Row) -> dict[str, float]:
+    return {RENAMED.get(name, name): value for name, value in row.items()}

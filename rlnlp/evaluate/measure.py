@@ -1,4 +1,4 @@
-"""A policy's responses to fixed prompts with fixed random numbers, scored."""
+"""Scores of a policy's responses to fixed prompts with fixed random numbers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
 from rlnlp.types import Rollout
 
-BATCH = 64  # prompts sampled side by side
+BATCH = 64  # prompts sampled at once
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Measurement:
     terms: dict[str, Tensor]
     prompts: list[str]
     responses: list[str]
-    apart: bool  # training does not see these prompts
+    apart: bool  # these prompts are held out from training
 
 
 @torch.no_grad()
@@ -34,7 +34,7 @@ def measure(
     table: PromptTable, collect: Collect, reward: Reward, kl: Callable[[Rollout], Tensor],
     rng: np.random.Generator, device: torch.device,
 ) -> Measurement:  # fmt: skip
-    """One response to each held-out prompt. The same ``rng`` makes a paired comparison."""
+    """One response to each held-out prompt. Two calls with the same ``rng`` are a paired comparison."""
     scores, kls, prompts, responses = [], [], [], []
     terms: dict[str, list[Tensor]] = {}
     for start in range(0, len(table.heldout), BATCH):
@@ -47,12 +47,17 @@ def measure(
         for name, term in scored.terms.items():
             terms.setdefault(name, []).append(term.cpu())
     return Measurement(
-        torch.cat(scores), torch.cat(kls), {n: torch.cat(t) for n, t in terms.items()}, prompts, responses, table.apart
+        torch.cat(scores),
+        torch.cat(kls),
+        {n: torch.cat(t) for n, t in terms.items()},
+        prompts,
+        responses,
+        table.heldout_is_separate,
     )
 
 
 def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
-    """What ``run.json`` says of two measurements on the same prompts; intervals of 95 %, paired by prompt."""
+    """The result for ``run.json``: two measurements on the same prompts, with 95 % intervals paired by prompt."""
     return {
         "n": len(before.score),
         "heldout": before.apart,
@@ -65,9 +70,9 @@ def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
     }
 
 
-def _means(measured: Measurement) -> dict[str, Any]:
-    terms = {name: float(term.mean()) for name, term in measured.terms.items()}
-    return {"score": float(measured.score.mean()), "kl": float(measured.kl.mean()), "terms": terms}
+def _means(measurement: Measurement) -> dict[str, Any]:
+    terms = {name: float(term.mean()) for name, term in measurement.terms.items()}
+    return {"score": float(measurement.score.mean()), "kl": float(measurement.kl.mean()), "terms": terms}
 
 
 def _difference(before: Tensor, after: Tensor) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""The end of a run: figures before and after, samples of both, where everything lies, what to type next."""
+"""The report at the end of a run: scores before and after, samples of both, its files and the next command."""
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison
 from rlnlp.models.policy import Policy
+from rlnlp.models.save import save_policy
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.run.checkpoint import STAGED
-from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
@@ -26,22 +24,22 @@ SAMPLES = 3
 def finish_run(
     run: Run, before: Measurement, after: Measurement, policy: Policy, tokenizer: Tokenizer, health: Health
 ) -> None:
-    """Save the policy, draw the curves, write the result and print it, with what is wrong with it."""
+    """Save the policy, draw the curves, record the result and print it with the findings of ``health``."""
     save_policy(run.directory / "policy", policy, tokenizer)
-    return_freed()  # before matplotlib comes on top of it
+    return_freed()  # before matplotlib needs memory too
     draw(run.directory)
     result = {**comparison(before, after), "health": health.verdict()}
     run.finish(**result)
     console = Console(file=sys.stdout, highlight=False)
     console.print(score_table(result))
-    for words in result["health"].values():
-        console.print(as_text(f"warning: {words}"), style="yellow")
+    for finding in result["health"].values():
+        console.print(as_text(f"warning: {finding}"), style="yellow")
     show_samples(console, list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES])
     print_next_steps(run.directory, console, before.prompts[0])
 
 
 def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
-    """Prompts with the responses before and after."""
+    """Print prompts with the responses before and after."""
     for prompt, before, after in samples:
         console.print(as_text(f"prompt  {one_line(prompt)}"), style="bold")
         console.print(as_text(f"before  {one_line(before, 400)}"))
@@ -49,13 +47,13 @@ def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
 
 
 def print_next_steps(directory: Path, console: Console, prompt: str) -> None:
-    """Where everything lies, and the next command."""
+    """Print the files of the run and the next command."""
     lines = [
         "",
         f"{directory}/",
         "  policy/        the model, for transformers' from_pretrained",
-        "  curves.png     the figures over the steps (metrics.jsonl)",
-        "  samples.jsonl  responses along the way",
+        "  curves.png     the metrics over the steps (metrics.jsonl)",
+        "  samples.jsonl  responses during training",
         f'next: rlnlp generate {directory} "{one_line(prompt, 60)}"',
     ]
     for line in lines:
@@ -79,24 +77,3 @@ def score_table(result: dict[str, Any]) -> Table:
         "KL", f"{result['before']['kl']:.2f}", f"{result['after']['kl']:.2f}", "nats per response from the start"
     )
     return table
-
-
-def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer) -> None:
-    """The model and its tokenizer as a folder that transformers loads, complete or not there at all.
-
-    Raises:
-        Failure: exit 5, if the disk does not take it.
-    """
-    staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
-    try:
-        for left in (staged, aside):
-            shutil.rmtree(left, ignore_errors=True)
-        policy.lm.save_pretrained(staged)
-        tokenizer.raw.save_pretrained(staged)
-        for file in staged.iterdir():
-            apply_umask_and_fsync(file)
-        sync(staged)
-        replace_directory(staged, directory, aside)
-    except Exception as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise storage_failure("saving the policy", directory.parent, error) from error

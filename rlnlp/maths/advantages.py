@@ -1,10 +1,12 @@
-"""How much better than expected a response, or a token of it, was.
+"""Baselines and advantages, per response or per token.
 
-Of responses: (B,) in, (B,) out; the samples of a prompt stand side by side. Of tokens: (B, T).
+Per response: (B,) in, (B,) out; the samples of a prompt are adjacent rows. Per token: (B, T).
 """
 
 import torch
 from torch import Tensor
+
+from rlnlp.maths.shapes import same_shape
 
 
 def leave_one_out(returns: Tensor, group: int) -> Tensor:
@@ -13,36 +15,36 @@ def leave_one_out(returns: Tensor, group: int) -> Tensor:
     Kool et al. 2019 ("Buy 4 REINFORCE samples, get a baseline for free!"); Ahmadian et al. 2024 (arXiv:2402.14740).
 
     Raises:
-        ValueError: ``group`` is below 2, or does not divide the batch.
+        ValueError: ``group`` is less than 2, or does not divide the batch.
     """
     if group < 2:
         raise ValueError(f"leave_one_out needs 2 or more samples per prompt, got {group}")
     r = groups(returns, group)
     others = (r.sum(1, keepdim=True) - r) / (group - 1)
-    return r.where(equal_groups(returns, group).unsqueeze(1), others).reshape(-1)  # equal: an advantage of exactly 0
+    return r.where(equal_groups(returns, group).unsqueeze(1), others).reshape(-1)  # advantages of 0
 
 
 def divide_by_group_std(advantages: Tensor, returns: Tensor, group: int) -> Tensor:
-    """``advantages`` divided by the standard deviation of the returns of their group: a prompt's samples, or all.
+    """``advantages`` divided by the standard deviation of the returns of their group: a prompt's samples, or the batch.
 
     With the group's mean as the baseline this is the advantage of Shao et al. 2024 (arXiv:2402.03300, section
     4.1.2). The expected gradient is then no longer that of the expected return: prompts whose samples hardly differ
-    weigh as much as the others. Population deviation; a group of equal returns has advantages of exactly 0.
+    weigh as much as the others. The standard deviation is that of the population (no correction); a group of equal
+    returns has advantages of exactly 0.
 
     Raises:
         ValueError: ``group`` does not divide the batch, or the shapes differ.
     """
-    if advantages.shape != returns.shape:
-        raise ValueError(f"advantages {tuple(advantages.shape)} do not fit returns {tuple(returns.shape)}")
-    deviation = groups(returns, group).std(1, correction=0, keepdim=True)
-    scaled = groups(advantages, group) / deviation.clamp(min=torch.finfo(returns.dtype).tiny)
+    same_shape(advantages=advantages, returns=returns)
+    std = groups(returns, group).std(1, correction=0, keepdim=True)
+    scaled = groups(advantages, group) / std.clamp(min=torch.finfo(returns.dtype).tiny)
     return scaled.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)
 
 
 def equal_groups(returns: Tensor, group: int) -> Tensor:
     """True where all samples of a prompt have the same return, up to rounding. (B,) -> (B / group,) bool.
 
-    A tolerance and no epsilon in a denominator: 64 copies of 0.7 have a standard deviation of 6e-8, not 0.
+    A tolerance instead of an epsilon in a denominator: 64 copies of 0.7 have a standard deviation of 6e-8, not 0.
     """
     r = groups(returns, group)
     spread = r.amax(1) - r.amin(1)
@@ -64,22 +66,19 @@ def generalized_advantages(rewards: Tensor, values: Tensor, mask: Tensor, gamma:
     """GAE of every token that the policy chose, 0 elsewhere. All (B, T); ``values`` of the state before each token.
 
     Schulman et al. 2016 (arXiv:1506.02438) eq. 16: A_t = sum_l (gamma lam)^l delta_{t+l}, with delta_t = r_t + gamma
-    V(s_{t+1}) - V(s_t). The next state is that of the next True position, whatever lies between; after the last one the
-    value is 0. The returns that a critic learns are A + V, before any whitening.
+    V(s_{t+1}) - V(s_t). The next state is that of the next True position, whatever is between them; after the last
+    one the value is 0. The returns that the critic is trained on are A + V, before any whitening.
 
     Raises:
         ValueError: the shapes differ.
     """
-    if not rewards.shape == values.shape == mask.shape:
-        raise ValueError(
-            f"rewards {tuple(rewards.shape)}, values {tuple(values.shape)}, mask {tuple(mask.shape)} must be alike"
-        )
+    same_shape(rewards=rewards, values=values, mask=mask)
     advantages = torch.zeros_like(values)
     next_value = next_advantage = torch.zeros_like(values[:, 0])
     for t in reversed(range(mask.shape[1])):
-        here, value = mask[:, t], values[:, t]
+        chosen, value = mask[:, t], values[:, t]
         delta = rewards[:, t] + gamma * next_value - value
         advantage = delta + gamma * lam * next_advantage
-        next_value, next_advantage = value.where(here, next_value), advantage.where(here, next_advantage)
-        advantages[:, t] = advantage.masked_fill(~here, 0)
+        next_value, next_advantage = value.where(chosen, next_value), advantage.where(chosen, next_advantage)
+        advantages[:, t] = advantage.masked_fill(~chosen, 0)
     return advantages

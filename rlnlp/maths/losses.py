@@ -1,15 +1,17 @@
-"""The quantities that gradient descent makes smaller, per token; ``masked.reduce`` makes one number of them."""
+"""Losses per token; ``masked.reduce`` averages them."""
 
 from torch import Tensor
 
-LARGEST_LOG_RATIO = 20.0  # exp of more would overflow in a sum; no update wants a ratio of 5e8
+from rlnlp.maths.shapes import same_shape
+
+LARGEST_LOG_RATIO = 20.0  # a larger exponential could overflow in a sum; no update needs a ratio of 5e8
 
 
 def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
     """-A_t log pi(a_t | s_t): its gradient is the policy gradient, negated. (B, T), (B, T) or (B, 1) -> (B, T).
 
-    Williams 1992 ("Simple statistical gradient-following algorithms"), section 5. The advantage is a number here:
-    no gradient passes through it.
+    Williams 1992 ("Simple statistical gradient-following algorithms"), section 5. The advantage is a constant
+    here: no gradient passes through it.
 
     Raises:
         ValueError: ``advantages`` has another shape.
@@ -22,38 +24,31 @@ def policy_gradient(logprobs: Tensor, advantages: Tensor) -> Tensor:
 def clipped_policy_gradient(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, low: float, high: float
 ) -> tuple[Tensor, Tensor]:
-    """max(-A rho, -A clip(rho, 1 - low, 1 + high)) with rho = pi / pi_old; and where the clipped one decides.
+    """max(-A rho, -A clip(rho, 1 - low, 1 + high)) with rho = pi / pi_old; and where the clipped term is larger.
 
     All (B, T). Schulman et al. 2017 (arXiv:1707.06347) eq. 7, negated; with two ranges, Yu et al. 2025
-    (arXiv:2503.14476) section 3.1. Where the clipped one decides, no gradient passes.
+    (arXiv:2503.14476) section 3.1. Where the clipped term is larger, the gradient is 0.
 
     Raises:
         ValueError: the shapes differ.
     """
-    if not logprobs.shape == old_logprobs.shape == advantages.shape:
-        raise ValueError(
-            f"logprobs {tuple(logprobs.shape)}, old {tuple(old_logprobs.shape)}, advantages {tuple(advantages.shape)}"
-            " must be alike"
-        )
+    same_shape(logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
     ratio = (logprobs - old_logprobs.detach()).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
-    worth = advantages.detach()
-    free, clipped = -worth * ratio, -worth * ratio.clamp(1 - low, 1 + high)
+    advantages = advantages.detach()
+    free, clipped = -advantages * ratio, -advantages * ratio.clamp(1 - low, 1 + high)
     return free.maximum(clipped), clipped > free
 
 
 def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, clip: float) -> tuple[Tensor, Tensor]:
-    """max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2) / 2; and where the clipped one decides.
+    """max((V - R)^2, (clip(V, V_old - clip, V_old + clip) - R)^2) / 2; and where the clipped term is larger.
 
-    All (B, T). Not in the paper of PPO but in its authors' code (openai/baselines, ppo2); the half as in Ziegler et
+    All (B, T). Not in the PPO paper but in its authors' code (openai/baselines, ppo2); the half as in Ziegler et
     al. 2019 (arXiv:1909.08593, their code).
 
     Raises:
         ValueError: the shapes differ.
     """
-    if not values.shape == old_values.shape == returns.shape:
-        raise ValueError(
-            f"values {tuple(values.shape)}, old {tuple(old_values.shape)}, returns {tuple(returns.shape)} must be alike"
-        )
+    same_shape(values=values, old_values=old_values, returns=returns)
     old = old_values.detach()
     free = (values - returns.detach()).square()
     clipped = (values.clamp(old - clip, old + clip) - returns.detach()).square()

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``x`` over the True positions of ``mask``. Both of one shape, any; () out.
+    """Mean of ``x`` over the True positions of ``mask``. Any shape, the same for both; returns ().
 
     Raises:
         ValueError: no position is True, or the shapes differ.
@@ -16,8 +16,8 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 def reduce(loss: Tensor, mask: Tensor, total: Tensor | int) -> Tensor:
     """Sum of ``loss`` over the True positions, divided by ``total``. (B, T), (B, T) -> ().
 
-    ``total`` is the count of tokens, or of sequences, of the whole optimizer step. A micro-batch that divides by
-    its own count instead would make the result depend on how the batch was cut.
+    ``total`` is the number of tokens, or of sequences, of the whole optimizer step. If each micro-batch divided by
+    its own count instead, the result would depend on how the batch is split.
 
     Raises:
         ValueError: ``total`` is zero, or the shapes differ.
@@ -30,7 +30,7 @@ def reduce(loss: Tensor, mask: Tensor, total: Tensor | int) -> Tensor:
 
 
 def masked_variance(x: Tensor, mask: Tensor, correction: int = 0) -> Tensor:
-    """Variance of ``x`` over the True positions; () out. ``correction`` 0: population, 1: unbiased.
+    """Variance of ``x`` over the True positions; returns (). ``correction`` 0: population, 1: unbiased.
 
     Raises:
         ValueError: no more than ``correction`` positions are True, or the shapes differ.
@@ -42,7 +42,7 @@ def masked_variance(x: Tensor, mask: Tensor, correction: int = 0) -> Tensor:
 def whitened(x: Tensor, mask: Tensor) -> Tensor:
     """``x`` with mean 0 and population variance 1 over the True positions, 0 elsewhere. Any shape.
 
-    Places that are all equal, up to rounding, become exactly 0: a fixed epsilon would make noise of them.
+    If all of them are equal, up to rounding, they become exactly 0: a fixed epsilon would turn them into noise.
 
     Raises:
         ValueError: no position is True, or the shapes differ.
@@ -54,10 +54,10 @@ def whitened(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def scale_to_unit_std(x: Tensor, mask: Tensor) -> Tensor:
-    """``x`` with population variance 1 over the True positions and the mean where it was, 0 elsewhere. Any shape.
+    """``x`` with population variance 1 over the True positions and its mean unchanged, 0 elsewhere. Any shape.
 
-    Whitening with ``shift_mean=False`` of Ziegler et al. 2019 (their code): (x - mean) / deviation + mean. Places
-    that are all equal, up to rounding, stay as they are.
+    Whitening with ``shift_mean=False`` of Ziegler et al. 2019 (their code): (x - mean) / std + mean. If all of
+    them are equal, up to rounding, they are left unchanged.
 
     Raises:
         ValueError: no position is True, or the shapes differ.
@@ -69,9 +69,9 @@ def scale_to_unit_std(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def equal(x: Tensor, mask: Tensor) -> bool:
-    """True if all True positions hold one number, up to rounding (1e-6 of the largest)."""
-    there = x[mask]
-    return bool(there.amax() - there.amin() <= 1e-6 * there.abs().amax())
+    """True if ``x`` is the same at all True positions, up to rounding (1e-6 of the largest)."""
+    values = x[mask]
+    return bool(values.amax() - values.amin() <= 1e-6 * values.abs().amax())
 
 
 def last_true(mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a sample tells of a mean, and how sure it is."""
+"""Explained variance and confidence intervals."""
 
 import math
 from statistics import NormalDist
@@ -9,15 +9,15 @@ from rlnlp.maths.masked import equal, masked_variance
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """1 - Var(R - V) / Var(R) over the True positions: 1 is a perfect critic, 0 one that knows the mean only. (B, T).
+    """1 - Var(R - V) / Var(R) over the True positions: 1 for a perfect critic, 0 for one that only predicts the mean.
 
-    Returns that are all equal leave nothing to explain: 0.
+    All (B, T). Where the returns are all equal there is nothing to explain: 0.
 
     Raises:
         ValueError: no position is True, or the shapes differ.
     """
-    left, whole = masked_variance(returns - values, mask), masked_variance(returns, mask)
-    return 0.0 if equal(returns, mask) else float(1 - left / whole)
+    residual, total = masked_variance(returns - values, mask), masked_variance(returns, mask)
+    return 0.0 if equal(returns, mask) else float(1 - residual / total)
 
 
 def mean_interval(x: Tensor, level: float = 0.95) -> tuple[float, float, float]:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlnlp.errors import Exit, Failure
-
 
 @dataclass(frozen=True)
 class Tokenizer:
@@ -37,22 +35,3 @@ class Tokenizer:
         """The text that ``ids`` add behind ``before``: some tokenizers drop a leading space when they start afresh."""
         head, whole = self.decode(before), self.decode([*before, *ids])
         return whole[len(head) :] if whole.startswith(head) else self.decode(ids)
-
-
-def load_tokenizer(model_id: str, local_only: bool) -> Tokenizer:
-    """The tokenizer at ``model_id``, a directory or hub id.
-
-    Raises:
-        Failure: exit 4, if there is none, or it knows no end token.
-    """
-    from transformers import AutoTokenizer
-
-    try:
-        raw = AutoTokenizer.from_pretrained(model_id, local_files_only=local_only, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise Failure(Exit.MODEL, f"no tokenizer in '{model_id}': {str(error).splitlines()[0]}") from error
-    if raw.eos_token_id is None:
-        raise Failure(Exit.MODEL, f"the tokenizer of '{model_id}' has no end token: responses could not end")
-    pad = raw.eos_token_id if raw.pad_token_id is None else raw.pad_token_id
-    start = () if raw.bos_token_id is None else (raw.bos_token_id,)
-    return Tokenizer(raw, (raw.eos_token_id,), pad, start)

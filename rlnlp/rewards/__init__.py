@@ -1,1 +1,1 @@
-"""What is rewarded: one idea a file, and the weighted sum of them."""
+"""Reward terms, and their weighted sum."""

@@ -37,14 +37,14 @@ def built_in(name: str, fn: str, args: Mapping[str, Any], around: RewardContext)
     key = f"reward.terms.{name}.args"
     if fn in MODEL_REWARDS:
         make = MODEL_REWARDS[fn]
-        return make(name, around, **arguments(key, make, args, ("name", "around")))
+        return make(name, around, **arguments(key, make, args, ("name", "context")))
     function = TEXT_REWARDS[fn]
     checked = arguments(key, function, args, TEXTS)
     try:
         function(**{word: [] for word in inspect.signature(function).parameters if word in TEXTS}, **checked)
     except ValueError as error:
         raise Failure(Exit.CONFIG, f"{key}.{error}") from error
-    return text_term(name, function, checked, around.read)
+    return text_term(name, function, checked, around.texts_of)
 
 
 def arguments(

@@ -1,4 +1,4 @@
-"""A reward function by its path: ``file.py:function`` or ``package.module:function``."""
+"""Load a user's reward function: ``file.py:function`` or ``package.module:function``."""
 
 import hashlib
 import importlib
@@ -14,29 +14,29 @@ from rlnlp.errors import Exit, Failure, describe
 
 
 def load_function(name: str, path: str) -> tuple[Callable[..., Any], str]:
-    """The function that ``path`` names, and the sha256 of its source file. This runs the file's code.
+    """The function at ``path``, and the sha256 of its source file. This runs the file's code.
 
     Raises:
-        Failure: exit 2 if there is no such file or function, exit 7 if the file's own code fails.
+        Failure: exit 2, if there is no such file or function; exit 7, if the file's own code fails.
     """
-    where, _, function = path.rpartition(":")
-    if not where or not function:
-        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: want file.py:function or module:function, got '{path}'")
+    source, _, function = path.rpartition(":")
+    if not source or not function:
+        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: must be file.py:function or module:function, got '{path}'")
     try:
-        module = _file(Path(where).expanduser()) if where.endswith(".py") else _module(where)
+        module = _file(Path(source).expanduser()) if source.endswith(".py") else _module(source)
     except FileNotFoundError as error:
-        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: no such file: {where}") from error
+        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: no such file: {source}") from error
     except (Exception, SystemExit) as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name is not None and where.startswith(error.name)
+        missing = isinstance(error, ModuleNotFoundError) and error.name is not None and source.startswith(error.name)
         code = Exit.CONFIG if missing else Exit.REWARD
-        raise Failure(code, f"reward.terms.{name}.fn: {where} cannot be imported: {describe(error)}") from error
-    found = vars(module).get(function)
-    if not callable(found):
-        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: {where} has no function '{function}'")
-    if inspect.iscoroutinefunction(found):
+        raise Failure(code, f"reward.terms.{name}.fn: {source} cannot be imported: {describe(error)}") from error
+    loaded = vars(module).get(function)
+    if not callable(loaded):
+        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: {source} has no function '{function}'")
+    if inspect.iscoroutinefunction(loaded):
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: '{function}' is async; write a plain function")
-    source = Path(vars(module).get("__file__") or "")
-    return found, hashlib.sha256(source.read_bytes()).hexdigest() if source.is_file() else ""
+    file = Path(vars(module).get("__file__") or "")
+    return loaded, hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
 def _file(path: Path) -> ModuleType:
@@ -53,7 +53,7 @@ def _file(path: Path) -> ModuleType:
 
 
 def _module(name: str) -> ModuleType:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)  # an installed command does not look in the current folder by itself
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # installed commands do not have the current directory in the path
     return importlib.import_module(name)

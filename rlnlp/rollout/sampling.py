@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rlnlp.device import computing_in
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, draw_logits, inverse_cdf
-from rlnlp.models.policy import Policy, computing_in, positions
+from rlnlp.models.policy import Decoder, Policy
 from rlnlp.types import Prompts, Rollout
 
 Collect = Callable[[Prompts, np.random.Generator], Rollout]
@@ -42,18 +43,10 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
     mask = torch.zeros_like(responses, dtype=torch.bool)
     rows = torch.arange(count, device=uniforms.device)  # the rows still in the batch
     alive = torch.ones_like(rows, dtype=torch.bool)
-    attention, inputs, cache = prompts.mask, prompts.tokens, None
+    attention, inputs, decoder = prompts.mask, prompts.tokens, Decoder(policy)
     with computing_in(policy.dtype, uniforms.device):  # around all tokens: the weights are cast once
         for t in range(longest):
-            out = policy.lm(
-                input_ids=inputs,
-                attention_mask=attention.long(),
-                position_ids=positions(attention)[:, -inputs.shape[1] :],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits = finite(out.logits[:, -1], t, rows)
+            logits = finite(decoder(inputs, attention), t, rows)
             token = inverse_cdf(draw_logits(logits, torch.full_like(rows, t), distribution), uniforms[rows, t])
             responses[rows, t] = token.where(alive, responses[rows, t])
             mask[rows, t] = alive
@@ -61,10 +54,10 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
             alive = alive & ~torch.isin(token, end)
             if not bool(alive.any()):
                 break
-            cache, inputs = out.past_key_values, token.unsqueeze(1)
+            inputs = token.unsqueeze(1)
             if int(alive.sum()) <= 0.75 * len(alive):
                 keep = alive.nonzero().squeeze(1)
-                cache.batch_select_indices(keep)
+                decoder.keep(keep)
                 rows, inputs, attention, alive = rows[keep], inputs[keep], attention[keep], alive[keep]
     used = int(mask.any(0).sum())
     responses, mask = responses[:, :used], mask[:, :used]

@@ -1,1 +1,1 @@
-"""A run: its directory, checkpoints, lines of figures, signals, and how it ends."""
+"""A run: its directory, checkpoints, metrics, signals, and how it ends."""

@@ -1,4 +1,4 @@
-"""The disk: a whole file or none, and in words what it refused."""
+"""Writing to disk: all of a file or none of it, and messages for what fails."""
 
 import errno
 import os
@@ -9,25 +9,25 @@ from pathlib import Path
 
 from rlnlp.errors import Exit, Failure
 
-SPARE = 2**20  # bytes left free beside what is written: folders and short files take room too
+SPARE = 2**20  # bytes to leave free: directories and small files take space too
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """Write all of ``data``; a disk that takes a part of it is asked again for the rest.
+    """Write all of ``data``, with as many calls as it takes.
 
     Raises:
-        OSError: the disk takes no more.
+        OSError: the disk is full.
     """
-    left = memoryview(data)
-    while left:
-        taken = os.write(handle, left)
-        if taken == 0:
+    rest = memoryview(data)
+    while rest:
+        written = os.write(handle, rest)
+        if written == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        left = left[taken:]
+        rest = rest[written:]
 
 
 def write(path: Path, data: bytes) -> None:
-    """A file of ``data``, on the disk when this returns."""
+    """Write ``data`` to ``path`` and wait until it is on the disk."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
         write_all(handle, data)
@@ -37,7 +37,7 @@ def write(path: Path, data: bytes) -> None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Make ``text`` the content of ``path``, at once and for good: a reader sees the old or the new, never a part."""
+    """Replace the content of ``path`` atomically: a reader sees the old or the new text, never a part."""
     staged = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         write(staged, text.encode())
@@ -50,7 +50,7 @@ def replace(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until the file or folder is on the disk."""
+    """Wait until the file or directory is on the disk (fsync)."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -59,7 +59,7 @@ def sync(path: Path) -> None:
 
 
 def apply_umask_and_fsync(file: Path) -> None:
-    """Give a file the rights that the umask leaves (safetensors makes files for the owner only), and sync it."""
+    """Give a file the permissions of the umask (safetensors writes files for the owner only) and fsync it."""
     mask = os.umask(0)
     os.umask(mask)
     file.chmod(0o666 & ~mask)
@@ -67,7 +67,7 @@ def apply_umask_and_fsync(file: Path) -> None:
 
 
 def replace_directory(staged: Path, target: Path, aside: Path) -> None:
-    """Rename the folder ``staged`` to ``target``; what stood there is ``aside`` until the new one stands."""
+    """Rename the directory ``staged`` to ``target``; an old ``target`` is kept at ``aside`` until that is done."""
     if target.exists():
         target.rename(aside)
         try:
@@ -81,23 +81,23 @@ def replace_directory(staged: Path, target: Path, aside: Path) -> None:
     sync(target.parent)
 
 
-def check_room(folder: Path, needed: int) -> None:
-    """Refuse to begin what the disk has no room for.
+def check_free_space(folder: Path, needed: int) -> None:
+    """Check that the disk has ``needed`` bytes free, and ``SPARE`` more.
 
     Raises:
-        OSError: ENOSPC, with what is needed.
+        OSError: ENOSPC, with what is needed, if it has not.
     """
     if shutil.disk_usage(folder).free < needed + SPARE:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {_mib(needed + SPARE)} needed")
 
 
-def storage_failure(doing: str, path: Path, error: Exception) -> Failure:
-    """Exit 5 with what was being done, where, and the room that is left."""
+def storage_failure(action: str, path: Path, error: Exception) -> Failure:
+    """Exit 5 with what was being done, where, and the space that is free."""
     try:
-        room = f"{_mib(shutil.disk_usage(path).free)} free"
+        free = f"{_mib(shutil.disk_usage(path).free)} free"
     except OSError:
-        room = "the folder cannot be read"
-    return Failure(Exit.STORAGE, f"{doing} in {path} failed: {error} ({room})\nfree disk space or fix the disk")
+        free = "the directory cannot be read"
+    return Failure(Exit.STORAGE, f"{action} in {path} failed: {error} ({free})\nfree disk space or fix the disk")
 
 
 def _mib(size: int) -> str:

@@ -1,8 +1,7 @@
-"""What a person sees while a run works: a live table in a terminal, plain lines elsewhere."""
+"""The display of a run: a live table in a terminal, plain lines elsewhere."""
 
 import io
 import sys
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import IO, Any, Protocol, TextIO, cast
@@ -14,60 +13,50 @@ from rich.table import Table
 from rich.text import Text
 
 from rlnlp.errors import one_line, safe_text
+from rlnlp.metrics import LIVE
 
-SHOWN = (
-    "score",
-    "kl",
-    "entropy",
-    "loss",
-    "heldout/score",
-    "grad_norm",
-    "response_tokens",
-    "ended",
-    "unique",
-    "learning_rate",
-)
+IN_LINE = 5  # so many of the live metrics are in the line of a step
 BARS = "▁▂▃▄▅▆▇█"
 
 
 class Display(Protocol):
-    """Where a run tells of itself."""
+    """Shows the progress of a run."""
 
     def begin(self, total: int) -> None:
-        """Training of ``total`` steps starts."""
+        """Start the display of ``total`` steps."""
         ...
 
     def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
-        """A step is done; the line that says so, for train.log."""
+        """Show a step that is done; return its line for train.log."""
         ...
 
     def sample(self, prompt: str, response: str, score: float | None) -> None:
-        """A response of the policy."""
+        """Show a response of the policy."""
         ...
 
-    def say(self, text: str) -> None:
-        """A line of its own."""
+    def log_message(self, text: str) -> None:
+        """Show a line."""
         ...
 
     def close(self) -> None:
-        """Leave the terminal in order."""
+        """Restore the terminal."""
         ...
 
 
 class BestEffortStream(io.TextIOBase):
-    """A stream whose reader may go away: what cannot be written any more is not, and training goes on."""
+    """A stream whose errors are ignored: training goes on though nobody reads its output."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream
 
     def write(self, text: str) -> int:
-        """Write, or do without."""
+        """Write; ignore an error."""
         with suppress(OSError, ValueError):
             self.stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or do without."""
+        """Flush; ignore an error."""
         with suppress(OSError, ValueError):
             self.stream.flush()
 
@@ -76,7 +65,7 @@ class BestEffortStream(io.TextIOBase):
         return self.stream.isatty()
 
     def fileno(self) -> int:
-        """The stream's own."""
+        """The file descriptor of the stream."""
         return self.stream.fileno()
 
 
@@ -88,30 +77,29 @@ def display() -> Display:
 
 
 class PlainDisplay:
-    """One line for about twenty steps of the run."""
+    """Prints a line for each of about twenty steps of the run."""
 
     def __init__(self, stream: BestEffortStream) -> None:
         self.stream = stream
-        self.total, self.first = 0, 0.0
-        self.begun = time.monotonic()
+        self.total = 0
 
     def begin(self, total: int) -> None:
-        """Take the length of the run."""
-        self.total, self.begun = total, time.monotonic()
+        """Start."""
+        self.total = total
 
     def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
-        """Print now and then."""
+        """Print the line of about every twentieth part of the run."""
         line = step_line(step, self.total, row, timing)
         if step in (1, self.total) or step % max(1, self.total // 20) == 0:
-            self.say(line)
+            self.log_message(line)
         return line
 
     def sample(self, prompt: str, response: str, score: float | None) -> None:
         """Print one line."""
-        self.say(f"  {_score(score)}{one_line(prompt, 80)} | {one_line(response, 160)}")
+        self.log_message(f"  {_score(score)}{one_line(prompt, 80)} | {one_line(response, 160)}")
 
-    def say(self, text: str) -> None:
-        """Print at once."""
+    def log_message(self, text: str) -> None:
+        """Print."""
         print(safe_text(text), file=self.stream, flush=True)
 
     def close(self) -> None:
@@ -137,39 +125,39 @@ class LiveDisplay:
     def begin(self, total: int) -> None:
         """Start drawing."""
         self.task = self.progress.add_task("training", total=total)
-        self.live = Live(self._picture(), console=self.console, refresh_per_second=4)
+        self.live = Live(self._render(), console=self.console, refresh_per_second=4)
         self.live.start()
 
     def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
-        """Draw the new figures."""
+        """Draw the new metrics."""
         self.row, self.speed = {**self.row, **row}, timing["tokens_per_second"]
         self.first = {**row, **self.first}
         self.scores += [row["score"]] if "score" in row else [-row["loss"]] if "loss" in row else []
         self.progress.update(self.task, completed=step)
         if self.live is not None:
-            self.live.update(self._picture())
+            self.live.update(self._render())
         return step_line(step, int(self.progress.tasks[self.task].total or 0), row, timing)
 
     def sample(self, prompt: str, response: str, score: float | None) -> None:
-        """Keep the response under the figures."""
+        """Show the response under the metrics."""
         text = Text(_score(score), style="bold")
         self.latest = text.append(one_line(prompt, 120), style="dim").append(
             " " + one_line(response, 240), style="italic not bold"
         )
 
-    def say(self, text: str) -> None:
-        """Print above the picture."""
+    def log_message(self, text: str) -> None:
+        """Print above the table."""
         self.console.print(Text(safe_text(text)))
 
     def close(self) -> None:
-        """Stop drawing; the last picture stays."""
+        """Stop drawing; the last table stays."""
         if self.live is not None:
             self.live.stop()
             self.live = None
 
-    def _picture(self) -> RenderableType:
+    def _render(self) -> RenderableType:
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
-        for name in [n for n in SHOWN if n in self.row]:
+        for name in [n for n in LIVE if n in self.row]:
             change = self.row[name] - self.first[name]
             table.add_row(name, f"{self.row[name]:.4g}", Text(f"{change:+.3g} since the start", style="dim"))
         table.add_row("tokens/s", f"{self.speed:.0f}", "")
@@ -177,13 +165,13 @@ class LiveDisplay:
 
 
 def step_line(step: int, total: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
-    """The figures of a step on one line."""
-    shown = "  ".join(f"{name} {row[name]:.3f}" for name in SHOWN[:5] if name in row)
+    """The metrics of a step on one line."""
+    shown = "  ".join(f"{name} {row[name]:.3f}" for name in LIVE[:IN_LINE] if name in row)
     return f"step {step}/{total}  {shown}  {timing['tokens_per_second']:.0f} tokens/s"
 
 
 def sparkline(values: list[float]) -> str:
-    """``values`` as a line of eight heights."""
+    """``values`` as a line of block characters."""
     low, high = min(values, default=0.0), max(values, default=0.0)
     scale = (len(BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(BARS[round((v - low) * scale)] for v in values)
@@ -194,5 +182,5 @@ def _score(score: float | None) -> str:
 
 
 def as_text(value: Any) -> Text:
-    """Foreign text as rich shows it: no markup, nothing that a terminal obeys."""
+    """Text for rich without markup or terminal control characters."""
     return Text(safe_text(str(value)))

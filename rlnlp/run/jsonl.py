@@ -1,4 +1,4 @@
-"""Files of JSON lines that a run adds to: whole lines only, and cut back when a run goes on from an earlier step."""
+"""JSONL files that a run appends to: whole lines only, truncated when the run resumes from an earlier step."""
 
 import hashlib
 import json
@@ -11,11 +11,11 @@ from typing import Any
 
 from rlnlp.run.disk import write, write_all
 
-Mark = dict[str, Any]  # size and sha256 of the beginning of a file
+Mark = dict[str, Any]  # size and sha256 of the first bytes of a file
 
 
 class JsonlFile:
-    """One file, a line for each record; every record has a ``step``."""
+    """One file; every record has a ``step``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -23,11 +23,11 @@ class JsonlFile:
         self._rehash(os.fstat(self._handle).st_size)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add a line; if the disk does not take all of it, none of it stays."""
+        """Append a line; if it cannot be written whole, none of it stays."""
         line = (json.dumps(row, allow_nan=False) + "\n").encode()
         try:
             write_all(self._handle, line)
-        except BaseException:  # a signal, too, may come in the middle of a line
+        except BaseException:  # a signal, too, may arrive in the middle of a line
             with suppress(OSError):
                 os.ftruncate(self._handle, self._size)
             raise
@@ -39,12 +39,12 @@ class JsonlFile:
         return {"size": self._size, "sha256": self._sha.hexdigest()}
 
     def starts_with(self, mark: Mark) -> bool:
-        """True if the file begins as ``mark`` says."""
-        begun = self._read(mark["size"])
-        return {"size": len(begun), "sha256": hashlib.sha256(begun).hexdigest()} == mark
+        """True if the file begins with the content of ``mark``."""
+        start = self._read(mark["size"])
+        return {"size": len(start), "sha256": hashlib.sha256(start).hexdigest()} == mark
 
     def truncate_after(self, step: int) -> None:
-        """Take away what comes after ``step``, from its first line or from the first line that is not whole."""
+        """Remove the lines after ``step``: all from the first later line, or from the first that is not whole."""
         size = sum(length for length, _ in self._lines(step))
         if size < os.fstat(self._handle).st_size:
             os.ftruncate(self._handle, size)
@@ -55,7 +55,7 @@ class JsonlFile:
         return [row for _, row in self._lines(None)]
 
     def keep_copy(self) -> Path:
-        """Copy the file as it is to a name beside it, and return that."""
+        """Copy the file as it is; return the path of the copy beside it."""
         copy = self.path.with_name(f"{self.path.stem}.damaged-{secrets.token_hex(4)}{self.path.suffix}")
         write(copy, self._read(self._size))
         return copy
@@ -65,7 +65,7 @@ class JsonlFile:
         os.fsync(self._handle)
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self._handle)
 
     def _rehash(self, size: int) -> None:

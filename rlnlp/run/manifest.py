@@ -1,11 +1,11 @@
-"""What a run directory says of its run: facts for programs, settings for people, both plain data."""
+"""``run.json`` (facts for programs) and ``config.yaml`` (settings) of a run directory; both plain data."""
 
 import hashlib
 import json
 import platform
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +19,7 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.run.disk import replace
 
 SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$", re.IGNORECASE)
-GIVEN_SECRET = re.compile(
+SECRET_OVERRIDE = re.compile(
     r"((?:^|[._{,\s])(?:\w*_)?(?:token|secret|password|passwd|api_?key|credentials?)\s*[=:]\s*)[^,}\]]+", re.IGNORECASE
 )
 REDACTED = "***"
@@ -31,7 +31,7 @@ COMPUTE = ("torch", "transformers", "tokenizers", "numpy")
 
 
 def facts(config: Common, command: str) -> dict[str, Any]:
-    """The first content of ``run.json``; its keys are read by programs and stay."""
+    """The first content of ``run.json``; programs read its keys, which do not change."""
     settings = asdict(config)
     return {
         "id": secrets.token_hex(8),
@@ -52,28 +52,28 @@ def facts(config: Common, command: str) -> dict[str, Any]:
     }
 
 
-def saved(config: Common, hidden: Collection[str] = ()) -> str:
-    """The settings as YAML, resolved, with secrets and ``hidden`` keys blotted out; the last line tells a change."""
+def config_text(config: Common, hidden: Collection[str] = ()) -> str:
+    """The settings as YAML, with secrets and ``hidden`` keys redacted; the last line is a checksum."""
     import yaml
 
     text: str = yaml.safe_dump(_redacted(asdict(config), hidden), sort_keys=False, allow_unicode=True, width=120)
     return f"{text}{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
-def begun(directory: Path) -> bool:
-    """True if a run has written its first file here."""
+def has_run(directory: Path) -> bool:
+    """True if a run has written its first file in ``directory``."""
     return any((directory / name).exists() for name in FILES)
 
 
 def write_config(directory: Path, config: Common, hidden: Collection[str]) -> None:
-    """Make the settings, less the values of ``hidden``, the content of ``config.yaml``, if they are not."""
-    text, path = saved(config, hidden), directory / "config.yaml"
+    """Write ``config.yaml`` without the values of ``hidden``, if it is not the same already."""
+    text, path = config_text(config, hidden), directory / "config.yaml"
     if not path.exists() or path.read_bytes() != text.encode():
         replace(path, text)
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Remove what writing that was cut off has left of our files; only by the run's owner."""
+    """Remove what interrupted writes left behind; for the run's owner only."""
     for path in directory.iterdir():
         if LEFTOVER.fullmatch(path.name):
             path.unlink()
@@ -87,12 +87,12 @@ def check_unchanged(directory: Path) -> None:
     """
     text, _, digest = (directory / "config.yaml").read_bytes().rpartition(CHECKSUM_LINE.encode())
     if hashlib.sha256(text).hexdigest().encode() + b"\n" != digest:
-        told = f"{directory}/config.yaml is not as the run wrote it\nput it back, and give changes as words: key=value"
-        raise Failure(Exit.RUN, told)
+        advice = "restore it, and give changes on the command line: key=value"
+        raise Failure(Exit.RUN, f"{directory}/config.yaml is not as the run wrote it\n{advice}")
 
 
 def read_facts(directory: Path) -> dict[str, Any]:
-    """What ``run.json`` holds; nothing if it cannot be read: none of it is needed to go on."""
+    """The content of ``run.json``; nothing if it cannot be read, as a resume needs none of it."""
     try:
         found = json.loads((directory / "run.json").read_text())
     except (OSError, ValueError, RecursionError):
@@ -101,26 +101,26 @@ def read_facts(directory: Path) -> dict[str, Any]:
 
 
 def write_facts(directory: Path, facts: dict[str, Any]) -> None:
-    """Make ``facts`` the content of ``run.json``."""
+    """Write ``facts`` to ``run.json``."""
     replace(directory / "run.json", json.dumps(facts, allow_nan=False, indent=1) + "\n")
 
 
 def sources(config: Common) -> dict[str, str]:
-    """What the settings of data and tokenizer stand for: the sha256 of a file's content, else the words themselves."""
+    """The content of data and tokenizer, by setting: the sha256 of a file, else the value itself."""
     settings = asdict(config)
-    found = {f"data.{key}": content_id(Path(value), value) for key, value in settings.get("data", {}).items()
-             if isinstance(value, str)}  # fmt: skip
-    words = settings["model"]["tokenizer"] or settings["model"]["path"]
-    paths = [Path(words).expanduser() / below / "tokenizer.json" for below in ("policy", "")]
-    held = [path for path in paths if path.is_file()]
-    return found | {"model.tokenizer": digest(held[0]) if held else words}
+    found = {f"data.{key}": content_id(text) for key, text in settings.get("data", {}).items()
+             if isinstance(text, str)}  # fmt: skip
+    value = settings["model"]["tokenizer"] or settings["model"]["path"]
+    paths = [Path(value).expanduser() / below / "tokenizer.json" for below in ("policy", "")]
+    files = [path for path in paths if path.is_file()]
+    return found | {"model.tokenizer": digest(files[0]) if files else value}
 
 
 def read_config(directory: Path) -> Any:
     """The settings of a run directory, checked against the schema; data, never composed or executed.
 
     Raises:
-        Failure: exit 6, if it is no run directory or its settings are not sound.
+        Failure: exit 6, if it is no run directory or its settings are not valid.
     """
     import yaml
 
@@ -137,15 +137,15 @@ def read_config(directory: Path) -> Any:
         else None
     )
     if name not in RUNS:
-        raise Failure(Exit.RUN, f"{path} names no algorithm that this version knows (algo.name: {name!r})")
+        raise Failure(Exit.RUN, f"{path} has an unknown algorithm (algo.name: {name!r})")
     try:
         return parse(RUNS[name], settings)
     except Failure as failure:
-        raise Failure(Exit.RUN, f"{path} is not sound\n{failure}") from failure
+        raise Failure(Exit.RUN, f"{path} is not valid\n{failure}") from failure
 
 
 def fingerprint(threads: int, device: str) -> dict[str, Any]:
-    """What the last bits of a result depend on."""
+    """Hardware and versions that the last bits of a result depend on."""
     import torch
 
     return {
@@ -158,19 +158,26 @@ def fingerprint(threads: int, device: str) -> dict[str, Any]:
     }
 
 
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The keys whose values differ, as ``key old -> new``."""
+    keys = [key for key in sorted({*then, *now}) if then.get(key) != now.get(key)]
+    return ", ".join(f"{key} {then.get(key)} -> {now.get(key)}" for key in keys)
+
+
 def digest(path: Path) -> str:
     """The sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content_id(path: Path, words: str) -> str:
-    """The sha256 of the file at ``path``; ``words`` themselves if there is none."""
-    return digest(path.expanduser()) if path.expanduser().is_file() else words
+def content_id(value: str) -> str:
+    """The sha256 of the file at the path ``value``; ``value`` itself if there is none."""
+    path = Path(value).expanduser()
+    return digest(path) if path.is_file() else value
 
 
 def _processor() -> str:
-    """The make of the processor: libraries of linear algebra choose their paths by it."""
+    """The model of the processor: linear algebra libraries choose their kernels by it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n")
     except OSError:
@@ -179,8 +186,8 @@ def _processor() -> str:
 
 
 def without_secrets(word: str) -> str:
-    """An override with the values of secrets blotted out."""
-    return GIVEN_SECRET.sub(rf"\1{REDACTED}", word)
+    """An override with the values of secrets redacted."""
+    return SECRET_OVERRIDE.sub(rf"\1{REDACTED}", word)
 
 
 def _redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:

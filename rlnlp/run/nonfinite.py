@@ -1,4 +1,4 @@
-"""Where a number that is not finite stands in the parts of a run."""
+"""Weights and gradients that are not finite: the first such tensor, and the message about a skipped step."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from rlnlp.run.checkpoint import Parts
 
 BUDGET = 3  # steps in a row without an update, after which a run ends
+ADVICE = "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewards in samples.jsonl"
 
 
 def broken_weight(parts: Parts) -> str | None:
@@ -20,7 +21,14 @@ def broken_gradient(parts: Parts) -> str | None:
     return next((name for name, g in gradients if g is not None and not bool(g.isfinite().all())), None)
 
 
-def forget_gradients(parts: Parts) -> None:
+def skip_message(step: int, names: list[str], parts: Parts) -> str:
+    """Why ``step`` was skipped: the metrics ``names`` that are not finite, and the tensor where it begins."""
+    tensor = broken_gradient(parts) or broken_weight(parts)
+    where = f"first in {tensor}" if tensor else "in no tensor: the sum is too large"
+    return f"step {step}: {', '.join(names)} not finite ({where}); the update was skipped"
+
+
+def clear_gradients(parts: Parts) -> None:
     """Leave no gradient."""
     for part in parts.values():
         if isinstance(part, nn.Module):

@@ -1,4 +1,4 @@
-"""Signals that end a run: obeyed at once, but not in the middle of a save."""
+"""Signals that end a run: at once, but not in the middle of a save."""
 
 import os
 import signal
@@ -11,65 +11,65 @@ from typing import Any
 
 from rlnlp.errors import Exit, Stopped
 
-OBEYED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SHOW_CURSOR = b"\x1b[?25h\n"
 
 
 class Signals:
-    """While it is entered, a signal is raised as ``Stopped`` wherever the program is, within one operation of torch.
+    """A context in which a signal is raised as ``Stopped``, at the latest after the current torch operation.
 
-    Signals that were ignored before (``nohup``, ``command &`` in a script) stay ignored. The second SIGINT ends the
-    process on the spot; what is on the disk is whole at any moment.
+    Signals that were ignored before (``nohup``, ``command &`` in a script) stay ignored. A second SIGINT ends
+    the process immediately: what is on the disk is consistent at any moment.
     """
 
     def __init__(self) -> None:
-        self.came: int | None = None
-        self._held = False
-        self._before: dict[signal.Signals, Any] = {}
+        self.arrived: int | None = None
+        self._deferred = False
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "Signals":
-        """Listen."""
-        if threading.current_thread() is threading.main_thread():  # no other may
-            for each in OBEYED:
-                if signal.getsignal(each) is not signal.SIG_IGN:
-                    self._before[each] = signal.signal(each, self._arrive)
+        """Install the handlers."""
+        if threading.current_thread() is threading.main_thread():  # Python allows no other
+            for number in HANDLED:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._arrive)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the signals as they were."""
-        for each, handler in self._before.items():
-            signal.signal(each, handler)
+        """Restore the previous handlers."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """What is inside is not interrupted; a signal that came meanwhile is raised at its end."""
-        self._held = True
+    def deferred(self) -> Iterator[None]:
+        """A block that is not interrupted; a signal that arrives meanwhile is raised at its end."""
+        self._deferred = True
         try:
             yield
         finally:
-            self._held = False
+            self._deferred = False
         self.check()
 
-    def hold(self) -> None:
-        """From now on, nothing is interrupted."""
-        self._held = True
+    def defer(self) -> None:
+        """Interrupt nothing from now on."""
+        self._deferred = True
 
     def check(self) -> None:
-        """Raise a signal that came: someone's ``except`` may have swallowed it.
+        """Raise a signal that has arrived: someone's ``except`` may have swallowed it.
 
         Raises:
-            Stopped: there is one.
+            Stopped: if one has arrived.
         """
-        if self.came is not None:
-            raise Stopped(self.came)
+        if self.arrived is not None:
+            raise Stopped(self.arrived)
 
     def _arrive(self, number: int, _: FrameType | None) -> None:
-        if self.came is not None:
+        if self.arrived is not None:
             if number == signal.SIGINT:
                 if sys.stderr.isatty():
                     os.write(sys.stderr.fileno(), SHOW_CURSOR)
                 os._exit(Exit.INTERRUPT)
             return
-        self.came = number
-        if not self._held:
+        self.arrived = number
+        if not self._deferred:
             raise Stopped(number)

@@ -10,7 +10,6 @@ from rlnlp.algos.baselines import group_leave_one_out
 from rlnlp.algos.kl_control import kl_control
 from rlnlp.config.algos import Ppo, Reinforce
 from rlnlp.config.parse import parse
-from rlnlp.maths.kl import k1
 from rlnlp.models.critic import critic_like
 from rlnlp.models.policy import logprob_fn
 from rlnlp.rng import stream
@@ -52,10 +51,9 @@ def gained(seed: int, **changes) -> float:
     language = enumerable.language(seed, c.kl_coef)
     assert language.gained() == pytest.approx(0, abs=1e-6)
     d = small.plain()
-    now, then = logprob_fn(language.policy, d, 512), logprob_fn(language.reference, d, 512)
     reinforce.train(
         language.policy, d, enumerable.one_prompt, sampler(language.policy, d, enumerable.LONGEST, 0),
-        language.reward(), lambda rollout: k1(now(rollout), then(rollout)),
+        language.reward(), logprob_fn(language.reference, d, 512),
         group_leave_one_out(c.num_generations), lambda *seen: seen[-1], c, StepsOnly(seed),
     )  # fmt: skip
     return language.gained()
@@ -85,7 +83,8 @@ def gained_by_ppo(seed: int, critic: str, **changes) -> float:
     ppo.train(
         ppo.actor_critic(language.policy, own, d, c), enumerable.one_prompt,
         sampler(language.policy, d, enumerable.LONGEST, 0), language.reward(), logprob_fn(language.reference, d, 512),
-        kl_control(c.kl_coef, None, 1), lambda *seen: seen[-1], c, StepsOnly(seed),
+        ppo.sampling_mismatch(language.policy, d, 512), kl_control(c.kl_coef, None, 1), lambda *seen: seen[-1], c,
+        StepsOnly(seed),
     )  # fmt: skip
     return language.gained()
 

@@ -10,14 +10,14 @@ import torch
 
 from rlnlp.algos import reinforce
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
-from rlnlp.algos.reinforce import Batch, accumulate
 from rlnlp.config.algos import Reinforce
 from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
-from rlnlp.maths.kl import k1, on_last_token, penalized_rewards
+from rlnlp.maths.kl import k1
+from rlnlp.maths.rewards import on_last_token, penalized_rewards
 from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.rollout.sampling import sampler
-from rlnlp.types import Rollout, Scores
+from rlnlp.types import Experience, PolicyOutput, Rollout, Scores
 from support import reference, small
 
 D = torch.float64
@@ -90,6 +90,18 @@ def log_probability(policy, p, y, d):
     return total
 
 
+def experience(rollout, advantages):
+    """A rollout with the advantage of each response."""
+    shaped = advantages.unsqueeze(1).expand(rollout.mask.shape)
+    return Experience(rollout, torch.zeros(rollout.mask.shape, dtype=D), shaped)
+
+
+def accumulate(policy, d, learned, algo):
+    """As the loop does it, without a forward pass to learn from."""
+    none = PolicyOutput(learned.old_logprobs, learned.old_logprobs)
+    return reinforce.accumulate(policy, d, learned, none, algo)
+
+
 def gradient(policy):
     return torch.cat([w.grad.flatten() for w in policy.parameters()])
 
@@ -128,7 +140,7 @@ def expected(policy, other, d, group, baseline, normalize=False, coef=COEF):
     # A weighted advantage makes the mean over the sequences the expectation: the loss is linear in it.
     weights = torch.tensor(chance, dtype=D).repeat_interleave(group) * len(groups) / len(PROMPTS)
     policy.zero_grad()
-    accumulate(policy, d, Batch(rollout, advantages * weights), settings(num_generations=group))
+    accumulate(policy, d, experience(rollout, advantages * weights), settings(num_generations=group))
     return -gradient(policy)
 
 
@@ -188,7 +200,7 @@ def test_dividing_by_the_group_s_deviation_biases_the_gradient_but_does_not_turn
 def fixed_batch():
     rollout = rollout_of([(0, [1, 3]), (0, [END]), (1, [3, END]), (1, [0, 0]), (1, [END])])
     assert len(set(rollout.mask.sum(1).tolist())) == 2
-    return Batch(rollout, torch.tensor([0.5, -2.0, 1.0, 3.0, -0.25], dtype=D))
+    return experience(rollout, torch.tensor([0.5, -2.0, 1.0, 3.0, -0.25], dtype=D))
 
 
 @pytest.mark.parametrize("reduction", ["sequences", "tokens"])
@@ -213,7 +225,7 @@ def test_the_loss_is_the_policy_gradient_loss_of_the_paper_per_sequence_or_per_t
         loss, _ = accumulate(policy, DRAWN[0], batch, settings(loss_reduction=reduction))
         gradients[reduction] = gradient(policy) * total
         rows = batch.rollout.mask.tolist()
-        want = reference.policy_gradient_loss(logprobs, batch.advantages.tolist(), rows, total)
+        want = reference.policy_gradient_loss(logprobs, batch.advantages[:, 0].tolist(), rows, total)
         assert loss == pytest.approx(want, rel=1e-6)
     assert unlike(gradients["tokens"], gradients["sequences"]) < 1e-6
 
@@ -273,14 +285,14 @@ def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other
         seen.append(sampler(policy, d, 2, pad=0)(prompts, rng))
         return seen[-1]
 
-    def kl(rollout):
-        return k1(logprob_fn(policy, d, 8)(rollout), logprob_fn(other, d, 8)(rollout))
-
     monkeypatch.setattr(reinforce, "descend", descend)
     policy.zero_grad()
     prompts = replace(small.prompts(*PROMPTS), rows=torch.arange(2))
     baseline = group_leave_one_out(16)
-    reinforce.train(policy, d, lambda step: prompts, collect, rewards, kl, baseline, lambda *seen: seen[-1], c, desk)
+    reinforce.train(
+        policy, d, lambda step: prompts, collect, rewards, logprob_fn(other, d, 8), baseline, lambda *seen: seen[-1], c,
+        desk,
+    )  # fmt: skip
 
     (rollout,) = seen
     assert rollout.prompts.rows.tolist() == [0] * 16 + [1] * 16

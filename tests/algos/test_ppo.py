@@ -1,17 +1,18 @@
 """The loop of PPO on a model of a thousand weights: what stops it, what it leaves alone, what moves it."""
 
 import json
-from dataclasses import replace
+from functools import partial
 from itertools import chain, pairwise
 
 import pytest
 import torch
 
-from rlnlp.algos import ppo
+from rlnlp.algos import ppo, update
 from rlnlp.algos.kl_control import AdaptiveKl, FixedKl, kl_control
 from rlnlp.algos.schedule import schedule_text
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.policy import Policy
+from rlnlp.types import ActorCriticExperience, ActorCriticOutput
 from support import reference, slow_ppo, small
 from support.slow_ppo import Play, same, settings, state
 
@@ -57,10 +58,18 @@ def test_the_first_update_of_one_piece_learns_from_the_look_and_the_others_from_
 
 def test_while_only_the_critic_learns_no_graph_of_the_policy_waits():
     play = Play(settings(critic_warmup_steps=1, total_steps=2))
-    waiting = []
-    play.desk.at_step = lambda step: waiting.append(len(play.policy.looked))
+    graphs, forward = [], play.actor.forward
+    play.actor.forward = lambda rollout: (output := forward(rollout), graphs.append(output.logprobs.requires_grad))[0]
     play.train()
-    assert waiting == [0, 0]
+    assert graphs == [False, True]
+
+
+def test_where_no_update_learns_from_the_whole_rollout_no_graph_waits():
+    play = Play(settings(mini_batch_size=4))
+    graphs, forward = [], play.actor.forward
+    play.actor.forward = lambda rollout: (output := forward(rollout), graphs.append(output.logprobs.requires_grad))[0]
+    play.train()
+    assert graphs == [False]
 
 
 @pytest.mark.parametrize(("width", "passes"), [(8, 5), (80, 4)])
@@ -72,7 +81,7 @@ def test_the_critic_s_look_is_learned_from_too_where_a_graph_is_smaller_than_the
 
     one, apart, made = play(), play(), []
     one.critic.trunk.register_forward_pre_hook(lambda *call: made.append(call))
-    apart.actor = replace(apart.actor, look=torch.no_grad()(apart.actor.look))
+    apart.actor.forward = torch.no_grad()(apart.actor.forward)
     one.train(), apart.train()
     assert 8 < one.rollouts[0].attention.numel() <= 80
     assert len(made) == passes
@@ -158,7 +167,9 @@ def test_every_weight_is_in_one_optimizer_and_every_optimizer_in_the_checkpoint(
     modules = [play.policy, play.critic]
     assert sorted(held) == sorted({id(w) for m in modules for w in m.parameters()})
     assert [part for part in parts.values() if isinstance(part, torch.nn.Module)] == modules
-    used = {id(s) for learner in play.actor.learners + play.actor.warming for s in learner.steppers.values()}
+    no_loss, output = (lambda *_: None), ActorCriticOutput(*torch.zeros(3, 1, 1))
+    learners = play.actor.learners(no_loss, no_loss, None, output) + play.actor.critic_only(no_loss)
+    used = {id(s) for learner in learners for s in learner.optimizers.values()}
     assert used == set(map(id, steppers.values()))
     assert parts["kl_control"] is play.control
     assert "kl_control" not in ppo.parts(play.actor, kl_control(0.1, None, 1), object())
@@ -202,9 +213,9 @@ def test_equal_rewards_teach_the_policy_nothing_and_are_counted():
     assert len({tuple(r.tolist()) for r in play.rollouts[0].responses}) > 4
     assert same(before, play.policy)
     assert not same(critic_before, play.critic), "the critic still learns what the reward is"
-    assert (row["equal_groups"], row["score_deviation"], row["policy_loss"], row["grad_norm"]) == (1, 0, 0, 0)
+    assert (row["equal_groups"], row["score_std"], row["policy_loss"], row["grad_norm"]) == (1, 0, 0, 0)
     (row,) = Play(settings(**flat)).train()
-    assert (row["equal_groups"], row["score_deviation"] > 0.1) == (0, True)
+    assert (row["equal_groups"], row["score_std"] > 0.1) == (0, True)
 
 
 def test_minibatches_are_the_rollout_in_another_order_each_epoch_and_each_step():
@@ -212,10 +223,13 @@ def test_minibatches_are_the_rollout_in_another_order_each_epoch_and_each_step()
     play = Play(c)
     rollout = play.collect(small.prompts(*slow_ppo.PROMPTS).repeat(8), play.desk.rng("sampling", 1))
     numbered = torch.arange(16.0).unsqueeze(1).expand(rollout.mask.shape)
-    whole = ppo.Experience(rollout, numbered, numbered, numbered, numbered)
+    whole = ActorCriticExperience(rollout, numbered, numbered, numbered, numbered)
+
+    def minibatches(step):
+        return update.minibatches(whole, c.minibatch, c.ppo_epochs, partial(play.desk.rng, "minibatches", step))
 
     def orders(step):
-        rows = [part.returns[:, 0].int().tolist() for part in ppo.minibatches(whole, step, c, play.desk)]
+        rows = [part.returns[:, 0].int().tolist() for part in minibatches(step)]
         assert [len(row) for row in rows] == [2] * 24
         return [tuple(chain.from_iterable(rows[epoch * 8 : epoch * 8 + 8])) for epoch in range(3)]
 
@@ -223,7 +237,7 @@ def test_minibatches_are_the_rollout_in_another_order_each_epoch_and_each_step()
     assert all(sorted(order) == list(range(16)) for order in seen)
     assert len(set(seen)) == 6
     assert seen == orders(1) + orders(2), "the same seed gives the same orders"
-    for part in ppo.minibatches(whole, 1, c, play.desk):
+    for part in minibatches(1):
         rows = part.returns[:, 0].int()
         assert torch.equal(part.rollout.responses, rollout.responses[rows])
 

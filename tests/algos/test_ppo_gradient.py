@@ -23,38 +23,40 @@ def gradients(module):
 
 
 class Watch:
-    """Stands in for ``ppo.accumulate``: lets it work and compares what it leaves with the slow reference."""
+    """Stands in for ``ppo.accumulate_gradient``: lets it work and compares what it leaves with the slow reference."""
 
     def __init__(self, play):
-        self.play, self.real, self.known, self.figures, self.unlike = play, ppo.accumulate, 0, [], []
+        self.play, self.real, self.known, self.figures, self.unlike = play, ppo.accumulate_gradient, 0, [], []
 
-    def __call__(self, learner, part, c):
-        play, modules = self.play, [self.play.policy, self.play.critic]
+    def __call__(self, parts, loss_fn, mask, reduction):
+        play, modules, parts = self.play, [self.play.policy, self.play.critic], list(parts)
         for module in modules:
             assert not gradients(module).any(), "an update begins without a gradient"
-        found = self.real(learner, part, c)
+        loss, found = self.real(parts, loss_fn, mask, reduction)
         fast = torch.cat([gradients(module) for module in modules])
         kept = [[w.grad for w in module.parameters()] for module in modules]
         if len(play.rollouts) > self.known:
             self.known = len(play.rollouts)
             with torch.no_grad():
                 self.memory = slow_ppo.remember(play, play.rollouts[-1], play.control.coef)
-        policy_loss, value_loss, figures = slow_ppo.losses(play, part.rollout, self.memory)
+        c, rollouts = play.c, [part.rollout for part in parts]
+        policy_loss, value_loss, figures = slow_ppo.losses(play, rollouts, self.memory)
         if c.critic == "shared":
-            loss = policy_loss + c.vf_coef * value_loss
+            slow_loss = policy_loss + c.vf_coef * value_loss
         else:
-            loss = policy_loss if learner.norm == "grad_norm" else value_loss
+            slow_loss = policy_loss if "policy_loss" in found else value_loss
         for module in modules:
             module.zero_grad()
-        loss.backward()
+        slow_loss.backward()
         slow = torch.cat([gradients(module) for module in modules])
         for module, old in zip(modules, kept, strict=True):
             for weight, gradient in zip(module.parameters(), old, strict=True):
                 weight.grad = gradient
         self.unlike.append(float((fast - slow).norm() / slow.norm()))
         assert found == pytest.approx({name: figures[name] for name in found}, rel=1e-5, abs=1e-7)
+        assert loss == pytest.approx(slow_loss.item(), rel=1e-5, abs=1e-7)
         self.figures.append(found)
-        return found
+        return loss, found
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 3, 64])
@@ -68,7 +70,7 @@ def test_every_update_leaves_the_gradient_of_the_slow_reference(rich, critic, mi
     drawn = small.plain(0.7) if rich else small.plain()
     play = slow_ppo.Play(c, drawn, holes=rich, reference=slow_ppo.policy(1)).wake()
     watch = Watch(play)
-    monkeypatch.setattr(ppo, "accumulate", watch)
+    monkeypatch.setattr(ppo, "accumulate_gradient", watch)
     play.train()
     updates = 2 * 3 * (2 if rich else 1) * (1 if critic == "shared" else 2)
     assert len(watch.unlike) == updates
@@ -85,7 +87,7 @@ def test_the_figures_of_a_step_are_the_means_over_its_updates(monkeypatch):
     c = slow_ppo.settings(learning_rate=2e-2, ppo_epochs=3, mini_batch_size=2, critic="shared")
     play = slow_ppo.Play(c, reference=slow_ppo.policy(1)).wake()
     watch = Watch(play)
-    monkeypatch.setattr(ppo, "accumulate", watch)
+    monkeypatch.setattr(ppo, "accumulate_gradient", watch)
     (row,) = play.train()
     assert row["updates"] == len(watch.figures) == 12
     for name in watch.figures[0]:

@@ -76,7 +76,7 @@ def test_a_run_without_a_filter_says_nothing_of_one_and_starts_each_step_at_its_
 
 def test_the_trial_step_before_the_first_one_changes_no_byte(train, monkeypatch):
     assert train("with")[0] == 0
-    monkeypatch.setattr(ppo, "trial", lambda *_: 1.0)
+    monkeypatch.setattr(ppo, "trial_step", lambda *_: 1.0)
     code, directory, _, err = train("without")
     assert (code, "about 2 seconds (a trial step took 1 s)" in err) == (0, True)
     for name in ("metrics.jsonl", "policy/model.safetensors"):

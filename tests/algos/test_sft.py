@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from rlnlp.models.tokenizer import load_tokenizer
+from rlnlp.models.load import load_tokenizer
 from support import runs
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from rlnlp.run import checkpoint
 from rlnlp.run.disk import sync
-from rlnlp.run.jsonl import Journal
+from rlnlp.run.jsonl import JsonlFile
 
 ROUNDS = 7
 SIZES = (8, 64, 256)  # MiB of weights; AdamW's moments are twice that
@@ -61,7 +61,7 @@ def main(sizes: list[int]) -> None:
                 alone = seconds(lambda held=held, step=step: plain(place / "plain" / str(step), held))
                 shutil.rmtree(place / "plain" / str(step - 1), ignore_errors=True)
                 taken = seconds(lambda held=held, step=step: checkpoint.save(place / "ours", step, held, {}))
-                checkpoint.retain(place / "ours", 1, best=-1, trusted={checkpoint.name_of(step)})
+                checkpoint.retain(place / "ours", 1, best=-1, verified={checkpoint.name_of(step)})
                 if step:  # the first round takes memory from the machine for the first time
                     ratios.append(taken / alone)
                     ours.append(taken)
@@ -76,7 +76,7 @@ def main(sizes: list[int]) -> None:
 
 def lines(place: Path) -> None:
     """Seconds of a step's two lines; a step of the smallest useful run takes a tenth of a second."""
-    metrics, timing = Journal(place / "metrics.jsonl"), Journal(place / "timing.jsonl")
+    metrics, timing = JsonlFile(place / "metrics.jsonl"), JsonlFile(place / "timing.jsonl")
     row = {"step": 1, **{f"figure {i}": 1 / (i + 3) for i in range(20)}}
     count = 2000
     whole = seconds(lambda: [each.append(row) for _ in range(count) for each in (metrics, timing)])

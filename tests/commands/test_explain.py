@@ -204,7 +204,7 @@ def test_programs_are_given_records(tmp_path):
     assert setting["set_by"]["sampler=greedy"] == 1
     assert setting["read"]
     assert term["rewards"]["sentiment"]["weight"] == 1.0
-    assert (metric["metrics"], metric["unit"]) == (["kl"], "nats per response")
+    assert (metric["metrics"], metric["unit"]) == (["kl", "heldout/kl"], "nats per response")
 
 
 def test_alone_it_lists_every_setting_on_one_line(tmp_path):

@@ -62,7 +62,7 @@ def finished(model_dir, tmp_path):
         ]  # fmt: skip
         settings = OmegaConf.to_container(compose("train", words))
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text(manifest.saved(parse(RUNS["reinforce"], settings)))
+    (tmp_path / "run" / "config.yaml").write_text(manifest.config_text(parse(RUNS["reinforce"], settings)))
     (tmp_path / "run" / "run.json").write_text("{}")
     shutil.copytree(model_dir, tmp_path / "run" / "policy")
     return tmp_path / "run"

@@ -273,7 +273,7 @@ def test_another_model_at_the_same_place_is_refused_unless_allowed(wholes, broke
     directory = broken_off("reinforce")
     code, err = told(capsys, directory, f"model.path={tmp_path / 'model'}")
     assert code == 6
-    assert "model.path: what it stands for is not what " in err
+    assert "model.path: its content differs from what " in err
     shutil.copytree(wholes("reinforce").parent / "model", tmp_path / "moved")
     runs.go_on(directory, f"model.path={tmp_path / 'moved'}")
     assert runs.difference(runs.outcome(directory), runs.outcome(wholes("reinforce"))) == []
@@ -286,7 +286,7 @@ def test_other_data_in_the_same_file_are_refused_unless_allowed(wholes, broken_o
     directory = broken_off("sft")
     code, err = told(capsys, directory, f"data.texts={changed}")
     assert code == 6
-    assert "data.texts: what it stands for is not what " in err
+    assert "data.texts: its content differs from what " in err
     assert f"rlnlp resume {directory} resume.allow=[data.texts]" in err
     assert read_config(directory) == read_config(wholes("sft")), "what was refused is not the run's"
     changed.write_text(content)
@@ -321,7 +321,7 @@ def test_a_reward_function_that_was_changed_is_refused_unless_allowed(with_own_r
     (tmp_path / "mine.py").write_text(REWARD.replace("good", "bad"))
     code, err = told(capsys, directory, "reward.terms.own.fn=mine.py:kind")
     assert code == 6
-    assert "reward.terms.own.fn: what it stands for is not what " in err
+    assert "reward.terms.own.fn: its content differs from what " in err
     allow = "resume.allow=[reward.terms.own.fn]"
     assert told(capsys, directory, "reward.terms.own.fn=mine.py:kind", allow)[0] == 0
 
@@ -358,7 +358,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(wholes, broken_off, capsy
     (directory / "run.json").write_text("{")
     code, err = told(capsys, directory)
     assert code == 0
-    assert "damaged and passed over: step-00000004: policy.safetensors has 0 bytes" in err
+    assert "damaged checkpoint skipped: step-00000004: policy.safetensors has 0 bytes" in err
     assert runs.difference(runs.outcome(directory), runs.outcome(wholes("sft"))) == []
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlnlp.config.schema import PromptData
-from rlnlp.data.prompts import FALLBACK, PromptTable, _split, check_room, prompt_table, table_of
+from rlnlp.data.prompts import FALLBACK, PromptTable, _split, check_context_length, prompt_table, table_of
 from rlnlp.errors import Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rollout.sampling import sampler
@@ -27,18 +27,18 @@ def written(path, rows):
     return str(path)
 
 
-def table(prompts, heldout=64, own=None, seed=0, room=32, tokenizer=None) -> PromptTable:
-    return prompt_table(PromptData(str(prompts), own), heldout, seed, tokenizer or words(), room)
+def table(prompts, heldout=64, own=None, seed=0, max_tokens=32, tokenizer=None) -> PromptTable:
+    return prompt_table(PromptData(str(prompts), own), heldout, seed, tokenizer or words(), max_tokens)
 
 
-def refused(code, fn, *args, **kwargs):
+def error(code, fn, *args, **kwargs):
     with pytest.raises(Failure) as failure:
         fn(*args, **kwargs)
     assert failure.value.code == code
     return str(failure.value)
 
 
-def asked(made, rows):
+def prompts_of(made, rows):
     return [made.records[row]["prompt"] for row in rows]
 
 
@@ -71,7 +71,7 @@ def test_special_tokens_in_a_prompt_stay_text(tmp_path):
     made = table(written(tmp_path / "p.jsonl", [{"prompt": text}]))
     assert made.tokens[0][0] == 1
     assert not {0, 1, small.END} & set(made.tokens[0][1:])
-    assert asked(made, [0]) == [text]
+    assert prompts_of(made, [0]) == [text]
     assert not {0, 1, small.END} & set(made.tokenizer.encode_rest(text))
 
 
@@ -82,19 +82,19 @@ def test_special_tokens_in_a_prompt_stay_text(tmp_path):
 )
 def test_held_out_prompts_are_never_trained_on_and_at_most_a_tenth_of_the_distinct_ones(prompts, heldout, seed):
     train, held = _split(prompts, heldout, seed)
-    distinct, apart = set(prompts), {prompts[row] for row in held}
+    distinct, chosen = set(prompts), {prompts[row] for row in held}
     part = min(heldout, len(distinct) // 10)
     if part == 0:
         assert train == list(range(len(prompts)))
         assert held == [row % len(prompts) for row in range(heldout or FALLBACK)]
         return
-    assert len(held) == len(apart) == part
-    assert train == [row for row, prompt in enumerate(prompts) if prompt not in apart]
+    assert len(held) == len(chosen) == part
+    assert train == [row for row, prompt in enumerate(prompts) if prompt not in chosen]
 
 
 def test_the_held_out_part_is_a_matter_of_the_seed(prompts_file):
     made = table(prompts_file)
-    assert (len(made.train), len(made.heldout), made.apart) == (36, 4, True)
+    assert (len(made.train), len(made.heldout), made.heldout_is_separate) == (36, 4, True)
     assert table(prompts_file).heldout == made.heldout
     assert len({tuple(table(prompts_file, seed=seed).heldout) for seed in range(6)}) > 3
     assert len(table(prompts_file, heldout=2).heldout) == 2
@@ -103,45 +103,47 @@ def test_the_held_out_part_is_a_matter_of_the_seed(prompts_file):
 def test_copies_of_a_held_out_prompt_are_not_trained_on(tmp_path):
     rows = [{"prompt": f"{word} {other}"} for word in small.WORDS[:5] for other in small.WORDS[:4]]
     made = table(written(tmp_path / "p.jsonl", rows * 3))
-    assert (len(made.train), len(made.heldout), made.apart) == (54, 2, True)
-    assert not set(asked(made, made.train)) & set(asked(made, made.heldout))
+    assert (len(made.train), len(made.heldout), made.heldout_is_separate) == (54, 2, True)
+    assert not set(prompts_of(made, made.train)) & set(prompts_of(made, made.heldout))
 
 
 def test_a_held_out_file_leaves_every_prompt_to_training(prompts_file, tmp_path):
     own = written(tmp_path / "own.jsonl", [{"prompt": f"hated {word}"} for word in ("it", "food", "film")])
     made = table(prompts_file, own=own)
     assert made.train == list(range(40))
-    assert asked(made, made.heldout) == ["hated it", "hated food", "hated film"]
-    assert made.apart
-    assert asked(table(prompts_file, heldout=2, own=own), [40, 41]) == ["hated it", "hated food"]
+    assert prompts_of(made, made.heldout) == ["hated it", "hated food", "hated film"]
+    assert made.heldout_is_separate
+    assert prompts_of(table(prompts_file, heldout=2, own=own), [40, 41]) == ["hated it", "hated food"]
 
 
-def test_a_held_out_file_that_shares_a_prompt_with_training_is_not_called_apart(prompts_file, tmp_path):
+def test_a_held_out_file_that_shares_a_prompt_with_training_is_not_called_separate(prompts_file, tmp_path):
     shared = json.loads(prompts_file.read_text().split("\n")[7])
-    assert not table(prompts_file, own=written(tmp_path / "own.jsonl", [{"prompt": "hated it"}, shared])).apart
+    assert not table(
+        prompts_file, own=written(tmp_path / "own.jsonl", [{"prompt": "hated it"}, shared])
+    ).heldout_is_separate
 
 
-def test_without_held_out_prompts_training_prompts_are_measured_and_not_called_apart(prompts_file, tmp_path):
+def test_without_held_out_prompts_training_prompts_are_measured_and_not_called_separate(prompts_file, tmp_path):
     made = table(prompts_file, heldout=0)
-    assert (made.train, made.apart) == (list(range(40)), False)
+    assert (made.train, made.heldout_is_separate) == (list(range(40)), False)
     assert made.heldout == [row % 40 for row in range(FALLBACK)]
     few = table(written(tmp_path / "few.jsonl", [{"prompt": word} for word in small.WORDS[:9]]), heldout=20)
-    assert (few.train, few.apart) == (list(range(9)), False)
+    assert (few.train, few.heldout_is_separate) == (list(range(9)), False)
     assert few.heldout == [row % 9 for row in range(20)]
 
 
-def test_a_prompt_that_leaves_no_room_is_exit_3_and_told_with_its_length(tmp_path):
+def test_a_prompt_that_leaves_no_room_is_exit_3_and_reported_with_its_length(tmp_path):
     rows = [{"prompt": "the " * count} for count in (3, 4, 5)]
     path = written(tmp_path / "p.jsonl", rows)
-    message = refused(3, table, path, room=5)
+    message = error(3, table, path, max_tokens=5)
     assert "1 bad lines in" in message
-    assert "6 tokens, but the model has room for 5 beside the response" in message
-    assert len(table(path, room=6).tokens[2]) == 6
+    assert "6 tokens, but the model has room for 5 besides the response" in message
+    assert len(table(path, max_tokens=6).tokens[2]) == 6
 
 
 def test_a_response_that_fills_the_context_is_exit_2():
-    check_room(1, 63, 64)
-    assert "sampler.max_new_tokens 64" in refused(2, check_room, 0, 64, 64)
+    check_context_length(63, 64)
+    assert "sampler.max_new_tokens 64" in error(2, check_context_length, 64, 64)
 
 
 @pytest.mark.parametrize(
@@ -150,15 +152,15 @@ def test_a_response_that_fills_the_context_is_exit_2():
         ({"text": "a"}, "no field 'prompt' (it has: text)"),
         ({"prompt": None}, "'prompt' must be text, got NoneType"),
         ({"prompt": 3}, "'prompt' must be text, got int"),
-        ({"prompt": "\ud800"}, "'prompt' holds half a surrogate pair"),
+        ({"prompt": "\ud800"}, "'prompt' has half a surrogate pair"),
         ({"prompt": "a", "reference": 3}, "'reference' must be text, got int"),
-        ({"prompt": "a", "reference": "\udfff"}, "'reference' holds half a surrogate pair"),
+        ({"prompt": "a", "reference": "\udfff"}, "'reference' has half a surrogate pair"),
     ],
 )
-def test_a_record_that_cannot_be_asked_is_exit_3_with_its_file_and_line(row, fault, tmp_path):
+def test_a_record_that_is_not_a_prompt_is_exit_3_with_its_file_and_line(row, fault, tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text(f'{{"prompt": "a"}}\n\n\n{json.dumps(row)}\n')
-    message = refused(3, table, path)
+    message = error(3, table, path)
     assert f"1 bad lines in {path}\n" in message
     assert fault in message
     assert "p.jsonl:4: " in message
@@ -175,18 +177,18 @@ def test_an_empty_prompt_is_the_start_token_or_refused_where_there_is_none(tmp_p
     bare = small.tokenizer()
     bare.backend_tokenizer.post_processor = None
     bare.bos_token = None
-    assert "no start token" in refused(3, table, path, tokenizer=words(raw=bare, start=()))
+    assert "no start token" in error(3, table, path, tokenizer=words(raw=bare, start=()))
 
 
 def test_the_file_of_held_out_prompts_is_named_by_its_own_setting(prompts_file, tmp_path):
-    assert refused(3, table, prompts_file, own=f"{tmp_path}/no.jsonl").startswith("data.heldout: no such file")
+    assert error(3, table, prompts_file, own=f"{tmp_path}/no.jsonl").startswith("data.heldout: no such file")
 
 
-def test_prompts_of_the_command_line_are_all_asked_in_order():
+def test_prompts_of_the_command_line_are_all_used_in_order():
     made = table_of([{"prompt": "b"}, {"prompt": "a"}, {"prompt": "b"}], words(), 9)
     assert made.train == made.heldout == [0, 1, 2]
-    assert asked(made, [0, 1, 2]) == ["b", "a", "b"]
-    assert "6 tokens" in refused(3, table_of, [{"prompt": "the " * 5}], words(), 5)
+    assert prompts_of(made, [0, 1, 2]) == ["b", "a", "b"]
+    assert "6 tokens" in error(3, table_of, [{"prompt": "the " * 5}], words(), 5)
 
 
 @given(st.lists(st.text(max_size=6) | st.none() | st.integers() | st.sampled_from(["</s>", "\ud800"]), max_size=5))
@@ -194,8 +196,8 @@ def test_any_texts_give_a_table_or_a_failure_3(tmp_path_factory, texts):
     path = written(tmp_path_factory.getbasetemp() / "any.jsonl", [{"prompt": text} for text in texts])
     sound = texts and all(isinstance(t, str) and not any("\ud800" <= c <= "\udfff" for c in t) for t in texts)
     if not sound:
-        refused(3, table, path, room=64)
+        error(3, table, path, max_tokens=64)
         return
-    made = table(path, room=64)
-    assert asked(made, range(len(texts))) == texts
+    made = table(path, max_tokens=64)
+    assert prompts_of(made, range(len(texts))) == texts
     assert all(tokens and not {0, small.END} & set(tokens) for tokens in made.tokens)

@@ -1,4 +1,4 @@
-"""Data files: every line is a record or told by its number."""
+"""Data files: every line is a record, or is reported with its number."""
 
 import json
 import os
@@ -17,7 +17,7 @@ PIECES = [
 ]  # fmt: skip
 
 
-def refused(path, key="data.prompts"):
+def error(path, key="data.prompts"):
     with pytest.raises(Failure) as failure:
         read_records(str(path), key, "prompt")
     assert failure.value.code == 3
@@ -44,15 +44,15 @@ def test_records_keep_their_order_and_blank_lines_are_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "places"),
+    ("name", "content", "locations"),
     [
         ("p.jsonl", b'\xef\xbb\xbf{"a": 1}\n\n\n{"a": 2}\n', ["p.jsonl:1", "p.jsonl:4"]),
         ("p.txt", b"\n a\n\nb", ["p.txt:2", "p.txt:4"]),
         ("p.csv", b'prompt\n"a\nb"\n\nc\n', ["p.csv:3", "p.csv:5"]),
     ],
 )
-def test_each_record_comes_with_its_file_and_line(name, content, places, tmp_path):
-    assert [where for where, _ in read_records(str(written(tmp_path, content, name)), "k", "prompt")] == places
+def test_each_record_comes_with_its_file_and_line(name, content, locations, tmp_path):
+    assert [location for location, _ in read_records(str(written(tmp_path, content, name)), "k", "prompt")] == locations
 
 
 def test_a_byte_order_mark_and_line_ends_of_windows_are_no_part_of_a_record(tmp_path):
@@ -89,14 +89,14 @@ def test_only_a_newline_ends_a_line(odd, tmp_path):
         ('\ufeff{"prompt": "a"}', "not valid JSON"),
     ],
 )
-def test_a_bad_line_is_told_with_file_and_number(line, fault, tmp_path):
+def test_a_bad_line_is_reported_with_file_and_number(line, fault, tmp_path):
     raw = line if isinstance(line, bytes) else line.encode()
     path = written(tmp_path, b'{"prompt": "a"}\n\n' + raw + b'\n{"prompt": "b"}\n')
-    assert f"\np.jsonl:3: {fault}" in refused(path)
+    assert f"\np.jsonl:3: {fault}" in error(path)
 
 
-def test_the_first_bad_lines_are_told_and_the_others_counted(tmp_path):
-    message = refused(written(tmp_path, '{"prompt": "a"}\n' + "x\n" * 12))
+def test_the_first_bad_lines_are_reported_and_the_others_counted(tmp_path):
+    message = error(written(tmp_path, '{"prompt": "a"}\n' + "x\n" * 12))
     assert f"12 bad lines in {tmp_path}/p.jsonl\n" in message
     assert [f"p.jsonl:{n}:" in message for n in range(1, 9)] == [False, *[True] * 5, False, False]
     assert message.endswith("(+7 more)")
@@ -105,16 +105,16 @@ def test_the_first_bad_lines_are_told_and_the_others_counted(tmp_path):
 @pytest.mark.parametrize(
     ("content", "line", "fault"),
     [
-        ("prompt,topic\na,b\na\n", 3, "has another number of fields than the header"),
-        ("prompt,topic\na,b,c\n", 2, "has another number of fields than the header"),
+        ("prompt,topic\na,b\na\n", 3, "does not have as many fields as the header"),
+        ("prompt,topic\na,b,c\n", 2, "does not have as many fields as the header"),
         ('prompt\n"a"b\n', 2, "not valid CSV"),
         ('prompt\n"a\nb', 3, "not valid CSV"),
         (b"prompt\na\n\xff\n", 3, "not UTF-8"),
-        ('prompt\n"a\nb"\nc,d\n', 4, "has another number of fields than the header"),
+        ('prompt\n"a\nb"\nc,d\n', 4, "does not have as many fields as the header"),
     ],
 )
-def test_a_bad_row_of_a_table_is_told_with_its_line(content, line, fault, tmp_path):
-    assert f"\np.csv:{line}: {fault}" in refused(written(tmp_path, content, "p.csv"))
+def test_a_bad_row_of_a_table_is_reported_with_its_line(content, line, fault, tmp_path):
+    assert f"\np.csv:{line}: {fault}" in error(written(tmp_path, content, "p.csv"))
 
 
 def test_a_table_gives_a_record_for_each_row(tmp_path):
@@ -122,37 +122,37 @@ def test_a_table_gives_a_record_for_each_row(tmp_path):
     assert read(tmp_path, content, "p.csv") == [{"prompt": 'a, "b"\nc', "topic": "x"}, {"prompt": "é", "topic": ""}]
 
 
-def test_bad_bytes_in_a_text_file_are_told_with_their_line(tmp_path):
-    assert "\np.txt:2: not UTF-8" in refused(written(tmp_path, b"a\n\xff\nb", "p.txt"))
+def test_bad_bytes_in_a_text_file_are_reported_with_their_line(tmp_path):
+    assert "\np.txt:2: not UTF-8" in error(written(tmp_path, b"a\n\xff\nb", "p.txt"))
 
 
 @pytest.mark.parametrize("name", ["p.jsonl", "p.csv", "p.txt"])
 @pytest.mark.parametrize("content", [b"", b"\n\n", b" \r\n", b"\xef\xbb\xbf"])
 def test_a_file_without_records_is_refused(name, content, tmp_path):
-    assert "is empty" in refused(written(tmp_path, content, name))
+    assert "is empty" in error(written(tmp_path, content, name))
 
 
 def test_a_table_of_a_header_alone_is_refused(tmp_path):
-    assert "is empty" in refused(written(tmp_path, "prompt,topic\n", "p.csv"))
+    assert "is empty" in error(written(tmp_path, "prompt,topic\n", "p.csv"))
 
 
 def test_what_is_no_readable_file_of_a_known_kind_is_refused(tmp_path):
-    assert refused(tmp_path / "none.jsonl") == f"data.prompts: no such file: {tmp_path}/none.jsonl"
+    assert error(tmp_path / "none.jsonl") == f"data.prompts: no such file: {tmp_path}/none.jsonl"
     (tmp_path / "d.jsonl").mkdir()
-    assert "not a regular file" in refused(tmp_path / "d.jsonl")
+    assert "not a regular file" in error(tmp_path / "d.jsonl")
     os.mkfifo(tmp_path / "f.jsonl")
-    assert "not a regular file" in refused(tmp_path / "f.jsonl")
+    assert "not a regular file" in error(tmp_path / "f.jsonl")
     for name in ("p.parquet", "p", "p.jsonl.gz", "p.json"):
-        assert "must end in .jsonl, .csv or .txt" in refused(written(tmp_path, "x", name))
-    refused("")
-    refused("a\x00b.jsonl")
-    refused("x" * 5000 + ".jsonl")
+        assert "must end in .jsonl, .csv or .txt" in error(written(tmp_path, "x", name))
+    error("")
+    error("a\x00b.jsonl")
+    error("x" * 5000 + ".jsonl")
 
 
 def test_a_file_beyond_all_measure_is_refused_unread(tmp_path):
     with (tmp_path / "p.jsonl").open("wb") as file:
         file.truncate(2**30 + 1)
-    assert "larger than 1024 MiB" in refused(tmp_path / "p.jsonl")
+    assert "larger than 1024 MiB" in error(tmp_path / "p.jsonl")
 
 
 def test_the_ending_may_be_in_capitals_and_the_path_may_begin_at_home(tmp_path, monkeypatch):
@@ -171,10 +171,10 @@ def test_the_ending_may_be_in_capitals_and_the_path_may_begin_at_home(tmp_path, 
         ({"prompt": None}, "'prompt' must be text, got NoneType"),
         ({"prompt": 3}, "'prompt' must be text, got int"),
         ({"prompt": ["a"]}, "'prompt' must be text, got list"),
-        ({"prompt": "\ud800"}, "'prompt' holds half a surrogate pair, which is no text"),
+        ({"prompt": "\ud800"}, "'prompt' has half a surrogate pair, which is not valid text"),
     ],
 )
-def test_a_field_that_is_no_text_is_told(record, fault):
+def test_a_field_that_is_not_text_is_reported(record, fault):
     assert text_fault(record, "prompt") == fault
 
 
@@ -185,10 +185,10 @@ def test_any_bytes_give_records_or_a_failure_3(tmp_path_factory, ending, content
     try:
         found = read_records(str(path), "data.prompts", "prompt")
     except Failure as failure:
-        told = failure
+        raised = failure
     else:
         assert found
-        assert all(where.startswith(f"any{ending}:") and isinstance(record, dict) for where, record in found)
+        assert all(location.startswith(f"any{ending}:") and isinstance(record, dict) for location, record in found)
         return
-    assert told.code == 3
-    assert f"any{ending}" in str(told)
+    assert raised.code == 3
+    assert f"any{ending}" in str(raised)

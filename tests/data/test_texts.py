@@ -1,4 +1,4 @@
-"""Texts to imitate: what is read, what is refused, how a batch looks."""
+"""Texts for supervised training: what is read, what is an error, and what a batch contains."""
 
 import json
 
@@ -10,7 +10,7 @@ from rlnlp.data.records import ASSETS
 from rlnlp.data.texts import text_table
 from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Failure
-from rlnlp.models.tokenizer import load_tokenizer
+from rlnlp.models.load import load_tokenizer
 from support import small
 
 CPU = torch.device("cpu")
@@ -21,9 +21,9 @@ def tokenizer(model_dir):
     return load_tokenizer(str(model_dir), True)
 
 
-def table(path, tokenizer, records, heldout=0, best=1.0, room=64):
+def table(path, tokenizer, records, heldout=0, best=1.0, max_tokens=64):
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return text_table(TextData(texts=str(path), best=best, heldout=None), heldout, 0, tokenizer, room)
+    return text_table(TextData(texts=str(path), best=best, heldout=None), heldout, 0, tokenizer, max_tokens)
 
 
 def words(tokenizer, ids):
@@ -46,7 +46,7 @@ def test_a_batch_counts_the_completion_and_its_end_and_nothing_else(tmp_path, to
     assert batch.ended.all()
 
 
-def test_the_best_share_is_by_score_and_keeps_the_order_of_the_file(tmp_path, tokenizer):
+def test_the_best_fraction_is_by_score_and_keeps_the_order_of_the_file(tmp_path, tokenizer):
     scored = {"the": 1, "a": 3, "film": 0, "food": 2}
     records = [{"prompt": "the", "response": word, "score": score} for word, score in scored.items()]
     best = table(tmp_path / "t.jsonl", tokenizer, records, best=0.5)

@@ -1,6 +1,4 @@
-"""Tests of the sets made from the embedded language: texts, prompts, preferences and moderated comments."""
-
-from __future__ import annotations
+"""The data sets made from the embedded language: texts, prompts, preferences and moderated comments."""
 
 import itertools
 import os
@@ -11,7 +9,7 @@ import time
 
 import pytest
 
-from rlnlp.embedded.grammar import CATEGORIES, Reader, corpus, load, taste
+from rlnlp.embedded.grammar import CATEGORIES, Reader, corpus, gold_score, load_grammar
 
 OPENINGS = (
     "The weather today is",
@@ -36,7 +34,7 @@ def test_writing_and_reading_are_fast() -> None:
     started = time.perf_counter()
     written = corpus.texts(1500, 1)
     assert time.perf_counter() - started < 5
-    fresh = Reader(load())
+    fresh = Reader(load_grammar())
     started = time.perf_counter()
     for text in written[:1000]:
         fresh.read(text)
@@ -52,9 +50,9 @@ def test_the_language_has_many_words_and_few_repeated_texts(some: list[str]) -> 
 
 
 def test_fresh_texts_are_mostly_new() -> None:
-    seen = {sentence for text in itertools.islice(corpus.stream(0), 4000) for sentence in text.sentences}
+    seen = {sentence for text in itertools.islice(corpus.text_stream(0), 4000) for sentence in text.sentences}
     new: dict[str, list[bool]] = {domain: [] for domain in corpus.DOMAINS}
-    for text in itertools.islice(corpus.stream(12345), 500):
+    for text in itertools.islice(corpus.text_stream(12345), 500):
         new[text.domain].extend(sentence not in seen for sentence in text.sentences)
     for domain, found in new.items():
         assert sum(found) > 0.92 * len(found), domain
@@ -117,14 +115,14 @@ def test_prompts_are_openings_of_acceptable_texts(reader: Reader) -> None:
 def test_an_opening_of_a_review_leaves_open_whether_the_review_is_a_good_one() -> None:
     rng = random.Random(6)
     good: dict[str, list[bool]] = {}
-    for text in itertools.islice(corpus.stream(6, "review"), 20000):
-        prompt, rest = corpus.cut(text, rng)
+    for text in itertools.islice(corpus.text_stream(6, "review"), 20000):
+        prompt, rest = corpus.split_opening(text, rng)
         assert f"{prompt} {rest}".strip() == text.text
         if prompt:
             good.setdefault(prompt, []).append(text.attributes.sentiment > 0)
     often = [sum(found) / len(found) for found in good.values() if len(found) >= 40]
     assert len(often) >= 20
-    assert all(0.15 < share < 0.85 for share in often)
+    assert all(0.15 < fraction < 0.85 for fraction in often)
 
 
 def test_held_out_prompts_are_new_but_use_known_words() -> None:
@@ -148,7 +146,7 @@ def test_preferences_agree_with_the_reader_in_every_case(reader: Reader) -> None
         rejected = reader.read(f"{record['prompt']} {record['rejected']}")
         assert chosen.accepted
         assert rejected.accepted
-        assert taste(chosen) > taste(rejected)
+        assert gold_score(chosen) > gold_score(rejected)
         gains = {
             "more helpful": chosen.helpfulness - rejected.helpfulness,
             "more polite": chosen.politeness - rejected.politeness,

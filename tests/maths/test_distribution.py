@@ -3,26 +3,12 @@ import math
 import pytest
 import torch
 
-from rlnlp.maths.distribution import (
-    BANNED,
-    Distribution,
-    draw_logits,
-    inverse_cdf,
-    logprobs_and_entropy,
-    taken_logits,
-)
+from rlnlp.maths.distribution import BANNED, Distribution, draw_logits, inverse_cdf, taken_logits
+from rlnlp.maths.token_statistics import logprobs_and_entropy
 from support import reference, small
 
 D = torch.float64
 BELOW_1 = math.nextafter(1.0, 0.0)
-
-
-def token_logprobs(logits, tokens):
-    return logprobs_and_entropy(logits, tokens)[0]
-
-
-def entropy(logits):
-    return logprobs_and_entropy(logits, torch.zeros_like(logits[..., 0], dtype=torch.int64))[1]
 
 
 def distribution(temperature=1.0, top_k=0, top_p=1.0, min_new_tokens=0, end=(2,)):
@@ -38,84 +24,15 @@ def kept(logits):
     return [set((row > BANNED / 2).nonzero().flatten().tolist()) for row in logits]
 
 
-def at_place(logits, place=0):
-    return torch.full(logits.shape[:-1], place)
-
-
-def test_token_logprobs_match_the_log_softmax_of_the_book():
-    logits = random_logits(3, 4, 7, dtype=D)
-    tokens = torch.randint(7, (3, 4), generator=torch.Generator().manual_seed(1))
-    got = token_logprobs(logits, tokens)
-    for b in range(3):
-        for t in range(4):
-            want = reference.log_softmax(logits[b, t].tolist())[tokens[b, t]]
-            assert got[b, t].item() == pytest.approx(want, rel=1e-12)
-
-
-def test_token_logprobs_by_hand():
-    logits = torch.tensor([[math.log(1), math.log(2), math.log(5)]], dtype=D)
-    assert token_logprobs(logits, torch.tensor([2])).item() == pytest.approx(math.log(5 / 8), rel=1e-14)
-
-
-def test_entropy_matches_shannon():
-    logits = random_logits(6, 9, dtype=D)
-    assert entropy(logits).tolist() == pytest.approx([reference.entropy(row) for row in logits.tolist()], rel=1e-12)
-
-
-def test_entropy_of_equal_logits_is_the_logarithm_of_their_number():
-    assert entropy(torch.full((8,), 3.0, dtype=D)).item() == pytest.approx(math.log(8), rel=1e-14)
-
-
-def test_entropy_and_its_gradient_take_no_part_in_banned_tokens():
-    logits = torch.tensor([0.0, math.log(3), BANNED], dtype=D, requires_grad=True)
-    two = torch.tensor([0.0, math.log(3)], dtype=D, requires_grad=True)
-    entropy(logits).backward()
-    entropy(two).backward()
-    assert entropy(logits).item() == pytest.approx(reference.entropy([0.0, math.log(3)]), rel=1e-14)
-    assert logits.grad.tolist() == pytest.approx([*two.grad.tolist(), 0.0], rel=1e-14)
-
-
-@pytest.mark.parametrize("rows", [4, 11])
-def test_many_rows_of_a_wide_vocabulary_have_the_values_and_gradients_of_autograd(rows):
-    logits = random_logits(rows, 70_000, dtype=D).requires_grad_(True)
-    tokens = torch.arange(rows) * 6_000
-    by_logprob, by_entropy = torch.randn(2, rows, generator=torch.Generator().manual_seed(5), dtype=D)
-    got = logprobs_and_entropy(logits, tokens)
-    (gradient,) = torch.autograd.grad((by_logprob * got[0] + by_entropy * got[1]).sum(), logits)
-    plain = logits.log_softmax(-1)
-    want = plain[torch.arange(rows), tokens], -(plain.exp() * plain).sum(-1)
-    (expected,) = torch.autograd.grad((by_logprob * want[0] + by_entropy * want[1]).sum(), logits)
-    torch.testing.assert_close(got, want, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=1e-12)
-
-
-@pytest.mark.parametrize("which", [0, 1])
-def test_either_of_logprob_and_entropy_alone_has_the_gradient_of_finite_differences(which):
-    logits = random_logits(3, 5, dtype=D).requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda z: logprobs_and_entropy(z, torch.tensor([0, 4, 2]))[which], (logits,))
-
-
-@pytest.mark.parametrize("rows", [4, 11])
-def test_spent_logits_become_their_gradient_once(rows):
-    tokens, seen = torch.arange(rows) * 6_000, []
-    for spent in (False, True):
-        leaf = random_logits(rows, 70_000, dtype=D).requires_grad_(True)
-        logits = leaf * 1
-        logprobs, entropies = logprobs_and_entropy(logits, tokens, spent)
-        loss = (logprobs * 2 + entropies * torch.arange(rows)).sum()
-        (gradient,) = torch.autograd.grad(loss, logits, retain_graph=True)
-        assert (gradient.data_ptr() == logits.data_ptr()) == spent
-        seen.append(gradient)
-    assert torch.equal(*seen)
-    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        torch.autograd.grad(loss, logits)
+def at_position(logits, position=0):
+    return torch.full(logits.shape[:-1], position)
 
 
 def test_the_logits_are_left_as_they_were():
     logits = random_logits(2, 3, 5).requires_grad_(True)
     before = logits.detach().clone()
-    logprobs, entropies = logprobs_and_entropy(taken_logits(logits, at_place(logits), at_place(logits), distribution()),
-                                               at_place(logits))  # fmt: skip
+    taken = taken_logits(logits, at_position(logits), at_position(logits), distribution())
+    logprobs, entropies = logprobs_and_entropy(taken, at_position(logits))
     (logprobs.sum() + entropies.sum()).backward()
     assert torch.equal(logits, before)
 
@@ -124,21 +41,21 @@ def test_the_logits_are_left_as_they_were():
 def test_half_precision_is_left_before_anything_is_computed(dtype):
     logits = random_logits(4, 9).to(dtype)
     for d in (distribution(0.7), distribution(0.7, top_k=3)):
-        assert draw_logits(logits, at_place(logits), d).dtype == torch.float32
-        got = taken_logits(logits, logits.argmax(-1), at_place(logits), d)
-        torch.testing.assert_close(got, taken_logits(logits.float(), logits.argmax(-1), at_place(logits), d))
+        assert draw_logits(logits, at_position(logits), d).dtype == torch.float32
+        got = taken_logits(logits, logits.argmax(-1), at_position(logits), d)
+        torch.testing.assert_close(got, taken_logits(logits.float(), logits.argmax(-1), at_position(logits), d))
 
 
 def test_temperature_divides_the_logits():
     logits = random_logits(2, 5)
-    got = draw_logits(logits, at_place(logits), distribution(temperature=0.5))
+    got = draw_logits(logits, at_position(logits), distribution(temperature=0.5))
     torch.testing.assert_close(got, 2 * logits)
 
 
 @pytest.mark.parametrize("k", [1, 2, 5, 10, 11, 0])
 def test_top_k_keeps_the_set_of_the_slow_reference(k):
     logits = random_logits(50, 10)
-    got = draw_logits(logits, at_place(logits), distribution(top_k=k))
+    got = draw_logits(logits, at_position(logits), distribution(top_k=k))
     assert kept(got) == [reference.top_k_set(row, k) for row in logits.tolist()]
 
 
@@ -146,7 +63,7 @@ def test_top_k_keeps_the_set_of_the_slow_reference(k):
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 def test_top_p_keeps_the_set_of_the_slow_reference(p, temperature):
     logits = random_logits(50, 10)
-    got = draw_logits(logits, at_place(logits), distribution(temperature, top_p=p))
+    got = draw_logits(logits, at_position(logits), distribution(temperature, top_p=p))
     want = [reference.top_p_set([z / temperature for z in row], p) for row in logits.tolist()]
     assert kept(got) == want
     assert p in (1e-6, 1.0) or len(set(map(len, want))) > 1, "sets of one size would test little"
@@ -155,37 +72,37 @@ def test_top_p_keeps_the_set_of_the_slow_reference(p, temperature):
 def test_top_p_keeps_the_token_that_crosses_the_border():
     # Peers differ: some keep only while the sum is at most p, which would leave one token here.
     logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_p=0.6))) == [{0, 1}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_p=0.6))) == [{0, 1}]
 
 
 def test_top_p_stops_at_the_token_that_reaches_p_exactly():
     logits = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log()
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_p=0.5))) == [{1}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_p=0.5))) == [{1}]
 
 
 def test_top_p_is_taken_of_what_top_k_leaves():
     logits = torch.tensor([[0.4, 0.3, 0.2, 0.1]]).log()
     # 0.4 / 0.7 = 0.57 crosses 0.5 among two tokens, but not among four
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_k=2, top_p=0.5))) == [{0}]
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_p=0.5))) == [{0, 1}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_k=2, top_p=0.5))) == [{0}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_p=0.5))) == [{0, 1}]
 
 
-@pytest.mark.parametrize(("place", "allowed"), [(0, False), (1, False), (2, True), (3, True)])
-def test_end_tokens_are_ruled_out_before_the_least_length(place, allowed):
+@pytest.mark.parametrize(("position", "allowed"), [(0, False), (1, False), (2, True), (3, True)])
+def test_end_tokens_are_ruled_out_before_the_minimum_length(position, allowed):
     logits = random_logits(1, 6)
-    got = draw_logits(logits, at_place(logits, place), distribution(min_new_tokens=2, end=(2, 4)))
+    got = draw_logits(logits, at_position(logits, position), distribution(min_new_tokens=2, end=(2, 4)))
     assert kept(got) == [set(range(6)) if allowed else {0, 1, 3, 5}]
 
 
-def test_the_least_length_counts_before_top_k_so_that_k_tokens_remain():
+def test_the_minimum_length_counts_before_top_k_so_that_k_tokens_remain():
     logits = torch.tensor([[1.0, 2.0, 9.0, 3.0]])
-    assert kept(draw_logits(logits, at_place(logits), distribution(top_k=2, min_new_tokens=1))) == [{1, 3}]
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_k=2, min_new_tokens=1))) == [{1, 3}]
 
 
 def test_what_is_kept_has_the_probabilities_of_the_restricted_softmax():
     logits = random_logits(4, 8)
     d = distribution(0.7, top_k=5, top_p=0.8)
-    got = draw_logits(logits, at_place(logits), d).softmax(-1)
+    got = draw_logits(logits, at_position(logits), d).softmax(-1)
     for row, probabilities in zip(logits.tolist(), got.tolist(), strict=True):
         scaled = [z / 0.7 for z in row]
         few = reference.restrict(scaled, reference.top_k_set(scaled, 5))
@@ -198,17 +115,17 @@ def test_what_is_kept_has_the_probabilities_of_the_restricted_softmax():
 def test_a_taken_token_outside_the_filter_keeps_a_finite_logprob(d):
     logits = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log()
     token = torch.tensor([2 if d.min_new_tokens else 0])
-    assert token.item() not in kept(draw_logits(logits, at_place(logits), d))[0], "or nothing is tested"
-    got = taken_logits(logits, token, at_place(logits), d)
-    assert kept(got)[0] == kept(draw_logits(logits, at_place(logits), d))[0] | {token.item()}
-    assert token_logprobs(got, token).item() > -5
+    assert token.item() not in kept(draw_logits(logits, at_position(logits), d))[0], "or nothing is tested"
+    got = taken_logits(logits, token, at_position(logits), d)
+    assert kept(got)[0] == kept(draw_logits(logits, at_position(logits), d))[0] | {token.item()}
+    assert logprobs_and_entropy(got, token)[0].item() > -5
 
 
 @pytest.mark.parametrize("d", [distribution(0.7), distribution(0.7, top_k=3), distribution(0.7, top_p=0.6)])
 def test_taken_logits_are_the_drawn_ones_where_the_token_was_allowed(d):
     logits = random_logits(20, 6)
-    drawn = draw_logits(logits, at_place(logits), d)
-    torch.testing.assert_close(taken_logits(logits, drawn.argmax(-1), at_place(logits), d), drawn, rtol=0, atol=0)
+    drawn = draw_logits(logits, at_position(logits), d)
+    torch.testing.assert_close(taken_logits(logits, drawn.argmax(-1), at_position(logits), d), drawn, rtol=0, atol=0)
 
 
 def test_inverse_cdf_over_a_grid_of_numbers_has_the_softmax_as_frequencies():
@@ -216,8 +133,8 @@ def test_inverse_cdf_over_a_grid_of_numbers_has_the_softmax_as_frequencies():
     logits, cells = random_logits(7, dtype=D), 100_000
     grid = (torch.arange(cells, dtype=D) + 0.5) / cells
     tokens = inverse_cdf(logits.expand(cells, -1), grid)
-    share = (tokens.bincount(minlength=7) / cells).tolist()
-    assert share == pytest.approx(reference.softmax(logits.tolist()), abs=1.01 / cells)
+    fraction = (tokens.bincount(minlength=7) / cells).tolist()
+    assert fraction == pytest.approx(reference.softmax(logits.tolist()), abs=1.01 / cells)
 
 
 def test_inverse_cdf_matches_the_slow_walk():

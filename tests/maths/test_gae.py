@@ -85,7 +85,7 @@ def test_holes_padding_and_the_order_of_rows_change_nothing(case, random):
     off = torch.zeros(len(rows), 2, dtype=torch.bool)
     wide = [torch.cat([nan, x.masked_fill(~mask, float("nan")), nan], 1) for x in (r, v)]
     padded = generalized_advantages(*wide, torch.cat([off, mask, off], 1), 0.9, 0.8)
-    assert torch.equal(padded[:, 2:-2], whole), "what stands at places that nobody chose is not read"
+    assert torch.equal(padded[:, 2:-2], whole), "what stands at positions that nobody chose is not read"
     assert not padded[:, [0, 1, -2, -1]].any()
     order = torch.tensor(random.sample(range(len(rows)), len(rows)))
     assert torch.equal(generalized_advantages(r[order], v[order], mask[order], 0.9, 0.8), whole[order])
@@ -110,5 +110,5 @@ def test_float32_over_two_thousand_tokens_stays_within_a_millionth_of_the_larges
 def test_shapes_that_differ_are_refused_instead_of_broadcast(wrong):
     parts = [torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)]
     parts[wrong] = parts[wrong][:1]
-    with pytest.raises(ValueError, match="must be alike"):
+    with pytest.raises(ValueError, match="shapes differ"):
         generalized_advantages(*parts, 1.0, 0.95)

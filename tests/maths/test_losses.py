@@ -19,7 +19,7 @@ D = torch.float64
 
 
 def test_policy_gradient_loss_of_the_published_case():
-    # rlax rlax/_src/policy_gradients_test.py: the mean over three places of -w * advantage * log pi
+    # rlax rlax/_src/policy_gradients_test.py: the mean over three positions of -w * advantage * log pi
     logits = torch.tensor([[[1.0, 1, 1], [2, 0, 0], [-1, -2, -3]], [[2, 2, 2], [3, 1, 1], [0, -1, -2]]], dtype=D)
     actions = torch.tensor([[0, 1, 2], [0, 0, 0]])
     advantages = torch.tensor([[0.3, 0.2, 0.1], [-0.3, -0.2, -0.1]], dtype=D)
@@ -70,7 +70,7 @@ def test_clipped_surrogate_of_the_published_cases():
     loss, _, _ = surrogate([0.5, 1.0, 1.5], [1.0, -1.0, 2.0])
     assert loss == pytest.approx([-0.5, 1.0, -2.4], rel=1e-9)
     assert sum(loss) / 3 == pytest.approx(-0.6333333333, rel=1e-9)
-    # rlax rlax/_src/policy_gradients_test.py, the mean over three places
+    # rlax rlax/_src/policy_gradients_test.py, the mean over three positions
     logits = torch.tensor([[1.0, 1, 1], [2, 0, 0], [-1, -2, -3]], dtype=D)
     old = torch.tensor([[1.0, 1, 1], [2, 0, 0], [-3, -2, -1]], dtype=D)
     new, was = (z.log_softmax(-1)[range(3), range(3)] for z in (logits, old))
@@ -177,7 +177,7 @@ def test_no_gradient_reaches_the_old_values_or_the_returns():
 def test_shapes_that_differ_are_refused_instead_of_broadcast(wrong):
     parts = [torch.zeros(2, 3) for _ in range(3)]
     parts[wrong] = parts[wrong][:, :1]
-    with pytest.raises(ValueError, match="must be alike"):
+    with pytest.raises(ValueError, match="shapes differ"):
         clipped_policy_gradient(*parts, 0.2, 0.2)
-    with pytest.raises(ValueError, match="must be alike"):
+    with pytest.raises(ValueError, match="shapes differ"):
         clipped_value_error(*parts, 0.2)

@@ -37,7 +37,7 @@ def test_masked_mean_does_not_read_behind_the_mask_even_nan(x, mask):
     assert masked_mean(poisoned, mask).item() == masked_mean(x, mask).item()
 
 
-def test_no_gradient_reaches_the_places_behind_the_mask(x, mask):
+def test_no_gradient_reaches_the_positions_behind_the_mask(x, mask):
     x.requires_grad_(True)
     masked_mean(x, mask).backward()
     torch.testing.assert_close(x.grad, mask.to(D) / mask.sum())
@@ -62,8 +62,8 @@ def test_reduce_refuses_a_total_that_is_not_positive(total):
         reduce(torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), total)
 
 
-def test_masked_mean_refuses_a_mask_without_a_true_place():
-    with pytest.raises(ValueError, match="no True place"):
+def test_masked_mean_refuses_a_mask_without_a_true_position():
+    with pytest.raises(ValueError, match="no True position"):
         masked_mean(torch.ones(2, 2), torch.zeros(2, 2, dtype=torch.bool))
 
 
@@ -95,9 +95,8 @@ def test_whitening_of_the_published_rule_with_the_mean_gone_and_with_the_mean_ke
     # openai/lm-human-preferences lm_human_preferences/utils/core.py::whiten, shift_mean True and False
     x, mask = torch.tensor([[1.0, 2.0, 3.0, 4.0]], dtype=D), torch.ones(1, 4, dtype=torch.bool)
     assert whitened(x, mask)[0].tolist() == pytest.approx([-1.3416408, -0.4472136, 0.4472136, 1.3416408], abs=1e-6)
-    assert scale_to_unit_std(x, mask)[0].tolist() == pytest.approx(
-        [1.1583592, 2.0527864, 2.9472136, 3.8416408], abs=1e-6
-    )
+    scaled = scale_to_unit_std(x, mask)[0].tolist()
+    assert scaled == pytest.approx([1.1583592, 2.0527864, 2.9472136, 3.8416408], abs=1e-6)
 
 
 @given(cases(1))
@@ -122,7 +121,7 @@ def test_whitening_is_over_all_tokens_of_the_batch_and_not_within_rows(x, mask):
     assert max(map(abs, means)) > 0.1, "each row by itself would have a mean of 0"
 
 
-def test_scaling_keeps_the_mean_and_the_order_and_gives_the_deviation_1(x, mask):
+def test_scaling_keeps_the_mean_and_the_order_and_gives_the_standard_deviation_1(x, mask):
     wide = 7 + 3 * x
     got = scale_to_unit_std(wide, mask)
     assert masked_mean(got, mask).item() == pytest.approx(masked_mean(wide, mask).item(), rel=1e-12)
@@ -132,7 +131,7 @@ def test_scaling_keeps_the_mean_and_the_order_and_gives_the_deviation_1(x, mask)
 
 @pytest.mark.parametrize("dtype", [torch.float32, D])
 @pytest.mark.parametrize("value", [0.0, 0.7, -1e-9, 1e8])
-def test_places_that_are_all_equal_are_whitened_to_exactly_0_and_scaled_to_themselves(value, dtype, mask):
+def test_positions_that_are_all_equal_are_whitened_to_exactly_0_and_scaled_to_themselves(value, dtype, mask):
     x = torch.full(mask.shape, value, dtype=dtype)
     x[~mask] = 5.0
     assert whitened(x, mask).tolist() == [[0.0] * 5] * 4
@@ -140,7 +139,7 @@ def test_places_that_are_all_equal_are_whitened_to_exactly_0_and_scaled_to_thems
     assert equal(x, mask)
 
 
-def test_places_that_differ_by_rounding_only_are_equal_and_by_more_are_not(mask):
+def test_positions_that_differ_by_rounding_only_are_equal_and_by_more_are_not(mask):
     x = torch.full(mask.shape, 0.7)
     x[mask] += torch.linspace(0, 2e-7, int(mask.sum()))
     assert x[mask].unique().numel() > 1
@@ -158,7 +157,7 @@ def test_whitening_reads_nothing_behind_the_mask_and_leaves_0_there(fast, x, mas
 
 
 @pytest.mark.parametrize("correction", [0, 1])
-def test_a_variance_needs_more_places_than_it_corrects_for(correction):
+def test_a_variance_needs_more_positions_than_it_corrects_for(correction):
     mask = torch.tensor([[True, False]]) if correction else torch.tensor([[False, False]])
     with pytest.raises(ValueError, match="nothing to average"):
         masked_variance(torch.ones(1, 2), mask, correction)

@@ -33,7 +33,7 @@ def test_the_median_of_student_t_is_0():
 
 
 def test_mean_interval_by_hand():
-    # deviation of the sample sqrt(10 / 4) over sqrt(5), times 2.7764 for four degrees
+    # standard deviation of the sample sqrt(10 / 4) over sqrt(5), times 2.7764 for four degrees
     mean, low, high = mean_interval(torch.tensor([1.0, 2, 3, 4, 5]))
     half = 2.7764 * math.sqrt(2.5) / math.sqrt(5)
     assert (mean, low, high) == pytest.approx((3.0, 3 - half, 3 + half), abs=4e-4 * half)

@@ -12,8 +12,10 @@ from transformers import (
 )
 
 from rlnlp.errors import Exit, Failure
-from rlnlp.models.critic import ValuedPolicy, critic_like, load_critic, value_head
-from rlnlp.models.policy import Policy, checkpointed, frozen
+from rlnlp.models.critic import PolicyWithValueHead, ValuesOfHead, critic_like, value_head
+from rlnlp.models.fast import checkpointed
+from rlnlp.models.load import load_critic
+from rlnlp.models.policy import Policy
 from rlnlp.rollout.sampling import sample
 from rlnlp.types import Prompts, Rollout, take
 from support import small
@@ -47,11 +49,11 @@ def awake(head):
 
 def kinds(policy):
     """Values of a rollout by a head on the policy, with the policy's answers, alone, and by a critic of its own."""
-    both, critic = ValuedPolicy(policy, awake(value_head(policy))), critic_like(policy)
+    both, critic = PolicyWithValueHead(policy, awake(value_head(policy))), critic_like(policy)
     awake(critic.head)
     return {
         "shared": (lambda rollout: both(rollout, small.plain()).values, both.head),
-        "alone": (both.values, both.head),
+        "alone": (ValuesOfHead(policy, both.head), both.head),
         "separate": (critic, critic.head),
     }
 
@@ -97,7 +99,7 @@ def test_padding_other_rows_and_what_stands_behind_the_mask_change_no_value(poli
 @torch.no_grad()
 def test_a_head_leaves_the_policy_s_answers_as_they_are_and_starts_at_0(policy):
     rollout = drawn(policy)
-    said, both = policy(rollout, small.plain()), ValuedPolicy(policy, value_head(policy))(rollout, small.plain())
+    said, both = policy(rollout, small.plain()), PolicyWithValueHead(policy, value_head(policy))(rollout, small.plain())
     torch.testing.assert_close(both.logprobs, said.logprobs, **CLOSE)
     torch.testing.assert_close(both.entropy, said.entropy, **CLOSE)
     assert not both.values.any()
@@ -105,10 +107,10 @@ def test_a_head_leaves_the_policy_s_answers_as_they_are_and_starts_at_0(policy):
 
 
 def test_the_values_alone_move_the_head_and_nothing_else(policy):
-    both = ValuedPolicy(policy, value_head(policy))
-    both.values(drawn(policy)).square().sub(1).sum().backward()
-    both.values(drawn(policy)).sum().backward()
-    assert both.head.linear.weight.grad.any()
+    alone = ValuesOfHead(policy, value_head(policy))
+    alone(drawn(policy)).square().sub(1).sum().backward()
+    alone(drawn(policy)).sum().backward()
+    assert alone.head.linear.weight.grad.any()
     assert all(weight.grad is None for weight in policy.parameters())
 
 
@@ -208,9 +210,11 @@ def blocks(trunk):
 def test_gradient_checkpointing_computes_twice_and_gives_the_same_gradient(policy, kind):
     gradients, calls, rollout = [], [], drawn(policy)
     for recomputed in (False, True):
-        own = frozen(policy).requires_grad_(True)
+        own = policy.reference().requires_grad_(True)
         own.recomputed = checkpointed(own.lm) if recomputed else []
-        module = {"policy": own, "shared": ValuedPolicy(own, value_head(own)), "separate": critic_like(own)}[kind]
+        module = {"policy": own, "shared": PolicyWithValueHead(own, value_head(own)), "separate": critic_like(own)}[
+            kind
+        ]
         if kind != "policy":
             awake(module.head)
         counted = Counted(blocks(module.trunk if kind == "separate" else own.lm.base_model))
@@ -226,7 +230,7 @@ def test_gradient_checkpointing_computes_twice_and_gives_the_same_gradient(polic
 
 
 def test_a_policy_that_computes_again_draws_what_it_drew_before(policy):
-    own = frozen(policy).requires_grad_(True)
+    own = policy.reference().requires_grad_(True)
     own.recomputed = checkpointed(own.lm)
     uniforms = torch.rand(8, 10, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     first = sample(own, small.prompts(*PROMPTS), uniforms, small.plain(), pad=0)

@@ -1,10 +1,13 @@
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from rlnlp.batching import forward_in_micro_batches
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.policy import Policy, context_length, forward_fn, frozen, logprob_fn, positions, remembered
+from rlnlp.models.fast import first_pass_kept
+from rlnlp.models.policy import Policy, logprob_fn, positions, remembered
 from rlnlp.rollout.sampling import sample
 from rlnlp.types import Prompts, Rollout, take
 from support import reference, small
@@ -178,7 +181,7 @@ def test_positions_count_real_tokens_only():
 
 def test_the_reference_stays_as_it_was_when_the_policy_learns():
     policy, talk = small.policy(), conversation()
-    kept = frozen(policy)
+    kept = policy.reference()
     score = logprob_fn(policy, small.plain(), 2)
     before, then = score(talk), says(kept, talk, small.plain()).logprobs
     torch.testing.assert_close(then, before, **CLOSE)
@@ -192,9 +195,10 @@ def test_the_reference_stays_as_it_was_when_the_policy_learns():
     assert not score(talk).requires_grad
 
 
-def gradient(policy, rollout, d):
+def gradient(forward, rollout, d, policy=None):
+    policy = policy or forward
     policy.zero_grad()
-    out = policy(rollout, d)
+    out = forward(rollout, d)
     (out.logprobs.sum() + 0.1 * out.entropy.square().sum()).backward()
     return torch.cat([weight.grad.flatten() for weight in policy.parameters()])
 
@@ -206,30 +210,37 @@ def passes(policy):
     return seen
 
 
+def test_the_pass_of_a_rollout_is_learned_from_once_without_a_second_pass():
+    policy, talk, d = small.policy(seed=1), conversation(), small.plain()
+    want, made = gradient(policy, talk, d), passes(policy)
+    output = forward_in_micro_batches(partial(policy, distribution=d), talk, len(talk.mask))
+    forward = first_pass_kept(partial(policy, distribution=d), talk, output)
+    assert forward(take(talk, torch.arange(len(talk.mask)))) is not output, "the same rows, but not the same rollout"
+    assert len(made) == 2
+    torch.testing.assert_close(gradient(lambda rollout, _: forward(rollout), talk, d, policy), want, **CLOSE)
+    assert len(made) == 2
+    torch.testing.assert_close(gradient(lambda rollout, _: forward(rollout), talk, d, policy), want, **CLOSE)
+    assert len(made) == 3, "a pass serves once: the weights may have moved"
+
+
 @pytest.mark.parametrize("size", [1, 2])
-def test_what_was_looked_at_is_learned_from_without_a_second_pass_if_it_is_one_micro_batch(size):
+def test_a_pass_in_micro_batches_is_that_of_the_whole_and_has_a_graph_if_it_is_one(size):
     policy, talk, d = small.policy(seed=1), conversation(), small.plain()
-    want, score = gradient(policy, talk, d), says(policy, talk, d)
-    made = passes(policy)
-    looked = forward_fn(policy, d, size)(talk)
-    assert not looked.requires_grad
-    torch.testing.assert_close(looked, score.logprobs, **CLOSE)
-    looks = len(made)
-    assert looks == len(talk.mask) / size
-    torch.testing.assert_close(gradient(policy, talk, d), want, **CLOSE)
-    assert len(made) == looks + (size == 1)
-    torch.testing.assert_close(gradient(policy, talk, d), want, **CLOSE)
-    assert len(made) == looks + (size == 1) + 1, "a look serves once: the weights may have moved"
+    want, made = says(policy, talk, d), passes(policy)
+    output = forward_in_micro_batches(partial(policy, distribution=d), talk, size)
+    torch.testing.assert_close(output.logprobs, want.logprobs, **CLOSE)
+    torch.testing.assert_close(output.entropy, want.entropy, **CLOSE)
+    assert len(made) == len(talk.mask) / size
+    assert output.logprobs.requires_grad == output.entropy.requires_grad == (size == len(talk.mask))
+    assert not output.detach().logprobs.requires_grad
 
 
-def test_a_look_serves_its_own_rollout_and_distribution_only():
+def test_a_pass_without_a_graph_is_never_learned_from():
     policy, talk, d = small.policy(seed=1), conversation(), small.plain()
-    for rollout, other in ((take(talk, torch.tensor([0, 0])), d), (talk, small.plain(0.5))):
-        want = gradient(policy, rollout, other)
-        policy.look(talk, d)
-        torch.testing.assert_close(gradient(policy, rollout, other), want, **CLOSE)
-    policy.look(talk, d)
-    assert torch.equal(says(frozen(policy), talk, d).logprobs, says(policy, talk, d).logprobs)
+    with torch.no_grad():
+        output = policy(talk, d)
+    forward = first_pass_kept(partial(policy, distribution=d), talk, output)
+    assert forward(talk).logprobs.requires_grad
 
 
 def test_the_last_token_is_not_read_and_only_the_places_before_the_response_reach_the_head():
@@ -254,5 +265,5 @@ def test_an_answer_is_remembered_for_the_same_rollout_only():
 
 
 def test_context_length_is_read_from_either_kind_of_config():
-    assert context_length(small.policy()) == 64
-    assert context_length(Policy(small.gpt2())) == 64
+    assert small.policy().context == 64
+    assert Policy(small.gpt2()).context == 64

@@ -23,13 +23,13 @@ FILES = ("policy.safetensors", "optimizer.safetensors", "state.json", "manifest.
 def save(folder, step, held, state, keep):
     if not folder.exists():
         folder.mkdir()
-    place = checkpoint.save(folder, step, held, state)
-    checkpoint.retain(folder, keep, best=-1, trusted=())
-    return place
+    directory = checkpoint.save(folder, step, held, state)
+    checkpoint.retain(folder, keep, best=-1, verified=())
+    return directory
 
 
 def load(folder, held):
-    return checkpoint.load(folder, held, tell=lambda _: None)
+    return checkpoint.load(folder, held, log_message=lambda _: None)
 
 
 def parts(seed=0, rate=0.1):
@@ -84,8 +84,8 @@ def loaded(folder):
 def test_every_part_comes_back_to_the_last_bit(tmp_path):
     held, other = parts(), parts(seed=1)
     learn(held, [1, 2, 3])
-    place = save(tmp_path, 3, held, STATE, keep=2)
-    assert place == tmp_path / "step-00000003"
+    directory = save(tmp_path, 3, held, STATE, keep=2)
+    assert directory == tmp_path / "step-00000003"
     assert not same(held, other)
     state = load(tmp_path, other)
     assert same(held, other)
@@ -132,7 +132,7 @@ def test_saving_changes_nothing_of_training(tmp_path):
     assert same(watched, alone)
 
 
-def test_the_newest_sound_checkpoint_is_loaded(saved):
+def test_the_newest_valid_checkpoint_is_loaded(saved):
     folder, kept = saved
     step, found = loaded(folder)
     assert step == 2
@@ -164,23 +164,23 @@ def test_damage_to_any_file_is_found_and_the_checkpoint_before_is_used(name, dam
 
 def test_any_flipped_bit_and_any_cut_is_found(saved):
     folder, _ = saved
-    place, chance = folder / "step-00000002", random.Random(0)
+    directory, chance = folder / "step-00000002", random.Random(0)
     for name in FILES:
-        path = place / name
+        path = directory / name
         content = path.read_bytes()
         for _ in range(25):
             where, bit = chance.randrange(len(content)), chance.randrange(8)
             flipped = bytearray(content)
             flipped[where] ^= 1 << bit
             path.write_bytes(flipped)
-            assert list(faults(place)), (name, where, bit)
+            assert list(faults(directory)), (name, where, bit)
             path.write_bytes(content[:where])
-            assert list(faults(place)), (name, where)
+            assert list(faults(directory)), (name, where)
         path.write_bytes(content)
-    assert not list(faults(place))
+    assert not list(faults(directory))
 
 
-def test_files_that_changed_places_are_found(saved):
+def test_files_that_are_swapped_are_found(saved):
     folder, _ = saved
     one, other = (folder / "step-00000002" / name for name in FILES[:2])
     content = one.read_bytes()
@@ -202,15 +202,15 @@ def test_a_manifest_that_says_something_else_is_found(files, saved):
 
 def test_a_manifest_that_leaves_out_a_part_does_not_vouch_for_it(saved):
     folder, _ = saved
-    place = folder / "step-00000002"
-    manifest = json.loads((place / "manifest.json").read_text())
+    directory = folder / "step-00000002"
+    manifest = json.loads((directory / "manifest.json").read_text())
     del manifest["files"]["policy.safetensors"]
-    (place / "manifest.json").write_text(json.dumps(manifest))
-    (place / "policy.safetensors").write_bytes((folder / "step-00000001" / "policy.safetensors").read_bytes())
+    (directory / "manifest.json").write_text(json.dumps(manifest))
+    (directory / "policy.safetensors").write_bytes((folder / "step-00000001" / "policy.safetensors").read_bytes())
     assert loaded(folder)[0] == 1
 
 
-def test_without_a_sound_checkpoint_each_fault_is_named_with_exit_6(saved):
+def test_without_a_valid_checkpoint_each_fault_is_named_with_exit_6(saved):
     folder, _ = saved
     (folder / "step-00000001" / "state.json").unlink()
     (folder / "step-00000002" / "policy.safetensors").write_bytes(b"")
@@ -256,7 +256,7 @@ def test_folders_that_are_not_checkpoints_stay_and_are_not_loaded(tmp_path):
     assert load(tmp_path, held)["step"] == 2
 
 
-def test_a_step_that_is_saved_again_takes_the_place_of_the_old(tmp_path):
+def test_a_step_that_is_saved_again_replaces_the_old(tmp_path):
     first, second, other = parts(), parts(seed=1), parts()
     save(tmp_path, 1, first, STATE, keep=1)
     save(tmp_path, 1, second, STATE, keep=1)
@@ -265,14 +265,14 @@ def test_a_step_that_is_saved_again_takes_the_place_of_the_old(tmp_path):
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o027])
-def test_the_files_honour_the_umask(mask, tmp_path):
+def test_the_files_honor_the_umask(mask, tmp_path):
     before = os.umask(mask)
     try:
-        place = save(tmp_path / "c", 1, parts(), STATE, keep=1)
+        directory = save(tmp_path / "c", 1, parts(), STATE, keep=1)
     finally:
         os.umask(before)
-    assert {stat.S_IMODE(path.stat().st_mode) for path in place.iterdir()} == {0o666 & ~mask}
-    assert stat.S_IMODE(place.stat().st_mode) == 0o777 & ~mask
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o666 & ~mask}
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o777 & ~mask
 
 
 @pytest.mark.parametrize("call", ["fsync", "save_file", "rename", "write", "mkdir"])
@@ -284,9 +284,9 @@ def test_a_failing_disk_is_exit_5_and_leaves_what_was_there(call, step, saved, m
     def fail(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    places = {"fsync": os, "save_file": checkpoint, "write": os}
+    modules = {"fsync": os, "save_file": checkpoint, "write": os}
     with monkeypatch.context() as patch:
-        patch.setattr(places.get(call, checkpoint.Path), call, fail)
+        patch.setattr(modules.get(call, checkpoint.Path), call, fail)
         with pytest.raises(Failure, match=f"saving step {step} in .* failed: .*No space left") as failure:
             save(folder, step, parts(seed=1), STATE, keep=1)
     assert failure.value.code == 5
@@ -319,36 +319,36 @@ def test_a_damaged_checkpoint_is_neither_counted_nor_removed(tmp_path):
     for step in (1, 2, 3):
         save(tmp_path, step, held, {}, keep=9)
     (tmp_path / "step-00000002" / "state.json").write_text("{}")
-    assert checkpoint.retain(tmp_path, 2, best=-1, trusted={"step-00000003"}) == {"step-00000001", "step-00000003"}
+    assert checkpoint.retain(tmp_path, 2, best=-1, verified={"step-00000003"}) == {"step-00000001", "step-00000003"}
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"step-{s:08d}" for s in (1, 2, 3)]
 
 
 def test_a_checkpoint_under_another_name_is_found(saved):
     folder, _ = saved
     (folder / "step-00000002").rename(folder / "step-00000007")
-    assert list(faults(folder / "step-00000007")) == ["manifest.json is not what was written here"]
+    assert list(faults(folder / "step-00000007")) == ["manifest.json is not as it was written here"]
     assert loaded(folder)[0] == 1
 
 
 @pytest.mark.nightly
 def test_a_thousand_flips_two_hundred_cuts_and_twenty_swaps_are_found(saved):
     folder, _ = saved
-    place, chance = folder / "step-00000002", random.Random(1)
-    sizes = {name: (place / name).stat().st_size for name in FILES}
+    directory, chance = folder / "step-00000002", random.Random(1)
+    sizes = {name: (directory / name).stat().st_size for name in FILES}
     for number in range(1200):
         name = chance.choices(FILES, weights=list(sizes.values()))[0] if number % 2 else chance.choice(FILES)
-        content = (place / name).read_bytes()
+        content = (directory / name).read_bytes()
         where = chance.randrange(len(content))
         flipped = content[:where] + bytes([content[where] ^ 1 << chance.randrange(8)]) + content[where + 1 :]
-        (place / name).write_bytes(content[:where] if number >= 1000 else flipped)
-        assert list(faults(place)), (name, where)
-        (place / name).write_bytes(content)
+        (directory / name).write_bytes(content[:where] if number >= 1000 else flipped)
+        assert list(faults(directory)), (name, where)
+        (directory / name).write_bytes(content)
     for _ in range(20):
         one, other = chance.sample(FILES, 2)
-        contents = (place / one).read_bytes(), (place / other).read_bytes()
-        (place / one).write_bytes(contents[1])
-        (place / other).write_bytes(contents[0])
-        assert list(faults(place)), (one, other)
-        (place / one).write_bytes(contents[0])
-        (place / other).write_bytes(contents[1])
-    assert not list(faults(place))
+        contents = (directory / one).read_bytes(), (directory / other).read_bytes()
+        (directory / one).write_bytes(contents[1])
+        (directory / other).write_bytes(contents[0])
+        assert list(faults(directory)), (one, other)
+        (directory / one).write_bytes(contents[0])
+        (directory / other).write_bytes(contents[1])
+    assert not list(faults(directory))

@@ -17,13 +17,13 @@ from support.small import policy
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def root(tmp_path_factory):
     return tmp_path_factory.mktemp("numbers")
 
 
 @pytest.fixture(scope="module")
-def children(place):
-    return Children(place)
+def children(root):
+    return Children(root)
 
 
 class Spoiling:
@@ -53,8 +53,8 @@ class Spoiling:
         module.backward, module.descend = spoiled_backward, spoiled_descend
 
 
-def asked(algo, place):
-    return runs.settings(runs.words(algo, place, "checkpoint.every=2", "checkpoint.keep=2"))
+def asked(algo, root):
+    return runs.settings(runs.words(algo, root, "checkpoint.every=2", "checkpoint.keep=2"))
 
 
 def rows(directory):
@@ -65,9 +65,9 @@ def rows(directory):
     ("algo", "what", "value"),
     [("sft", "loss", float("nan")), ("reinforce", "gradient", float("inf")), ("ppo", "gradient", float("nan"))],
 )
-def test_a_step_with_a_broken_number_is_skipped_and_counted(algo, what, value, place, children):
-    directory = place / f"skipped-{algo}"
-    ended = children.run(asked(algo, place), directory, Spoiling(algo, what, value, 2, 3, 5))
+def test_a_step_with_a_broken_number_is_skipped_and_counted(algo, what, value, root, children):
+    directory = root / f"skipped-{algo}"
+    ended = children.run(asked(algo, root), directory, Spoiling(algo, what, value, 2, 3, 5))
     assert ended.code == 0, ended.err
     assert [row.get("skipped") for row in rows(directory)] == [None, 1, 2, None, 3, None]
     assert "step 2: " in ended.err
@@ -77,9 +77,9 @@ def test_a_step_with_a_broken_number_is_skipped_and_counted(algo, what, value, p
 
 
 @pytest.mark.parametrize("algo", runs.ALGORITHMS)
-def test_a_skipped_update_leaves_weights_and_moments_as_they_were(algo, place, children):
-    directory = place / f"untouched-{algo}"
-    settings = runs.settings(runs.words(algo, place, "checkpoint.every=1", "algo.lr_schedule=constant"))
+def test_a_skipped_update_leaves_weights_and_moments_as_they_were(algo, root, children):
+    directory = root / f"untouched-{algo}"
+    settings = runs.settings(runs.words(algo, root, "checkpoint.every=1", "algo.lr_schedule=constant"))
     assert children.run(settings, directory, Spoiling(algo, "gradient", float("nan"), 3)).code == 0
     two, three = (directory / "checkpoints" / name_of(step) for step in (2, 3))
     files = [p.name for p in two.glob("*.safetensors")]
@@ -88,18 +88,18 @@ def test_a_skipped_update_leaves_weights_and_moments_as_they_were(algo, place, c
 
 
 @pytest.mark.parametrize("algo", ["sft", "reinforce"])
-def test_too_many_in_a_row_are_exit_8_with_the_tensor_and_the_last_good_checkpoint(algo, place, children):
-    directory, steps = place / f"ended-{algo}", (3, 4, 5, 6)
-    ended = children.run(asked(algo, place), directory, Spoiling(algo, "gradient", float("nan"), *steps))
+def test_too_many_in_a_row_are_exit_8_with_the_tensor_and_the_last_good_checkpoint(algo, root, children):
+    directory, steps = root / f"ended-{algo}", (3, 4, 5, 6)
+    ended = children.run(asked(algo, root), directory, Spoiling(algo, "gradient", float("nan"), *steps))
     assert ended.code == 8
     told = [line for line in ended.err.splitlines() if line.startswith(("rlnlp: ", "  "))]
     assert told[0].startswith("rlnlp: step 5: grad_norm not finite (first in policy.lm.")
     assert f"for {BUDGET} steps in a row now" in told[0]
     assert told[-1].startswith(f"  the last good checkpoint is of step 4; try: rlnlp resume {directory} ")
-    again = children.run(asked(algo, place), directory, Spoiling(algo, "gradient", float("nan"), *steps))
+    again = children.run(asked(algo, root), directory, Spoiling(algo, "gradient", float("nan"), *steps))
     assert again.code == 8, "what came before the checkpoint counts too"
     assert "step 5: " in again.err
-    assert children.run(asked(algo, place), directory).code == 0
+    assert children.run(asked(algo, root), directory).code == 0
 
 
 class Poisoned:
@@ -121,9 +121,9 @@ class Poisoned:
 
 
 @pytest.mark.parametrize("every", [3, 2])
-def test_broken_weights_are_exit_8_and_never_saved(every, place, children):
-    directory = place / f"poisoned-{every}"
-    settings = runs.settings(runs.words("reinforce", place, f"checkpoint.every={every}", "algo.baseline=none"))
+def test_broken_weights_are_exit_8_and_never_saved(every, root, children):
+    directory = root / f"poisoned-{every}"
+    settings = runs.settings(runs.words("reinforce", root, f"checkpoint.every={every}", "algo.baseline=none"))
     ended = children.run(settings, directory, Poisoned())
     assert ended.code == 8
     assert "policy.lm.model.embed_tokens.weight is not" in ended.err
@@ -163,8 +163,8 @@ class Hungry:
         ("rlnlp.algos.reinforce", "policy_gradient", "the update", "algo.micro_batch_size"),
     ],
 )
-def test_memory_that_runs_out_is_exit_9_with_the_setting_to_lower(module, function, phase, key, place, children):
-    directory, settings = place / f"hungry-{key}", asked("reinforce", place)
+def test_memory_that_runs_out_is_exit_9_with_the_setting_to_lower(module, function, phase, key, root, children):
+    directory, settings = root / f"hungry-{key}", asked("reinforce", root)
     ended = children.run(settings, directory, Hungry(module, function))
     assert ended.code == 9, ended.err
     told = [line for line in ended.err.splitlines() if line.startswith(("rlnlp: ", "  "))]

@@ -35,7 +35,7 @@ FACTS |= {"fingerprint", "settings_sha256", "steps", "episodes", "tokens", "resu
 WEIGHTS = {"length": 0.1, "diversity": 0.2, "coherence": 0.2, "similarity": 0.1, "sentiment": 0.4}
 FIGURES = {"step", "score", *(f"score/{name}" for name in WEIGHTS), "kl", "kl_coef", "entropy", "policy_loss"}
 FIGURES |= {"grad_norm", "response_tokens", "ended", "unique", "equal_groups", "learning_rate", "episodes"}
-FIGURES |= {"score_deviation"}
+FIGURES |= {"score_std"}
 SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
 
 
@@ -49,9 +49,9 @@ def _precision():
 @pytest.fixture(scope="module")
 def given(model_dir, tmp_path_factory):
     """The settings of every run here, as words."""
-    place = tmp_path_factory.mktemp("given")
-    (place / "own").mkdir()
-    prompts, heldout = write_prompts(place / "prompts.jsonl", 30), write_prompts(place / "own" / "heldout.jsonl", 40)
+    root = tmp_path_factory.mktemp("given")
+    (root / "own").mkdir()
+    prompts, heldout = write_prompts(root / "prompts.jsonl", 30), write_prompts(root / "own" / "heldout.jsonl", 40)
     heldout.write_text("".join(heldout.read_text().splitlines(keepends=True)[-HELDOUT:]))
     return [
         "algo=reinforce", f"model.path={model_dir}", f"data.prompts={prompts}", f"data.heldout={heldout}", "seed=3",
@@ -63,9 +63,9 @@ def given(model_dir, tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(given, tmp_path_factory):
     """A finished run in a directory of its own choice, and what the command printed."""
-    place = tmp_path_factory.mktemp("run")
-    printed = rlnlp("train", *given, "hydra.run.dir=the run", cwd=place)
-    return place / "the run", *printed
+    root = tmp_path_factory.mktemp("run")
+    printed = rlnlp("train", *given, "hydra.run.dir=the run", cwd=root)
+    return root / "the run", *printed
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def contents(directory):
     return {p.relative_to(directory): p.read_bytes() for p in files}
 
 
-def test_a_run_ends_with_exit_0_and_tells_where_it_lies(run):
+def test_a_run_ends_with_exit_0_and_prints_where_it_is(run):
     _, code, out, err = run
     assert code == 0
     assert "the run/" in out
@@ -113,7 +113,7 @@ def test_the_run_directory_holds_what_the_design_says_and_nothing_else(run):
     assert [p.name for p in directory.parent.iterdir()] == ["the run"]
 
 
-def test_run_json_tells_programs_how_it_went(run):
+def test_run_json_has_for_programs_how_the_run_ended(run):
     directory, *_ = run
     facts = json.loads((directory / "run.json").read_text())
     assert set(facts) >= FACTS
@@ -183,7 +183,7 @@ def test_samples_keep_every_response_of_the_steps_asked_for_with_its_scores(run)
 
 def test_the_checkpoints_verify_and_the_last_one_holds_the_result(run):
     directory, *_ = run
-    assert not [fault for place in (directory / "checkpoints").iterdir() for fault in checkpoint.faults(place)]
+    assert not [fault for path in (directory / "checkpoints").iterdir() for fault in checkpoint.faults(path)]
     last = load_file(directory / "checkpoints" / "step-00000003" / "policy.safetensors")
     result = load_file(directory / "policy" / "model.safetensors")
     assert {f"lm.{name}" for name in result} == set(last)
@@ -299,11 +299,11 @@ def test_a_disk_that_fills_up_while_training_is_exit_5(given, tmp_path):
 def test_the_directory_is_named_by_algorithm_time_and_chance_and_a_wrong_setting_leaves_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(job, "run_training", lambda settings, place, command, hidden: seen.append(place))
+    monkeypatch.setattr(job, "run_training", lambda settings, directory, command, hidden: seen.append(directory))
     assert main(["train"]) == main(["train"]) == 0
     assert len(set(seen)) == 2
     pattern = r"outputs/ppo/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{8}"
-    assert all(re.fullmatch(pattern, str(place)) for place in seen)
+    assert all(re.fullmatch(pattern, str(path)) for path in seen)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
     before = len(list(Path("outputs/ppo").iterdir()))

@@ -21,26 +21,26 @@ AT = 5  # the step in which the signal comes
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def root(tmp_path_factory):
     return tmp_path_factory.mktemp("signals")
 
 
 @pytest.fixture(scope="module")
-def children(place):
-    return Children(place)
+def children(root):
+    return Children(root)
 
 
 @pytest.fixture(scope="module")
-def asked(place):
+def asked(root):
     """The settings of a run that samples, scores, updates, measures and saves."""
-    return runs.settings(runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3"))
+    return runs.settings(runs.words("reinforce", root, "heldout.every=1", "checkpoint.every=3"))
 
 
 @pytest.fixture(scope="module")
-def whole(place, asked, children):
+def whole(root, asked, children):
     """What a run that nobody stops comes to."""
-    assert children.run(asked, place / "whole").code == 0
-    return runs.outcome(place / "whole")
+    assert children.run(asked, root / "whole").code == 0
+    return runs.outcome(root / "whole")
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ SOME = {
         for name in NAMES
     ],
 )
-def test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there(phase, name, place, asked, children, whole):
-    directory = place / f"{phase}-{name}"
+def test_a_signal_is_obeyed_in_every_phase_and_the_run_resumes_from_there(phase, name, root, asked, children, whole):
+    directory = root / f"{phase}-{name}"
     ended = children.run(asked, directory, During(*PHASES[phase], name))
     assert ended.code == NAMES[name], ended.err
     assert f"\n  continue with: rlnlp resume {directory}\n" in ended.err
@@ -109,11 +109,11 @@ def test_a_signal_is_obeyed_in_every_phase_and_the_run_goes_on_from_there(phase,
     assert [n for n in runs.difference(found, whole) if "checkpoints" not in n] == []
 
 
-def test_a_reward_that_swallows_the_signal_delays_it_to_the_end_of_the_step(place, children, whole):
-    (place / "deaf.py").write_text(DEAF)
-    term = f"+reward.terms.own={{fn: {place}/deaf.py:kind, weight: 0.0}}"
-    asked = runs.settings(runs.words("reinforce", place, term))
-    directory = place / "deaf"
+def test_a_reward_that_swallows_the_signal_delays_it_to_the_end_of_the_step(root, children, whole):
+    (root / "deaf.py").write_text(DEAF)
+    term = f"+reward.terms.own={{fn: {root}/deaf.py:kind, weight: 0.0}}"
+    asked = runs.settings(runs.words("reinforce", root, term))
+    directory = root / "deaf"
     ended = children.run(asked, directory)
     assert ended.code == 143, ended.err
     assert "after step 1; step 1 is saved" in ended.err
@@ -130,8 +130,8 @@ def kind(completions):
 """
 
 
-def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_stands(place, asked, children, whole):
-    directory = place / "twice"
+def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid(root, asked, children, whole):
+    directory = root / "twice"
     ended = children.run(asked, directory, During(*PHASES["saving"], "SIGINT", times=2))
     assert ended.code == 130
     assert "stopped by" not in ended.err
@@ -139,8 +139,8 @@ def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_stands(place, a
     assert [n for n in runs.difference(runs.outcome(directory), whole) if "checkpoints" not in n] == []
 
 
-def test_ignored_signals_stay_ignored(place, asked, children, whole):
-    directory = place / "nohup"
+def test_ignored_signals_stay_ignored(root, asked, children, whole):
+    directory = root / "nohup"
     ended = children.run(asked, directory, Ignoring())
     assert ended.code == 0, ended.err
     assert runs.difference(runs.outcome(directory), whole) == []
@@ -155,22 +155,22 @@ class Ignoring:
         During(*PHASES["reward"], "SIGHUP", times=100)(directory)
 
 
-def stopped_at_random(children, asked, place, count, seed=0):
+def stopped_at_random(children, asked, root, count, seed=0):
     """Runs that get a random signal at a random moment, and are taken up again: what each came to."""
     chance = random.Random(seed)
     begun = time.monotonic()
-    assert children.run(asked, place / f"timed-{seed}").code == 0
+    assert children.run(asked, root / f"timed-{seed}").code == 0
     length = time.monotonic() - begun
     for number in range(count):
-        directory = place / f"random-{seed}-{number}"
+        directory = root / f"random-{seed}-{number}"
         name = chance.choice(sorted(NAMES))
         ended = children.killed(asked, directory, chance.uniform(0.1, 1) * length, getattr(signal, name))
         yield name, ended, directory
 
 
-def check_random_stops(children, asked, place, whole, count):
+def check_random_stops(children, asked, root, whole, count):
     obeyed = 0
-    for name, ended, directory in stopped_at_random(children, asked, place, count):
+    for name, ended, directory in stopped_at_random(children, asked, root, count):
         if (directory / "train.log").exists() and ended.code not in (0, -getattr(signal, name)):
             assert ended.code == NAMES[name], ended.err
             assert "Traceback" not in ended.err
@@ -182,21 +182,21 @@ def check_random_stops(children, asked, place, whole, count):
 
 
 @pytest.mark.slow
-def test_signals_at_random_moments(place, asked, children, whole):
-    assert check_random_stops(children, asked, place, whole, 12) > 3
+def test_signals_at_random_moments(root, asked, children, whole):
+    assert check_random_stops(children, asked, root, whole, 12) > 3
 
 
 @pytest.mark.nightly
-def test_three_hundred_signals_at_random_moments(place, asked, children, whole):
-    assert check_random_stops(children, asked, place, whole, 300) > 100
+def test_three_hundred_signals_at_random_moments(root, asked, children, whole):
+    assert check_random_stops(children, asked, root, whole, 300) > 100
 
 
 @pytest.mark.slow
-def test_the_real_command_obeys_and_says_how_to_go_on(place, asked, whole):
-    words = runs.words("reinforce", place, "heldout.every=1", "checkpoint.every=3")
+def test_the_real_command_obeys_and_prints_how_to_resume(root, asked, whole):
+    words = runs.words("reinforce", root, "heldout.every=1", "checkpoint.every=3")
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "rlnlp", "train", *words, "algo.total_steps=5000", "hydra.run.dir=real"]
-    with subprocess.Popen(command, cwd=place, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=root, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         for line in process.stderr:
             if line.startswith(b"step 1/"):
                 break

@@ -27,34 +27,34 @@ SHARED_MEMORY = Path("/dev/shm")  # there fsync costs nothing, and a killed proc
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Where all runs here lie."""
+def root(tmp_path_factory):
+    """The directory of all runs here."""
     if not (SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK)):
         yield tmp_path_factory.mktemp("storage")
         return
-    place = SHARED_MEMORY / f"rlnlp-test-{os.getpid()}"
-    place.mkdir()
-    yield place
-    shutil.rmtree(place)
+    root = SHARED_MEMORY / f"rlnlp-test-{os.getpid()}"
+    root.mkdir()
+    yield root
+    shutil.rmtree(root)
 
 
 @pytest.fixture(scope="module")
-def children(place):
-    return Children(place)
+def children(root):
+    return Children(root)
 
 
 @pytest.fixture(scope="module")
-def asked(place):
+def asked(root):
     """A run with three checkpoints, of which two stay."""
-    return runs.settings(runs.words("sft", place, "algo.total_steps=3", "checkpoint.keep=2"))
+    return runs.settings(runs.words("sft", root, "algo.total_steps=3", "checkpoint.keep=2"))
 
 
 @pytest.fixture(scope="module")
-def whole(place, asked, children):
+def whole(root, asked, children):
     """What it comes to, and every call of it that makes something last."""
-    log = place / "calls"
-    assert children.run(asked, place / "whole", faults.Fault("none", -1, str(log))).code == 0
-    return runs.outcome(place / "whole"), log.read_text().splitlines()
+    log = root / "calls"
+    assert children.run(asked, root / "whole", faults.Fault("none", -1, str(log))).code == 0
+    return runs.outcome(root / "whole"), log.read_text().splitlines()
 
 
 def points(calls):
@@ -64,13 +64,13 @@ def points(calls):
     return found + [(faults.SHORT, n) for n, call in enumerate(calls) if call.startswith("write ")]
 
 
-def check(points, whole, place, asked, children):
+def check(points, whole, root, asked, children):
     """Fail at each point, take the run up again: it must end as if nothing had happened. Two runs at a time."""
     expected, calls = whole
 
     def judge(point):
         kind, number = point
-        directory, what = place / f"{kind}-{number}", f"{kind} at call {number}: {calls[number]}"
+        directory, what = root / f"{kind}-{number}", f"{kind} at call {number}: {calls[number]}"
         first = children.run(asked, directory, faults.Fault(kind, number, ""))
         assert first.code in ((0, 137) if kind == faults.KILL else (0, 5)), f"{what}: {first}"
         if first.code == 5:
@@ -85,29 +85,29 @@ def check(points, whole, place, asked, children):
         list(pool.map(judge, points))
 
 
-def test_a_run_survives_a_failure_at_any_call_that_makes_something_last(whole, place, asked, children):
+def test_a_run_survives_a_failure_at_any_call_that_makes_something_last(whole, root, asked, children):
     every = points(whole[1])
     assert len(every) > 200
-    check(random.Random(0).sample(every, 4), whole, place, asked, children)
+    check(random.Random(0).sample(every, 4), whole, root, asked, children)
 
 
 @pytest.mark.slow
-def test_a_run_survives_a_failure_at_each_call_that_makes_something_last(whole, place, asked, children):
-    check(points(whole[1]), whole, place, asked, children)
+def test_a_run_survives_a_failure_at_each_call_that_makes_something_last(whole, root, asked, children):
+    check(points(whole[1]), whole, root, asked, children)
 
 
 def test_the_lines_are_on_the_disk_before_the_checkpoint_that_counts_them(whole):
     calls = [call.partition(str(SHARED_MEMORY))[0] + Path(call).name for call in whole[1]]
-    places = [
+    renames = [
         n for n, call in enumerate(whole[1]) if call.startswith("rename ") and re.search(r"/checkpoints/\.tmp-\d", call)
     ]
-    assert len(places) == 3
-    for before, place in zip([0, *places], places, strict=False):
-        assert {f"fsync {name}.jsonl" for name in ("metrics", "samples", "timing")} <= set(calls[before:place])
+    assert len(renames) == 3
+    for before, rename in zip([0, *renames], renames, strict=False):
+        assert {f"fsync {name}.jsonl" for name in ("metrics", "samples", "timing")} <= set(calls[before:rename])
 
 
-def test_a_directory_that_vanishes_is_exit_5_and_is_not_made_again(place, asked, children):
-    directory = place / "vanishing"
+def test_a_directory_that_vanishes_is_exit_5_and_is_not_made_again(root, asked, children):
+    directory = root / "vanishing"
     ended = children.run(asked, directory, Vanishing())
     assert ended.code == 5
     assert "saving step 1 in " in ended.err
@@ -122,20 +122,20 @@ class Vanishing:
         """Arm it in this process."""
         from rlnlp.run import checkpoint
 
-        real = checkpoint.check_room
+        real = checkpoint.check_free_space
 
         def gone(folder, needed):
             real(folder, needed)
             shutil.rmtree(directory)
 
-        checkpoint.check_room = gone
+        checkpoint.check_free_space = gone
 
 
-def test_a_full_disk_is_told_before_anything_is_written_with_what_is_needed(tmp_path):
+def test_a_full_disk_is_reported_before_anything_is_written_with_what_is_needed(tmp_path):
     huge = shutil.disk_usage(tmp_path).free
     with pytest.raises(OSError, match=r"No space left on device, \d+\.\d MiB needed"):
-        disk.check_room(tmp_path, huge)
-    disk.check_room(tmp_path, 1000)
+        disk.check_free_space(tmp_path, huge)
+    disk.check_free_space(tmp_path, 1000)
     failure = disk.storage_failure("saving step 3", tmp_path, OSError(28, "No space left on device"))
     assert isinstance(failure, Failure)
     assert " MiB free)\nfree disk space or fix the disk" in str(failure)
@@ -163,7 +163,7 @@ def test_a_line_that_does_not_fit_leaves_none_of_itself(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("cut", range(0, 40, 3))
-def test_lines_are_cut_back_to_a_step_and_a_torn_one_goes(cut, tmp_path):
+def test_lines_after_a_step_and_a_torn_one_are_removed(cut, tmp_path):
     path = tmp_path / "x.jsonl"
     text = "".join(json.dumps({"step": step}) + "\n" for step in (1, 2, 2, 3))
     path.write_text(text[: len(text) - cut])
@@ -190,8 +190,8 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
         assert [p.name for p in tmp_path.iterdir()] == ["run.json"]
 
 
-def test_only_leftovers_of_ours_are_removed(tmp_path, place, asked, children):
-    directory = place / "leftovers"
+def test_only_leftovers_of_ours_are_removed(tmp_path, root, asked, children):
+    directory = root / "leftovers"
     assert children.run(asked, directory, faults.Fault(faults.KILL, 60, "")).code == 137
     theirs = [
         "notes.txt",
@@ -214,9 +214,9 @@ def test_only_leftovers_of_ours_are_removed(tmp_path, place, asked, children):
     assert (directory / "checkpoints" / "step-00000099" / "mine.txt").read_text() == "mine"
 
 
-def test_two_sound_checkpoints_and_the_best_stay(place, children):
-    asked = runs.settings(runs.words("sft", place, "checkpoint.keep=2", "heldout.every=1", *DIVERGING))
-    directory = place / "best"
+def test_two_valid_checkpoints_and_the_best_stay(root, children):
+    asked = runs.settings(runs.words("sft", root, "checkpoint.keep=2", "heldout.every=1", *DIVERGING))
+    directory = root / "best"
     assert children.run(asked, directory).code == 0
     losses = [json.loads(line)["heldout/loss"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
     best = losses.index(min(losses)) + 1
@@ -225,8 +225,8 @@ def test_two_sound_checkpoints_and_the_best_stay(place, children):
     assert kept == {best, runs.STEPS - 1, runs.STEPS}
 
 
-def test_of_many_that_want_one_directory_one_has_it(place, asked, children):
-    started = [children.start(asked, place / "one") for _ in range(20)]
+def test_of_many_that_want_one_directory_one_has_it(root, asked, children):
+    started = [children.start(asked, root / "one") for _ in range(20)]
     ended = [children.end(*each) for each in started]
     codes = [each.code for each in ended]
     refused = [each.err for each in ended if each.code == 6]
@@ -257,7 +257,7 @@ def test_the_lock_names_its_owner(tmp_path):
 def test_a_progress_without_checkpoints_has_nothing_to_go_back_to(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     progress = Progress(tmp_path, keep=1)
-    progress.save_boundary()
+    progress.save_last_step()
     assert (progress.done, progress.saved) == (0, 0)
     progress.close()
 
@@ -318,7 +318,7 @@ def check_small_disks(sizes, whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_on_a_full_disk_goes_on_when_there_is_room(whole, tmp_path):
+def test_a_run_on_a_full_disk_resumes_when_there_is_space(whole, tmp_path):
     check_small_disks((1200, 1500, 1900), whole, tmp_path)
 
 

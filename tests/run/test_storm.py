@@ -18,18 +18,18 @@ STORM = ("checkpoint.every=2", "checkpoint.keep=2")
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def root(tmp_path_factory):
     return tmp_path_factory.mktemp("storm")
 
 
 @pytest.fixture(scope="module")
-def children(place):
-    return Children(place)
+def children(root):
+    return Children(root)
 
 
-def storm(algo, place, children, kills):
+def storm(algo, root, children, kills):
     """So many kills of runs of an algorithm, half of them in each of two chains of runs; what went wrong."""
-    asked, folder = runs.settings(runs.words(algo, place, *STORM)), place / algo
+    asked, folder = runs.settings(runs.words(algo, root, *STORM)), root / algo
     assert children.run(asked, folder / "whole").code == 0
     whole, wrong = runs.outcome(folder / "whole"), []
 
@@ -48,34 +48,34 @@ def storm(algo, place, children, kills):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", runs.ALGORITHMS)
-def test_three_hundred_kills_lose_nothing(algo, place, children):
-    assert storm(algo, place / "many", children, 300 // len(runs.ALGORITHMS)) == []
+def test_three_hundred_kills_lose_nothing(algo, root, children):
+    assert storm(algo, root / "many", children, 300 // len(runs.ALGORITHMS)) == []
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("algo", runs.ALGORITHMS)
-def test_two_thousand_kills_lose_nothing(algo, place, children):
-    assert storm(algo, place / "all", children, -(-2000 // len(runs.ALGORITHMS))) == []
+def test_two_thousand_kills_lose_nothing(algo, root, children):
+    assert storm(algo, root / "all", children, -(-2000 // len(runs.ALGORITHMS))) == []
 
 
 class Commands:
     """The real command, killed after random times from its start to its end."""
 
-    def __init__(self, algo, place, seed):
-        self.words = runs.words(algo, place, *STORM)
-        self.place, self.chance = place, random.Random(seed)
+    def __init__(self, algo, root, seed):
+        self.words = runs.words(algo, root, *STORM)
+        self.root, self.chance = root, random.Random(seed)
         begun = time.monotonic()
         self.whole = self.finished("whole")
         self.length = time.monotonic() - begun
 
     def words_for(self, name):
-        begun = (self.place / name / "config.yaml").exists()
+        begun = (self.root / name / "config.yaml").exists()
         return ["resume", name] if begun else ["train", *self.words, f"hydra.run.dir={name}"]
 
     def finished(self, name):
-        code, _, err = rlnlp(*self.words_for(name), cwd=self.place, timeout=300)
+        code, _, err = rlnlp(*self.words_for(name), cwd=self.root, timeout=300)
         assert code == 0, err
-        return runs.outcome(self.place / name)
+        return runs.outcome(self.root / name)
 
     def chain(self, name, kills):
         """What differs after so many kills."""
@@ -83,7 +83,7 @@ class Commands:
             command = [sys.executable, "-m", "rlnlp", *self.words_for(name)]
             env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
             with subprocess.Popen(
-                command, cwd=self.place, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                command, cwd=self.root, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             ) as process:
                 try:
                     process.wait(self.chance.uniform(0.3, 1) * self.length)
@@ -92,11 +92,11 @@ class Commands:
         return runs.difference(self.finished(name), self.whole)
 
 
-def command_storm(place, kills):
+def command_storm(root, kills):
     """So many kills of the real command, in chains of five, two at a time; what differs."""
     found = []
     for number, algo in enumerate(runs.ALGORITHMS):
-        folder = place / f"real-{kills}-{algo}"
+        folder = root / f"real-{kills}-{algo}"
         folder.mkdir()
         commands, share = Commands(algo, folder, seed=kills), kills // len(runs.ALGORITHMS) + (number == 0)
         lengths = [5] * (share // 5) + [share % 5]
@@ -106,13 +106,13 @@ def command_storm(place, kills):
 
 
 @pytest.mark.slow
-def test_twenty_kills_of_the_real_command_lose_nothing(place):
-    assert command_storm(place, 20) == [[]] * len(command_lengths(20))
+def test_twenty_kills_of_the_real_command_lose_nothing(root):
+    assert command_storm(root, 20) == [[]] * len(command_lengths(20))
 
 
 @pytest.mark.nightly
-def test_two_hundred_kills_of_the_real_command_lose_nothing(place):
-    assert command_storm(place, 200) == [[]] * len(command_lengths(200))
+def test_two_hundred_kills_of_the_real_command_lose_nothing(root):
+    assert command_storm(root, 200) == [[]] * len(command_lengths(200))
 
 
 def command_lengths(kills):

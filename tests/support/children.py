@@ -33,18 +33,18 @@ class Ended:
     err: str
 
 
-def train_or_go_on(settings: dict, directory: str, err: str, fault: Callable[[Path], None] | None) -> None:
+def train_or_resume(settings: dict, directory: str, err: str, fault: Callable[[Path], None] | None) -> None:
     """What a child does: as ``rlnlp train`` would, or ``rlnlp resume`` if the run has begun."""
     os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     torch.set_num_threads(1)
-    place = Path(directory)
-    begun = (place / "config.yaml").exists()
+    path = Path(directory)
+    begun = (path / "config.yaml").exists()
     if fault is not None:
-        fault(place)
+        fault(path)
 
     def work() -> int:
-        runs.go_on(place) if begun else runs.run(settings, place)
+        runs.go_on(path) if begun else runs.run(settings, path)
         return 0
 
     code = guarded("rlnlp", work)
@@ -55,16 +55,16 @@ def train_or_go_on(settings: dict, directory: str, err: str, fault: Callable[[Pa
 class Children:
     """Starts them, sends them signals, waits for them."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, root: Path) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"
-        self.place, self.numbers, self.lock = place, itertools.count(), threading.Lock()
+        self.root, self.numbers, self.lock = root, itertools.count(), threading.Lock()
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(IMPORTED)
 
     def start(self, settings: dict, directory: Path, fault: Callable[[Path], None] | None = None):
         """A child at work, and the file of its standard error."""
-        err = self.place / f"err-{next(self.numbers)}"
-        child = self.context.Process(target=train_or_go_on, args=(settings, str(directory), str(err), fault))
+        err = self.root / f"err-{next(self.numbers)}"
+        child = self.context.Process(target=train_or_resume, args=(settings, str(directory), str(err), fault))
         with self.lock:
             child.start()
         return child, err
@@ -96,14 +96,14 @@ class Children:
         return self.end(child, err)
 
 
-def chains(children: Children, settings: dict, place: Path, kills: int, seed: int):
+def chains(children: Children, settings: dict, root: Path, kills: int, seed: int):
     """Runs killed up to five times at random moments and then let finish: (directory, kills, how the last ended)."""
     chance, left = random.Random(seed), kills
     begun = time.monotonic()
-    assert children.run(settings, place / "measured").code == 0
+    assert children.run(settings, root / "measured").code == 0
     whole = time.monotonic() - begun
     while left > 0:
-        directory = place / f"chain-{left}"
+        directory = root / f"chain-{left}"
         wanted = min(left, chance.randint(1, 5))
         for _ in range(wanted):
             ended = children.killed(settings, directory, chance.uniform(0, whole))

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlnlp.maths.kl import on_last_token
-from rlnlp.models.policy import Policy, frozen, logprob_fn
+from rlnlp.maths.rewards import on_last_token
+from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.types import Prompts, Rollout, Scores
 from support import small
 
@@ -72,7 +72,7 @@ def language(seed: int, kl_coef: float) -> Language:
     policy = small.policy(VOCABULARY, width=32, layers=2, seed=seed, spread=0.05, tied=False)
     texts = every_text()
     rewards = torch.from_numpy(np.random.default_rng(seed).standard_normal(len(texts.mask))).float()
-    return Language(texts, rewards, policy, frozen(policy), kl_coef)
+    return Language(texts, rewards, policy, policy.reference(), kl_coef)
 
 
 def every_text() -> Rollout:

@@ -78,13 +78,13 @@ class Armed:
 
     def due(self, what: str) -> str | None:
         """Count a call; what is to happen to it. A kill comes before the odd calls and after the even ones."""
-        place, self.seen = self.seen, self.seen + 1
+        number, self.seen = self.seen, self.seen + 1
         if self.fault.number < 0:
             with open(self.fault.log, "a") as log:
                 log.write(what + "\n")
-        if place != self.fault.number:
+        if number != self.fault.number:
             return None
-        if self.fault.kind == KILL and place % 2:
+        if self.fault.kind == KILL and number % 2:
             os._exit(SIGKILL_STATUS)
         return "kill after" if self.fault.kind == KILL else self.fault.kind
 

@@ -7,6 +7,7 @@ lengths, rewards for each token, a desk instead of a run directory.
 import copy
 import math
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import torch
 from omegaconf import OmegaConf
@@ -17,7 +18,7 @@ from rlnlp.config.algos import Ppo
 from rlnlp.config.parse import parse
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.critic import critic_like
-from rlnlp.models.policy import Policy, frozen, logprob_fn
+from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.rng import stream
 from rlnlp.rollout.sampling import sampler
 from rlnlp.types import Rollout, Scores
@@ -88,7 +89,7 @@ class Play:
     def __init__(self, c: Ppo, drawn: Distribution | None = None, holes: bool = False, reward=dense, **made) -> None:
         self.c, self.drawn, self.holes, self.reward = c, drawn or small.plain(), holes, reward
         self.policy = made.get("policy") or policy()
-        self.reference = frozen(made.get("reference") or self.policy)
+        self.reference = (made.get("reference") or self.policy).reference()
         self.actor = ppo.actor_critic(
             self.policy, critic_like(self.policy) if c.critic == "separate" else None, self.drawn, c
         )
@@ -122,8 +123,9 @@ class Play:
         asked = small.prompts(*PROMPTS)
         ppo.train(
             self.actor, lambda step: asked, self.collect, self.reward,
-            logprob_fn(self.reference, self.drawn.unfiltered(), 64), self.control, lambda *seen: seen[-1], self.c,
-            self.desk,
+            logprob_fn(self.reference, self.drawn.unfiltered(), 64),
+            ppo.sampling_mismatch(self.policy, self.drawn, self.c.micro_batch_size), self.control,
+            lambda *seen: seen[-1], self.c, self.desk,
         )  # fmt: skip
         return self.desk.rows
 
@@ -169,7 +171,7 @@ def numbers(tensors) -> list[float]:
 
 
 def remember(play: Play, rollout: Rollout, kl_coef: float) -> dict[tuple[int, ...], Row]:
-    """The rollout make_experience by the policy and the critic as they are now."""
+    """The rollout as seen by the policy and the critic as they are now."""
     c, rows = play.c, []
     rewards = play.reward(rollout).rewards
     for (tokens, chosen), given, mask, ended in zip(
@@ -199,14 +201,14 @@ def remember(play: Play, rollout: Rollout, kl_coef: float) -> dict[tuple[int, ..
     return {row.tokens: row for row in rows}
 
 
-def losses(play: Play, part: Rollout, memory):
+def losses(play: Play, parts: list[Rollout], memory):
     """Of a minibatch: policy loss less entropy bonus, value loss, and the figures, each a mean over tokens."""
     c, policy_loss, value_loss, sums = play.c, 0, 0, dict.fromkeys(
         ("policy_loss", "entropy", "clip_fraction", "approx_kl", "ratio", "value_loss", "value_clip_fraction"), 0.0
     )  # fmt: skip
-    tokens = int(part.mask.sum())
-    total = len(part.mask) if c.loss_reduction == "sequences" else tokens
-    for words, chosen in sequences(part):
+    tokens = sum(int(part.mask.sum()) for part in parts)
+    total = sum(len(part.mask) for part in parts) if c.loss_reduction == "sequences" else tokens
+    for words, chosen in chain.from_iterable(map(sequences, parts)):
         row = memory[words]
         logprobs, entropies = says(play.policy, words, chosen, play.drawn.temperature)
         values = judges(play, words, chosen)

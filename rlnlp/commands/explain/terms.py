@@ -12,7 +12,7 @@ from rlnlp.config import schema as config
 from rlnlp.config.choices import choice
 
 PACKAGE = Path(config.__file__).resolve().parent.parent
-GIVEN = {"prompts", "completions", "references", "name", "around"}  # what a term is given, and no config sets
+GIVEN = {"prompts", "completions", "references", "name", "context"}  # what a term is given, and no config sets
 
 
 @dataclass

@@ -1,9 +1,10 @@
-"""An embedded language: a grammar that writes short texts and reads them again."""
+"""The embedded language: a grammar that generates short texts and parses them again."""
 
-from rlnlp.embedded.grammar.read import Reader, Reading, taste
-from rlnlp.embedded.grammar.rules import Grammar, RuleError, load, parse
+from rlnlp.embedded.grammar.read import Reader, Reading, gold_score
+from rlnlp.embedded.grammar.rule_file import RuleError
+from rlnlp.embedded.grammar.rules import Grammar, load_grammar, parse_grammar
 from rlnlp.embedded.grammar.tags import CATEGORIES, Attributes
-from rlnlp.embedded.grammar.write import Text, write
+from rlnlp.embedded.grammar.write import Text, write_text
 
 __all__ = [
     "CATEGORIES",
@@ -13,8 +14,8 @@ __all__ = [
     "Reading",
     "RuleError",
     "Text",
-    "load",
-    "parse",
-    "taste",
-    "write",
+    "gold_score",
+    "load_grammar",
+    "parse_grammar",
+    "write_text",
 ]

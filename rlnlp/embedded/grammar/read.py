@@ -1,18 +1,16 @@
-"""Reading of texts: which sentences the grammar accepts, and what they say."""
-
-from __future__ import annotations
+"""Parse texts: which sentences the grammar accepts, and their attributes."""
 
 import re
 from dataclasses import dataclass
 
-from rlnlp.embedded.grammar.rules import END_MARKS, MARKERS, Alternative, Grammar, article
-from rlnlp.embedded.grammar.tags import Attributes, Marks, merge, summarise
+from rlnlp.embedded.grammar.rules import ROLE_MARKERS, SENTENCE_ENDS, Alternative, Grammar, article
+from rlnlp.embedded.grammar.tags import Attributes, Tags, merge, summarize
 
 MAX_WORDS = 60
 MAX_SENTENCES = 200
 _CACHE_SIZE = 20000
 
-# Sentences without a marker may belong to any role; the first role that accepts one decides what it says.
+# Sentences without a role marker may have any role; the first role that accepts the sentence determines its tags.
 _ROLES = {
     "": ("plain", "agent", "customer", "comment"),
     "customer": ("customer",),
@@ -22,13 +20,18 @@ _ROLES = {
 _CHUNK = re.compile(r"([A-Za-z0-9][A-Za-z0-9'-]*)([,;]?)([.!?]?)", re.ASCII)
 _UNKNOWN = ""
 
+FirstWords = tuple[frozenset[str], bool]  # the words that something can start with, and whether it can be empty
+Ends = dict[int, Tags]  # the positions at which something can end, with the tags of the words up to there
+Memo = dict[tuple[str, int], Ends]  # of the rules that start at a position of one sentence
+
 
 @dataclass(frozen=True)
 class Reading:
-    """What the reader makes of a text.
+    """The result of parsing a text.
 
-    `sentences` counts the complete sentences and `accepted_sentences` those that the grammar accepts; only these
-    speak for the scales and the category. `unfinished` says that words follow the last complete sentence.
+    ``sentences`` is the number of complete sentences, ``accepted_sentences`` the number of those that the grammar
+    accepts; only these determine the scales (-1 to 1) and the category. ``unfinished`` is True if words follow the
+    last complete sentence.
     """
 
     sentences: int
@@ -41,183 +44,196 @@ class Reading:
 
     @property
     def accepted(self) -> bool:
-        """Whether there is a complete sentence and all of them are accepted."""
+        """True if there is a complete sentence and all of them are accepted."""
         return 0 < self.sentences == self.accepted_sentences
 
     @property
     def attributes(self) -> Attributes:
-        """The scales and the category alone."""
+        """The scales and the category."""
         return Attributes(self.sentiment, self.politeness, self.helpfulness, self.category)
 
 
 @dataclass(frozen=True)
-class _Entry:
-    """An alternative list by first word; alternatives that may be empty fit before any word."""
-
-    by_word: dict[str, tuple[Alternative, ...]]
-    otherwise: tuple[Alternative, ...]
-
-
-@dataclass(frozen=True)
 class Sentence:
-    """One sentence as found in a text: the role that speaks, its words, and whether it has its end mark."""
+    """A sentence of a text: the role of its speaker, its words, and whether it has its final punctuation."""
 
     role: str
     words: tuple[str, ...]
     complete: bool
 
 
-def split_sentences(text: str) -> list[Sentence]:
-    """The sentences of a text, in order; words that no rule file could hold become an empty word.
+@dataclass(frozen=True)
+class _Candidates:
+    """The alternatives of a rule that can match before a given word; ``empty`` are those that match before any."""
 
-    A marker such as "Agent:" at the start of a sentence sets the role for it and for those after it.
+    by_word: dict[str, tuple[Alternative, ...]]
+    empty: tuple[Alternative, ...]
+
+
+def split_sentences(text: str) -> list[Sentence]:
+    """The sentences of a text, in order. Words that cannot occur in a rule file become empty words.
+
+    A marker such as "Agent:" at the start of a sentence sets the role of that sentence and of those after it.
     """
-    found: list[Sentence] = []
+    sentences: list[Sentence] = []
     role, marked = "", False
     words: list[str] = []
     for chunk in text.split():
-        if not words and not marked and chunk in MARKERS:
-            role, marked = MARKERS[chunk], True
+        if not words and not marked and chunk in ROLE_MARKERS:
+            role, marked = ROLE_MARKERS[chunk], True
             continue
         match = _CHUNK.fullmatch(chunk)
         words.extend([part for part in match.groups() if part] if match else [_UNKNOWN])
-        if chunk[-1] in END_MARKS:
-            found.append(Sentence(role, tuple(words), True))
+        if chunk[-1] in SENTENCE_ENDS:
+            sentences.append(Sentence(role, tuple(words), True))
             words, marked = [], False
     if words:
-        found.append(Sentence(role, tuple(words), False))
-    return found
+        sentences.append(Sentence(role, tuple(words), False))
+    return sentences
+
+
+def gold_score(reading: Reading) -> float:
+    """The noise-free preference score of a text; higher is better.
+
+    Friendly, helpful, positive and harmless texts are preferred; a sentence that is not accepted costs more than any
+    of these.
+    """
+    score = reading.sentiment + reading.politeness + 2.0 * reading.helpfulness
+    score -= 0.0 if reading.category == "harmless" else 4.0
+    return score - 5.0 * (reading.sentences - reading.accepted_sentences)
 
 
 class Reader:
-    """A reader for one grammar; it keeps what it has learnt about sentences that it has seen."""
+    """A parser for one grammar; it caches the results of the sentences that it has parsed."""
 
     def __init__(self, grammar: Grammar) -> None:
         self._grammar = grammar
-        self._first: dict[str, tuple[frozenset[str], bool]] = {}
-        self._entries: dict[str, _Entry] = {}
-        self._seen: dict[tuple[str, tuple[str, ...]], Marks | None] = {}
-        for name in grammar.rules:
-            self._entries[name] = self._entry(name)
-        self._roots: dict[str, dict[str, list[str]]] = {}
+        self._first_words: dict[str, FirstWords] = {}
+        self._parsed: dict[tuple[str, tuple[str, ...]], Tags | None] = {}
+        self._candidates = {name: self._candidates_of(name) for name in grammar.rules}
+        self._sentence_rules: dict[str, dict[str, list[str]]] = {}  # role -> first word -> names
         for rule in grammar.of_kind("sentence"):
-            roots = self._roots.setdefault(rule.group, {})
-            for word in sorted(self._first_of(rule.name)[0]):
-                roots.setdefault(word, []).append(rule.name)
+            by_word = self._sentence_rules.setdefault(rule.group, {})
+            for word in sorted(self._rule_first_words(rule.name)[0]):
+                by_word.setdefault(word, []).append(rule.name)
 
     def read(self, text: str) -> Reading:
-        """What a whole text says; any string may be given.
+        """Parse a text; any string is allowed.
 
-        Sentences of more than 60 words, and all after the 200th, count as refused.
+        Sentences of more than 60 words, and all after the 200th, are not accepted.
         """
-        total, unfinished = 0, False
-        marks: list[Marks] = []
+        count, unfinished = 0, False
+        tags: list[Tags] = []
         for sentence in split_sentences(text):
             if not sentence.complete:
                 unfinished = True
                 continue
-            total += 1
-            found = self.sentence(sentence) if total <= MAX_SENTENCES else None
+            count += 1
+            found = self.sentence_tags(sentence) if count <= MAX_SENTENCES else None
             if found is not None:
-                marks.append(found)
-        told = summarise(marks)
-        scales = (told.sentiment, told.politeness, told.helpfulness)
-        return Reading(total, len(marks), *scales, told.category, unfinished)
+                tags.append(found)
+        total = summarize(tags)
+        scales = (total.sentiment, total.politeness, total.helpfulness)
+        return Reading(count, len(tags), *scales, total.category, unfinished)
 
-    def sentence(self, sentence: Sentence) -> Marks | None:
-        """The marks of one complete sentence, or None when it is refused."""
+    def sentence_tags(self, sentence: Sentence) -> Tags | None:
+        """The tags of one complete sentence, or None if it is not accepted."""
         key = (sentence.role, sentence.words)
         if len(sentence.words) > MAX_WORDS:
             return None
-        if key not in self._seen:
-            if len(self._seen) >= _CACHE_SIZE:
-                self._seen.clear()
-            self._seen[key] = self._parse(sentence)
-        return self._seen[key]
+        if key not in self._parsed:
+            if len(self._parsed) >= _CACHE_SIZE:
+                self._parsed.clear()
+            self._parsed[key] = self._parse(sentence)
+        return self._parsed[key]
 
-    def _parse(self, sentence: Sentence) -> Marks | None:
-        words = list(sentence.words)
-        if _UNKNOWN in words or not (words[0][0].isupper() or words[0][0].isdigit()):
+    def _parse(self, sentence: Sentence) -> Tags | None:
+        normalized = _normalize(sentence.words)
+        if normalized is None:
             return None
-        starts = [words[0][0].lower() + words[0][1:], words[0]]
-        for at, word in enumerate(words[:-1]):
-            if word in ("a", "an") or (at == 0 and word in ("A", "An")):
-                if article(words[at + 1]) != word.lower():
-                    return None
-                words[at] = "a"
-                starts = ["a"] if at == 0 else starts
+        words, starts = normalized
         for role in _ROLES[sentence.role]:
             for start in starts:
                 words[0] = start
-                memo: dict[tuple[str, int], dict[int, Marks]] = {}
-                for name in self._roots.get(role, {}).get(start, ()):
-                    ends = self._spans(name, 0, words, memo)
+                memo: Memo = {}
+                for name in self._sentence_rules.get(role, {}).get(start, ()):
+                    ends = self._rule_ends(name, 0, words, memo)
                     if len(words) in ends:
                         return ends[len(words)]
         return None
 
-    def _spans(
-        self, name: str, start: int, words: list[str], memo: dict[tuple[str, int], dict[int, Marks]]
-    ) -> dict[int, Marks]:
-        """All positions where the rule may end when it starts at `start`, each with its marks."""
+    def _rule_ends(self, name: str, start: int, words: list[str], memo: Memo) -> Ends:
+        """All positions at which the rule can end if it starts at ``start``."""
         known = memo.get((name, start))
         if known is not None:
             return known
-        entry = self._entries[name]
+        candidates = self._candidates[name]
         word = words[start] if start < len(words) else _UNKNOWN
-        found: dict[int, Marks] = {}
-        for alternative in entry.by_word.get(word, entry.otherwise):
-            ends: dict[int, Marks] = {start: ()}
-            for item in alternative.items:
-                following: dict[int, Marks] = {}
-                for at, marks in ends.items():
-                    if item.is_rule:
-                        for end, more in self._spans(item.value, at, words, memo).items():
-                            following.setdefault(end, marks + more)
-                    elif at < len(words) and words[at] == item.value:
-                        following[at + 1] = marks
-                ends = following
-                if not ends:
-                    break
-            for end, marks in ends.items():
-                found.setdefault(end, merge(marks, alternative.marks))
-        memo[name, start] = found
-        return found
+        ends: Ends = {}
+        for alternative in candidates.by_word.get(word, candidates.empty):
+            for end, tags in self._alternative_ends(alternative, start, words, memo).items():
+                ends.setdefault(end, merge(tags, alternative.tags))
+        memo[name, start] = ends
+        return ends
 
-    def _first_of(self, name: str) -> tuple[frozenset[str], bool]:
-        """The words that a rule may start with, and whether it may be empty."""
-        if name not in self._first:
-            parts = [self._first_in(a) for a in self._grammar.rules[name].alternatives]
-            self._first[name] = (frozenset(word for words, _ in parts for word in words), any(p[1] for p in parts))
-        return self._first[name]
+    def _alternative_ends(self, alternative: Alternative, start: int, words: list[str], memo: Memo) -> Ends:
+        """As ``_rule_ends``, for one alternative and without its own tags."""
+        ends: Ends = {start: ()}
+        for item in alternative.items:
+            following: Ends = {}
+            for position, tags in ends.items():
+                if item.is_rule:
+                    for end, more in self._rule_ends(item.value, position, words, memo).items():
+                        following.setdefault(end, tags + more)
+                elif position < len(words) and words[position] == item.value:
+                    following[position + 1] = tags
+            ends = following
+            if not ends:
+                break
+        return ends
 
-    def _first_in(self, alternative: Alternative) -> tuple[frozenset[str], bool]:
+    def _rule_first_words(self, name: str) -> FirstWords:
+        if name not in self._first_words:
+            parts = [self._alternative_first_words(a) for a in self._grammar.rules[name].alternatives]
+            words = frozenset(word for some, _ in parts for word in some)
+            self._first_words[name] = (words, any(empty for _, empty in parts))
+        return self._first_words[name]
+
+    def _alternative_first_words(self, alternative: Alternative) -> FirstWords:
         words: frozenset[str] = frozenset()
         for item in alternative.items:
-            first, empty = self._first_of(item.value) if item.is_rule else (frozenset((item.value,)), False)
+            first, empty = self._rule_first_words(item.value) if item.is_rule else (frozenset((item.value,)), False)
             words |= first
             if not empty:
                 return words, False
         return words, True
 
-    def _entry(self, name: str) -> _Entry:
-        by_word: dict[str, list[Alternative]] = {word: [] for word in sorted(self._first_of(name)[0])}
-        otherwise: list[Alternative] = []
+    def _candidates_of(self, name: str) -> _Candidates:
+        by_word: dict[str, list[Alternative]] = {word: [] for word in sorted(self._rule_first_words(name)[0])}
+        can_be_empty: list[Alternative] = []
         for alternative in self._grammar.rules[name].alternatives:
-            first, empty = self._first_in(alternative)
+            first, empty = self._alternative_first_words(alternative)
             for word in by_word:
                 if empty or word in first:
                     by_word[word].append(alternative)
             if empty:
-                otherwise.append(alternative)
-        return _Entry({word: tuple(some) for word, some in by_word.items()}, tuple(otherwise))
+                can_be_empty.append(alternative)
+        return _Candidates({word: tuple(some) for word, some in by_word.items()}, tuple(can_be_empty))
 
 
-def taste(reading: Reading) -> float:
-    """The gold taste for a text: higher is better, and there is no noise in it.
+def _normalize(words: tuple[str, ...]) -> tuple[list[str], list[str]] | None:
+    """The words with "a" for every article, and the forms that the first word can have in the grammar.
 
-    Friendly, helpful, positive and harmless texts are preferred; a refused sentence costs more than any of these.
+    None if a word cannot occur in the grammar, the first one has no capital, or an article does not fit its next word.
     """
-    score = reading.sentiment + reading.politeness + 2.0 * reading.helpfulness
-    score -= 0.0 if reading.category == "harmless" else 4.0
-    return score - 5.0 * (reading.sentences - reading.accepted_sentences)
+    if _UNKNOWN in words or not (words[0][0].isupper() or words[0][0].isdigit()):
+        return None
+    normalized = list(words)
+    starts = [words[0][0].lower() + words[0][1:], words[0]]
+    for i, word in enumerate(words[:-1]):
+        if word in ("a", "an") or (i == 0 and word in ("A", "An")):
+            if article(words[i + 1]) != word.lower():
+                return None
+            normalized[i] = "a"
+            starts = ["a"] if i == 0 else starts
+    return normalized, starts

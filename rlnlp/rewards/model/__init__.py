@@ -1,1 +1,1 @@
-"""Rewards that ask a model."""
+"""Rewards that use a model."""

@@ -1,48 +1,47 @@
-"""Reward by any sequence-classification model: the probability of one of its labels."""
+"""Reward from a sequence-classification model: the probability of one of its labels."""
 
 import inspect
 from typing import Annotated, Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.models.load import pretrained, pretrained_tokenizer
 from rlnlp.models.locate import resolve
-from rlnlp.models.policy import attention_kind
 from rlnlp.rewards.terms import RewardContext, Term, text_term
 
-LONGEST = 2**20  # tokens; some tokenizers say that they have no limit by a number too large for others
+MAX_TOKENS = 2**20  # some tokenizers use a huge number for "no limit", which others cannot handle
 
 
 def classifier(
-    name: str, around: RewardContext, path: str, label: int | str | None = None,
+    name: str, context: RewardContext, path: str, label: int | str | None = None,
     batch_size: Annotated[int, {"ge": 1}] = 16,
     of: Literal["completion", "both"] = "completion", allow_download: bool = False,
 ) -> Term:  # fmt: skip
     """Probability of ``label`` (its name or index; by default the last), in [0, 1]; rollout -> (B,).
 
-    Softmax over the labels; the sigmoid of the label's own logit for a model with one logit, or with labels that do
-    not exclude each other. ``of`` both: prompt and completion in one. A text longer than the model can read loses its
-    end, or with the prompt its beginning.
+    Softmax over the labels; for a model with one logit or for multi-label classification, the sigmoid of the label's
+    own logit. ``of`` both: prompt and completion as one text. A text that is too long for the model is truncated at its
+    end, or, if it includes the prompt, at its start.
 
     Raises:
         Failure: exit 2, for a label that the model does not have; exit 4, for a model that is missing or unfit.
     """
     key = f"reward.terms.{name}.args"
-    found = resolve(f"{key}.path", path, "config.json", allow_download)
-    tokenizer, model = _load(found, not allow_download, around.device)
+    model_path = resolve(f"{key}.path", path, "config.json", allow_download)
+    tokenizer, model = _load(model_path, not allow_download, context.device)
     column = _column(f"{key}.label", label, model.config)
     tokenizer.truncation_side = "left" if of == "both" else "right"
-    room = _room(tokenizer, model)
+    max_tokens = _max_tokens(tokenizer, model)
 
     def score(prompts: list[str], completions: list[str]) -> list[float]:
         texts = completions
         if of == "both":
             texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
-        rows = tokenizer(texts, truncation=True, max_length=room, split_special_tokens=True)["input_ids"]
+        rows = tokenizer(texts, truncation=True, max_length=max_tokens, split_special_tokens=True)["input_ids"]
         rows = [row or [tokenizer.pad_token_id] for row in rows]
-        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # like lengths together: little padding
+        order = sorted(range(len(rows)), key=lambda i: len(rows[i]))  # similar lengths together: less padding
         values = [0.0] * len(rows)
         for start in range(0, len(order), batch_size):
             part = order[start : start + batch_size]
@@ -50,47 +49,36 @@ def classifier(
                 values[i] = value
         return values
 
-    return text_term(name, score, {}, around.read)
+    return text_term(name, score, {}, context.texts_of)
 
 
 @torch.no_grad()
 def _probabilities(tokenizer: Any, model: Any, rows: list[list[int]], column: int) -> list[float]:
     padded = tokenizer.pad({"input_ids": rows}, return_tensors="pt").to(model.device)
-    taken = inspect.signature(model.forward).parameters
-    logits = model(**{word: value for word, value in padded.items() if word in taken}).logits.float()
-    apart = model.config.num_labels == 1 or model.config.problem_type == "multi_label_classification"
-    chosen: list[float] = (logits.sigmoid() if apart else logits.softmax(-1))[:, column].tolist()
-    return chosen
+    accepted = inspect.signature(model.forward).parameters
+    logits = model(**{word: value for word, value in padded.items() if word in accepted}).logits.float()
+    independent = model.config.num_labels == 1 or model.config.problem_type == "multi_label_classification"
+    probabilities: list[float] = (logits.sigmoid() if independent else logits.softmax(-1))[:, column].tolist()
+    return probabilities
 
 
 def _load(found: str, local_only: bool, device: torch.device) -> tuple[Any, Any]:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoModelForSequenceClassification
 
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(found, local_files_only=local_only, trust_remote_code=False)
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            found,
-            local_files_only=local_only,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            attn_implementation=attention_kind(device),
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        why = one_line(str(error).strip().split("\n")[0])
-        raise Failure(Exit.MODEL, f"classifier '{found}' cannot be loaded: {why}") from error
+    what = f"classifier '{found}'"
+    tokenizer = pretrained_tokenizer(found, what, local_only)
+    model, info = pretrained(AutoModelForSequenceClassification, found, what, local_only, device)
     if missing := sorted(info["missing_keys"]):
         raise Failure(
             Exit.MODEL,
             f"classifier '{found}' lacks {len(missing)} weights, such as {missing[0]}\n"
-            "it must be a model for sequence classification, trained as one",
+            "it must be a trained sequence-classification model",
         )
-    tokenizer.padding_side = "right"  # positions count from the left, and a decoder's label is read off its last token
+    tokenizer.padding_side = "right"  # positions count from the left; a decoder uses the last token's logits
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.pad_token_id is None:
-        raise Failure(Exit.MODEL, f"the tokenizer of classifier '{found}' has no token to pad with")
+        raise Failure(Exit.MODEL, f"the tokenizer of classifier '{found}' has no padding token")
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     return tokenizer, model.eval().requires_grad_(False).to(device)
 
@@ -101,20 +89,20 @@ def _column(key: str, label: int | str | None, config: Any) -> int:
         return len(names) - 1
     if isinstance(label, int) and 0 <= label < len(names):
         return label
-    same = [i for i, word in enumerate(names) if word == label]
-    same = same or [i for i, word in enumerate(names) if word.lower() == str(label).lower()]
-    if len(same) != 1:
-        there = ", ".join(f"{i} {one_line(word, 40)}" for i, word in enumerate(names[:50]))
-        raise Failure(Exit.CONFIG, f"{key}: no label {label!r}; there are: {there}")
-    return same[0]
+    matches = [i for i, word in enumerate(names) if word == label]
+    matches = matches or [i for i, word in enumerate(names) if word.lower() == str(label).lower()]
+    if len(matches) != 1:
+        labels = ", ".join(f"{i} {one_line(word, 40)}" for i, word in enumerate(names[:50]))
+        raise Failure(Exit.CONFIG, f"{key}: no label {label!r}; the model has: {labels}")
+    return matches[0]
 
 
-def _room(tokenizer: Any, model: Any) -> int:
-    """The longest text that the model can read, tokens."""
-    room = min(tokenizer.model_max_length, LONGEST)
+def _max_tokens(tokenizer: Any, model: Any) -> int:
+    """The maximum length of a text, in tokens."""
+    longest = min(tokenizer.model_max_length, MAX_TOKENS)
     if hasattr(model.config, "max_position_embeddings") and model.config.max_position_embeddings > 0:
-        room = min(room, model.config.max_position_embeddings)
-        for name, table in model.named_modules():  # some position embeddings begin behind the padding's: RoBERTa's
+        longest = min(longest, model.config.max_position_embeddings)
+        for name, table in model.named_modules():  # RoBERTa's positions start after the padding index
             if "position" in name and isinstance(table, nn.Embedding) and table.padding_idx is not None:
-                room = min(room, table.num_embeddings - table.padding_idx - 1)
-    return int(room)
+                longest = min(longest, table.num_embeddings - table.padding_idx - 1)
+    return int(longest)

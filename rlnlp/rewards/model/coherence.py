@@ -1,4 +1,4 @@
-"""Reward for text that a reference model finds likely."""
+"""Reward for text that is likely under a reference model."""
 
 import math
 from collections.abc import Callable
@@ -9,17 +9,18 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.load import load_policy, load_tokenizer
 from rlnlp.models.locate import resolve
-from rlnlp.models.policy import context_length, load_policy, logprob_fn
-from rlnlp.models.tokenizer import Tokenizer, load_tokenizer
+from rlnlp.models.policy import logprob_fn
+from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.terms import RewardContext, Term
 from rlnlp.types import Prompts, Rollout, Texts
 
 
 def coherence(reference: Callable[[Rollout], Tensor], vocabulary: int) -> Callable[[Rollout], Tensor]:
-    """1 - (mean nats per token under the reference) / log(vocabulary), cut off at 0; rollout -> (B,).
+    """1 - (mean nats per token under the reference) / log(vocabulary), at least 0; rollout -> (B,).
 
-    A response that the reference is certain of has 1, one as likely as tokens drawn blindly has 0.
+    1 for a response that the reference is certain of; 0 for one no likelier than uniformly random tokens.
     """
 
     def term(rollout: Rollout) -> Tensor:
@@ -30,54 +31,56 @@ def coherence(reference: Callable[[Rollout], Tensor], vocabulary: int) -> Callab
 
 
 def coherence_term(
-    name: str, around: RewardContext, path: str | None = None, batch_size: Annotated[int, {"ge": 1}] = 16,
+    name: str, context: RewardContext, path: str | None = None, batch_size: Annotated[int, {"ge": 1}] = 16,
     allow_download: bool = False,
 ) -> Term:  # fmt: skip
-    """Coherence under the start policy; or under the model at ``path``, which reads the texts by its own tokenizer.
+    """Coherence under the initial policy, or under the model at ``path``, with that model's tokenizer.
 
     Raises:
         Failure: exit 4, for a model that is missing or unfit.
     """
     if path is None:
-        return around.likely
-    found = resolve(f"reward.terms.{name}.args.path", path, "config.json", allow_download)
-    tokenizer = load_tokenizer(found, not allow_download)
-    policy = load_policy(found, not allow_download, around.device).requires_grad_(False)
+        return context.coherence
+    model_path = resolve(f"reward.terms.{name}.args.path", path, "config.json", allow_download)
+    tokenizer = load_tokenizer(model_path, not allow_download)
+    policy = load_policy(model_path, not allow_download, context.device).requires_grad_(False)
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likely = coherence(logprob_fn(policy, untempered, batch_size), len(tokenizer.raw))
-    room = context_length(policy)
+    room = policy.context
 
     def term(rollout: Rollout) -> Tensor:
-        return likely(reread(rollout, around.read(rollout), tokenizer, room))
+        return likely(retokenize(rollout, context.texts_of(rollout), tokenizer, room))
 
     return term
 
 
-def reread(rollout: Rollout, texts: Texts, tokenizer: Tokenizer, room: int) -> Rollout:
-    """The texts of ``rollout`` in the tokens of another model, at most ``room`` of them a row.
+def retokenize(rollout: Rollout, texts: Texts, tokenizer: Tokenizer, max_tokens: int) -> Rollout:
+    """The texts of ``rollout`` in the tokens of another model, at most ``max_tokens`` per row.
 
-    Prompt and completion are read as one text; the response begins with the first token that the prompt alone would
-    not have. A response that had ended, or has no text, gets that model's end token. What is too long loses the
-    beginning of the prompt, and then the end of the response.
+    Prompt and completion are tokenized as one text; the response starts at the first token that differs from those of
+    the prompt alone. A response that has ended or is empty gets that model's end token. If a row is too long, tokens
+    are removed from the start of the prompt first, then from the end of the response.
     """
-    before, after = [], []
+    prompt_rows, response_rows = [], []
     for prompt, completion, ended in zip(texts.prompts, texts.completions, rollout.ended.tolist(), strict=True):
         alone, whole = tokenizer.encode(prompt), tokenizer.encode(prompt + completion)
-        same = next((i for i, pair in enumerate(zip(alone, whole, strict=False)) if pair[0] != pair[1]), None)
-        same = min(len(alone), len(whole)) if same is None else same
-        rest = whole[same:] + ([tokenizer.end[0]] if ended or len(whole) == same else [])
-        rest = rest[: room - 1]
-        before.append((whole[:same] or [*tokenizer.start, tokenizer.end[0]][:1])[len(rest) - room :])
-        after.append(rest)
+        different = (i for i, pair in enumerate(zip(alone, whole, strict=False)) if pair[0] != pair[1])
+        split = next(different, min(len(alone), len(whole)))
+        response = whole[split:] + ([tokenizer.end[0]] if ended or len(whole) == split else [])
+        response = response[: max_tokens - 1]
+        prompt_tokens = whole[:split] or [*tokenizer.start, tokenizer.end[0]][:1]
+        prompt_rows.append(prompt_tokens[len(response) - max_tokens :])
+        response_rows.append(response)
     device = rollout.responses.device
-    (asked, left), (said, right) = _padded(before, tokenizer.pad, "left"), _padded(after, tokenizer.pad, "right")
-    prompts = Prompts(asked.to(device), left.to(device), rollout.prompts.rows)
-    mask = right.to(device)
-    return Rollout(prompts, said.to(device), mask, torch.cat([prompts.mask, mask], 1), rollout.ended)
+    prompt_ids, prompt_mask = _padded(prompt_rows, tokenizer.pad, "left")
+    response_ids, response_mask = _padded(response_rows, tokenizer.pad, "right")
+    prompts = Prompts(prompt_ids.to(device), prompt_mask.to(device), rollout.prompts.rows)
+    mask = response_mask.to(device)
+    return Rollout(prompts, response_ids.to(device), mask, torch.cat([prompts.mask, mask], 1), rollout.ended)
 
 
 def _padded(rows: list[list[int]], pad: int, side: str) -> tuple[Tensor, Tensor]:
-    """``rows`` in one tensor filled up on one side, and a mask of what is real."""
+    """``rows`` in one tensor, padded on one side; and a mask that is False at the padding."""
     tokens = [torch.tensor(row) for row in rows]
     real = [torch.ones(len(row), dtype=torch.bool) for row in rows]
     return pad_sequence(tokens, True, pad, side), pad_sequence(real, True, False, side)

@@ -1,1 +1,1 @@
-"""Rewards that read text: one idea a file."""
+"""Rewards computed from text, one per file."""

@@ -1,9 +1,9 @@
-"""Reward for not saying the same words again."""
+"""Reward for not repeating words."""
 
 from rlnlp.rewards.text.words import words
 
 
 def diversity(completions: list[str]) -> list[float]:
     """Distinct words divided by words (type-token ratio); 0 for a completion without words."""
-    found = [words(completion) for completion in completions]
-    return [len(set(w)) / len(w) if w else 0.0 for w in found]
+    token_lists = [words(completion) for completion in completions]
+    return [len(set(tokens)) / len(tokens) if tokens else 0.0 for tokens in token_lists]

@@ -4,7 +4,7 @@ from rlnlp.rewards.text.words import words
 
 
 def length(completions: list[str], low: int, high: int) -> list[float]:
-    """1 for ``low`` to ``high`` words, falling in a line to 0 at no word and at twice ``high``."""
+    """1 for ``low`` to ``high`` words, falling linearly to 0 at no word and at twice ``high``."""
     return [_fit(len(words(completion)), low, high) for completion in completions]
 
 

@@ -1,13 +1,13 @@
-"""Reward for text in which a regular expression is found."""
+"""Reward for a match of a regular expression."""
 
 import re
 
 
 def pattern(completions: list[str], regex: str) -> list[float]:
-    """1 where ``regex`` (of Python's ``re``) is found somewhere in the completion, else 0.
+    """1 if ``regex`` (syntax of Python's ``re``) matches somewhere in the completion, else 0.
 
     Raises:
-        ValueError: it is no regular expression.
+        ValueError: it is not a valid regular expression.
     """
     try:
         compiled = re.compile(regex)

@@ -1,4 +1,4 @@
-"""Reward for a positive tone, from word lists and a rule for negation."""
+"""Reward for positive sentiment, from word lists and a rule for negation."""
 
 from functools import cache
 from pathlib import Path
@@ -20,38 +20,39 @@ NEGATIONS = {
     "lacks",
     "lacking",
 }
-REACH, WEAKENED = 3, 0.5  # words that a negation reaches; "not great" is bad, but not as bad as great is good
+NEGATION_REACH = 3  # words
+NEGATION_FACTOR = 0.5  # "not great" is less negative than "great" is positive
 
 
 def sentiment(completions: list[str]) -> list[float]:
-    """(1 + mean valence of the words that have one) / 2, in [0, 1]; 0.5 where no word has one.
+    """(1 + mean valence of the words that have one) / 2, in [0, 1]; 0.5 if no word has one.
 
-    A negation within the three words before turns a word's valence round and halves it.
+    A negation within the three words before a word reverses and halves its valence.
     """
     return [0.5 * (1 + _mean(valences(words(completion)))) for completion in completions]
 
 
 def valences(tokens: list[str]) -> list[float]:
-    """The valence, in [-1, 1], of each word that has one, after negation."""
-    known = lexicon()
-    found = []
+    """The valence, in [-1, 1], of each word that has one, with negation applied."""
+    valence_of = lexicon()
+    values = []
     for i, word in enumerate(tokens):
-        if word in known:
-            negated = any(w in NEGATIONS or w.endswith("n't") for w in tokens[max(0, i - REACH) : i])
-            found.append(known[word] * (-WEAKENED if negated else 1.0))
-    return found
+        if word in valence_of:
+            negated = any(w in NEGATIONS or w.endswith("n't") for w in tokens[max(0, i - NEGATION_REACH) : i])
+            values.append(valence_of[word] * (-NEGATION_FACTOR if negated else 1.0))
+    return values
 
 
 @cache
 def lexicon() -> dict[str, float]:
-    """Word -> valence. The file has a valence, a colon, and the words that have it."""
-    found = {}
+    """Word -> valence. Each line of the file has a valence, a colon, and the words with this valence."""
+    valence_of = {}
     for line in LIST.read_text(encoding="utf-8").splitlines():
         if line.strip() and not line.startswith("#"):
             valence, _, listed = line.partition(":")
-            found.update({word: float(valence) for word in listed.split()})
-    return found
+            valence_of.update({word: float(valence) for word in listed.split()})
+    return valence_of
 
 
-def _mean(found: list[float]) -> float:
-    return sum(found) / len(found) if found else 0.0
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

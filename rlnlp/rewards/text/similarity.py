@@ -11,10 +11,10 @@ from rlnlp.rewards.text.words import words
 def similarity(
     completions: list[str], references: list[str | None], measure: Literal["f1", "recall", "rouge-l"] = "f1"
 ) -> list[float]:
-    """Words that completion and reference share, in [0, 1]; lower-case, without stemming; 0 where either has none.
+    """Overlap of the words of completion and reference, in [0, 1]; lower-case, without stemming; 0 if either has none.
 
-    ``f1``: ROUGE-1 F (Lin 2004), each word counted as often as both have it. ``recall``: the share of the reference's
-    words, ROUGE-1 R. ``rouge-l``: F1 of the longest common subsequence, ROUGE-L F.
+    ``f1``: ROUGE-1 F (Lin 2004), each word counted as often as both have it. ``recall``: ROUGE-1 R, the fraction of
+    the reference's words. ``rouge-l``: F1 of the longest common subsequence, ROUGE-L F.
 
     Raises:
         Failure: exit 3, if a prompt has no reference.
@@ -22,11 +22,11 @@ def similarity(
     if None in references:
         raise Failure(
             Exit.DATA,
-            "reward.terms.similarity needs a 'reference' beside every prompt, and the data has none for some\n"
-            "add the field to the data, or leave the term out with ~reward.terms.similarity",
+            "reward.terms.similarity needs a 'reference' for every prompt, and the data has none for some\n"
+            "add the field to the data, or remove the term with ~reward.terms.similarity",
         )
-    of = MEASURES[measure]
-    return [of(words(c), words(r or "")) for c, r in zip(completions, references, strict=True)]
+    score = MEASURES[measure]
+    return [score(words(c), words(r or "")) for c, r in zip(completions, references, strict=True)]
 
 
 def _shared(completion: list[str], reference: list[str]) -> int:
@@ -43,13 +43,13 @@ def _recall(completion: list[str], reference: list[str]) -> float:
 
 
 def _rouge_l(completion: list[str], reference: list[str]) -> float:
-    longest = [0] * (len(reference) + 1)  # of what was read of the completion and each beginning of the reference
+    longest = [0] * (len(reference) + 1)  # common subsequence of the words so far and each prefix of the reference
     for word in completion:
-        before = 0
+        diagonal = 0
         for j, other in enumerate(reference, 1):
             above = longest[j]
-            longest[j] = before + 1 if word == other else max(above, longest[j - 1])
-            before = above
+            longest[j] = diagonal + 1 if word == other else max(above, longest[j - 1])
+            diagonal = above
     return 2 * longest[-1] / (len(completion) + len(reference)) if longest[-1] else 0.0
 
 

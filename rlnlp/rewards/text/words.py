@@ -1,4 +1,4 @@
-"""What the text rewards call a word."""
+"""The words of a text, as the text rewards define them."""
 
 import re
 

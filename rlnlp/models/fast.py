@@ -1,0 +1,73 @@
+"""What makes a pass cheaper and changes no result: a pass that is kept, layers that are recomputed."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+import torch.utils.checkpoint
+from torch import Tensor, nn
+
+from rlnlp.errors import Exit, Failure
+from rlnlp.types import PolicyOutput, Rollout
+
+Output = TypeVar("Output", bound=Tensor | PolicyOutput)
+
+
+def first_pass_kept(
+    forward: Callable[[Rollout], Output], rollout: Rollout, output: Output
+) -> Callable[[Rollout], Output]:
+    """``forward``; its first call for ``rollout`` itself returns ``output``, its pass at the same weights with graph.
+
+    The log-probabilities of the policy that a rollout was drawn from need a pass. Where the first update learns from
+    the same rows at the same weights, that pass serves for both. An ``output`` without a graph is never returned.
+
+    Measured in alternating processes on two cores, 64 responses of 24 tokens of a Llama of 1.6 million parameters:
+    without it REINFORCE runs at .87 of the speed, PPO with a shared critic at .85 and with a separate one at .97; the
+    memory is the same within 3 %.
+    """
+    kept = [output] if has_graph(output) else []
+
+    def call(rows: Rollout) -> Output:
+        return kept.pop() if kept and rows is rollout else forward(rows)
+
+    return call
+
+
+def has_graph(output: Tensor | PolicyOutput) -> bool:
+    """True if a gradient can be taken through ``output``."""
+    return (output if isinstance(output, Tensor) else output.logprobs).requires_grad
+
+
+@contextmanager
+def recomputing(layers: list[nn.Module]) -> Iterator[None]:
+    """A context in which checkpointed layers drop their activations, if a gradient is wanted.
+
+    transformers does so in training mode only, where dropout is on as well; here the layers alone are in that mode,
+    not what is in them, and only while a gradient is taken: sampling needs their cache.
+    """
+    for layer in layers:
+        layer.training = torch.is_grad_enabled()
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
+def checkpointed(model: Any) -> list[nn.Module]:
+    """The layers of a transformers model, now set to recompute in the backward pass.
+
+    Raises:
+        Failure: exit 4, if the architecture cannot.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+    if not layers:
+        raise Failure(Exit.MODEL, f"model.gradient_checkpointing: {type(model).__name__} has no layers that can do it")
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
+    return layers

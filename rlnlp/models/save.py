@@ -1,0 +1,30 @@
+"""Models as folders that transformers loads."""
+
+import shutil
+from pathlib import Path
+
+from rlnlp.models.policy import Policy
+from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.run.checkpoint import STAGED
+from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
+
+
+def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer) -> None:
+    """Save the model and its tokenizer as a directory that transformers loads, atomically.
+
+    Raises:
+        Failure: exit 5, if the disk fails.
+    """
+    staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
+    try:
+        for left in (staged, aside):
+            shutil.rmtree(left, ignore_errors=True)
+        policy.lm.save_pretrained(staged)
+        tokenizer.raw.save_pretrained(staged)
+        for file in staged.iterdir():
+            apply_umask_and_fsync(file)
+        sync(staged)
+        replace_directory(staged, directory, aside)
+    except Exception as error:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise storage_failure("saving the policy", directory.parent, error) from error

@@ -1,0 +1,86 @@
+"""The table of metrics: the loops log what is in it and nothing else; who shows a metric finds it there."""
+
+import json
+import math
+import re
+
+import pytest
+
+from rlnlp.config.schema import RUNS
+from rlnlp.metrics import ALL, BY_NAME, LIVE, METRICS, TERM, Metric, find_metric, metric_rows, panels
+from rlnlp.run.progress import BEST_BY, Progress
+from support import runs
+
+SHORT = ["algo.total_steps=2", "heldout.every=1", "samples.every=0"]
+MORE = {"ppo": ["sampler.top_k=5"]}  # with a filter there is a mismatch to log
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("metrics")
+
+
+@pytest.mark.parametrize("algo", RUNS)
+def test_a_loop_logs_the_metrics_of_the_table_and_no_others(algo, folder):
+    settings = runs.settings(runs.words(algo, folder, *SHORT, *MORE.get(algo, [])))
+    text = (runs.run(settings, folder / algo) / "metrics.jsonl").read_text()
+    logged = {re.sub(r"^score/.*", TERM, name) for line in text.splitlines() for name in json.loads(line)}
+    in_table = {name for metric in METRICS if algo in metric.algorithms for name in metric.names}
+    assert logged - {"step"} == in_table - {"skipped"}
+
+
+def test_a_skipped_step_logs_what_the_table_says(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    progress = Progress(tmp_path, keep=1)
+    row = progress.record_step({"step": 1, "grad_norm": math.nan}, {"step": 1}, episodes=2, tokens=3)
+    progress.close()
+    assert row == {"step": 1, "episodes": 2, "skipped": 1}
+    assert set(row) - {"step"} <= set(BY_NAME)
+
+
+def test_each_metric_has_one_row_and_algorithms_that_exist():
+    names = [name for metric in METRICS for name in metric.names]
+    assert len(names) == len(set(names))
+    assert set(ALL) == set(RUNS)
+    assert all(set(metric.algorithms) <= set(ALL) for metric in METRICS)
+    assert set(BEST_BY) <= set(BY_NAME)
+    assert find_metric("score/polite") is find_metric("score")
+    assert find_metric("heldout/loss") is find_metric("loss")
+    assert find_metric("nothing") is None
+
+
+def test_the_live_display_and_the_curves_show_these_metrics():
+    assert LIVE == (
+        "score", "kl", "entropy", "loss", "heldout/score", "grad_norm", "response_tokens", "ended", "unique",
+        "learning_rate",
+    )  # fmt: skip
+    assert all(name in metric.names for metric in METRICS for name in metric.live)
+    assert [metric.names for metric in panels()] == [
+        ("score", "heldout/score", TERM), ("kl", "heldout/kl"), ("entropy",), ("loss", "heldout/loss"),
+        ("response_tokens",), ("grad_norm",),
+    ]  # fmt: skip
+    assert len({metric.panel for metric in panels()}) == len(panels())
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"low": 0, "high": 10}, "0 to 10"),
+        ({"low": 1e-8, "high": 0.1}, "1e-8 to 0.1"),
+        ({"low": -0.1, "trend": "rising"}, "above -0.1, rising"),
+        ({"high": 3.5}, "below 3.5"),
+        ({"low": 0.1, "of_first": True}, "above 0.1 of its first value"),
+        ({"trend": "falling"}, "falling"),
+        ({}, ""),
+    ],
+)
+def test_the_healthy_range_in_words_comes_from_its_numbers(fields, words):
+    assert Metric(("x",), "formula", **fields).healthy == words
+
+
+def test_the_guide_s_table_has_a_row_for_each_metric():
+    head, *rows = metric_rows()
+    assert head == ["name", "formula", "unit", "healthy", "algorithms"]
+    assert len(rows) == len(METRICS)
+    assert next(row for row in rows if row[0] == "`clip_fraction`")[3:] == ["0 to 0.3", "ppo"]
+    assert next(row for row in rows if row[0] == "`grad_norm`")[4] == "all"
