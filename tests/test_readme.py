@@ -143,3 +143,10 @@ def test_every_setting_named_is_one_or_the_beginning_of_some(path):
 
 def test_the_readme_names_every_page_of_the_handbook_in_its_order():
     assert re.findall(r"^\| \[([a-z-]+)\]\(rlnlp/guide/\1\.md\)", READ_ON, re.MULTILINE) == list(TOPICS)
+
+
+def test_the_architecture_page_has_the_rooms_in_the_order_of_imports():
+    from test_architecture import ROOMS
+
+    tree = HANDBOOK["architecture"].partition("```\nrlnlp/\n")[2].partition("```")[0]
+    assert tuple(re.findall(r"^  (\w+)/? ", tree, re.MULTILINE)) == ROOMS
