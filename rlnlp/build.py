@@ -76,7 +76,7 @@ def reward_terms(
     code = {}
     for name, term in reward.terms.items():
         if ":" in term.fn:
-            function, code[name] = load_function(name, term.fn)
+            function, code[f"reward.terms.{name}.fn"] = load_function(name, term.fn)
             made = text_term(name, function, term.args, read)
         else:
             made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))

@@ -22,14 +22,15 @@ from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.terms import Reward, weighted_sum
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.run import Run
-from rlnlp.types import Prompts, Rollout
+from rlnlp.types import PolicyOutput, Prompts, Rollout
 
 
 @dataclass(frozen=True)
 class OnPolicySetup:
     """``prompts`` are those of a step; ``distribution`` is the one that tokens are drawn from, filters included.
 
-    ``reference`` gives log-probabilities and ``kl`` k1 per token, both (B, T), without filters and without a gradient.
+    ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
+    k1 of the two: (B, T), without filters and without a gradient.
     """
 
     policy: Policy
@@ -38,6 +39,7 @@ class OnPolicySetup:
     prompts: Callable[[int], Prompts]
     collect: Collect
     reward: Reward
+    logprobs: LogprobFn
     reference: LogprobFn
     kl: Callable[[Rollout], Tensor]
     measure_policy: Callable[[], Measurement]
@@ -54,14 +56,14 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
     check_context_length(longest, policy.context)
-    table = prompt_table(config.data, config.heldout.prompts, config.seed, tokenizer, policy.context - longest)
+    table = prompt_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context - longest)
     distribution = build.distribution(config.sampler, tokenizer.end)
     size = config.algo.micro_batch_size
     start = policy.reference()
     reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
-    terms, run.facts["reward_code"] = build.reward_terms(
+    terms, run.facts["code"] = build.reward_terms(
         config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
     )
     reward = weighted_sum(terms, build.shapings(config.reward))
@@ -69,8 +71,12 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     unfiltered = partial(policy, distribution=distribution.unfiltered())
 
     @torch.no_grad()
+    def logprobs(rollout: Rollout) -> Tensor:
+        output: PolicyOutput = forward_in_micro_batches(unfiltered, rollout, size)
+        return output.logprobs
+
     def kl(rollout: Rollout) -> Tensor:
-        return k1(forward_in_micro_batches(unfiltered, rollout, size).logprobs, reference(rollout))
+        return k1(logprobs(rollout), reference(rollout))
 
     def prompts(step: int) -> Prompts:
         rows = rows_of_step(len(table.train), config.algo.batch_size, step, config.seed)
@@ -79,7 +85,8 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     def measure_policy() -> Measurement:  # with the same numbers each time: a paired comparison
         return measure(table, collect, reward, kl, run.rng("heldout"), language.device)
 
+    observe = Observer(config.heldout.every, config.samples, table, measure_policy, run)
     return OnPolicySetup(
-        policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), run.timed("kl", reference),
-        run.timed("kl", kl), measure_policy, Observer(config.heldout.every, config.samples, table, measure_policy, run),
+        policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,
+        run.timed("kl", reference), run.timed("kl", kl), measure_policy, observe,
     )  # fmt: skip

@@ -51,9 +51,9 @@ def main(config: SftRun, run: Run) -> None:
     language = build.language(config.model, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, device, algo = language.policy, language.tokenizer, language.device, config.algo
-    table = text_table(config.data, config.heldout.prompts, config.seed, tokenizer, policy.context)
+    table = text_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context)
     check_texts(table)
-    fitted = Distribution(algo.fit_temperature, 0, 1.0, 0, tokenizer.end)
+    fitted = Distribution(algo.loss_temperature, 0, 1.0, 0, tokenizer.end)
     drawn = build.distribution(config.sampler, tokenizer.end)
     collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.cli.hydra_guard import check_files, check_words
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
-from rlnlp.config.schema import conf_dir
 from rlnlp.errors import Exit, Failure, Stopped, describe, exit_code, one_line
 from rlnlp.run.manifest import without_secrets
 
@@ -96,7 +96,7 @@ def flags_first(words: list[str]) -> list[str]:
 def forced(word: str) -> str:
     """``key=value`` as ``++key=value``, so that Hydra lets an unknown key through to ``parse``.
 
-    ``parse`` tells all unknown and wrong settings at once; Hydra would stop at the first, and advise ``+key``, which
+    ``parse`` reports all unknown and wrong settings at once; Hydra would stop at the first, and advise ``+key``, which
     would add a setting that nothing reads.
     """
     key, equals, _ = word.partition("=")
@@ -126,7 +126,7 @@ def explain(error: BaseException) -> str:
 
 
 def _directory(arguments: list[str], sweep: bool) -> tuple[str, list[str]]:
-    """The directory of this run or sweep, and the setting that tells Hydra of it where the user did not."""
+    """The directory of this run or sweep, and the setting that names it to Hydra where the user did not."""
     key = "hydra.sweep.dir" if sweep else "hydra.run.dir"
     for word in arguments:
         if word.startswith(f"{key}="):

@@ -1,4 +1,4 @@
-"""What Hydra may be told: nothing that names code to run. Its own filter calls itself no boundary."""
+"""What Hydra may be given: nothing that names code to run. Its own filter calls itself no boundary."""
 
 import re
 from collections.abc import Iterator

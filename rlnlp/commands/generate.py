@@ -19,7 +19,7 @@ def main(argv: list[str]) -> int:
     """Draw and print.
 
     Raises:
-        Failure: for what the user can mend.
+        Failure: for what the user can fix.
     """
     asked = arguments(argv)
     settings, words = split_words(asked.words, GenerateRun)
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     if asked.json:
         print(json.dumps(responses))
     else:
-        tell(responses)
+        print_responses(responses)
     return Exit.DONE
 
 
@@ -124,7 +124,7 @@ def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any
     return found
 
 
-def tell(responses: list[dict[str, Any]]) -> None:
+def print_responses(responses: list[dict[str, Any]]) -> None:
     """Print each prompt with its response; bold prompts in a terminal."""
     bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     for record in responses:

@@ -1,4 +1,4 @@
-"""``rlnlp resume RUN [key=value ...]``: a run goes on from its last checkpoint, to the last bit as if never stopped."""
+"""``rlnlp resume RUN [key=value ...]``: continue a run from its last checkpoint, bit for bit as if never stopped."""
 
 import argparse
 from collections.abc import Collection, Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.commands.train import parse_run_config, run_training, train
-from rlnlp.config.changes import FREE, changes, check_allowed, class_of, leaves
+from rlnlp.config.changes import FREE, changes, check_allowed, code_in, leaves, resume_class
 from rlnlp.config.choices import merged
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.locate import locate
@@ -17,18 +17,19 @@ ALLOW = "resume.allow="
 
 
 def main(argv: list[str]) -> int:
-    """Go on.
+    """Resume.
 
     Raises:
-        Failure: for what the user can mend.
+        Failure: for what the user can fix.
     """
     asked = arguments(argv)
     directory = Path(asked.run).expanduser()
     words = [word for word in asked.words if not word.startswith(ALLOW)]
     allowed = [word.removeprefix(ALLOW) for word in asked.words if word.startswith(ALLOW)]
     allow = frozenset(key.strip() for word in allowed for key in word.strip("[]").split(",") if key.strip())
-    old = stored(directory)
-    check_named(directory, old, words)
+    config = stored(directory)
+    old = asdict(config)
+    check_named(directory, config, words)
     resume_run(directory, old, merged(old, words), allow)
     return Exit.DONE
 
@@ -37,7 +38,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     """The words of the command line."""
     parser = argparse.ArgumentParser(
         prog="rlnlp resume",
-        description="Take up an interrupted run at its last checkpoint. It ends with the bytes of one without a break.",
+        description="Continue a run from its last checkpoint; it ends with the bytes of one never interrupted.",
         epilog="Settings that would change the steps to come must be allowed: resume.allow=[algo.learning_rate].",
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
@@ -49,28 +50,26 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     return asked
 
 
-def stored(directory: Path) -> dict[str, Any]:
-    """The settings that a run directory holds.
+def stored(directory: Path) -> Any:
+    """The settings that a run directory holds, of whatever version.
 
     Raises:
         Failure: exit 6, if it is no run directory, or its settings were changed since.
     """
     config = read_config(directory)
     check_unchanged(directory)
-    return asdict(config)
+    return config
 
 
-def check_named(directory: Path, settings: Mapping[str, Any], words: list[str]) -> None:
-    """Refuse to run code that only a file names, and to go on without a secret that was not written down.
+def check_named(directory: Path, config: Any, words: list[str]) -> None:
+    """Refuse to run code that only a file names, and to resume without a secret that was not written down.
 
     Raises:
         Failure: exit 6, with the words to type.
     """
     given = {word.partition("=")[0] for word in words}
-    terms = settings.get("reward", {}).get("terms", {})
-    code = {f"reward.terms.{name}.fn": term["fn"] for name, term in terms.items() if ":" in term["fn"]}
-    missing = [f"{key}={value}" for key, value in code.items() if key not in given]
-    hidden = [key for key, value in leaves(settings) if value == REDACTED and key not in given]
+    missing = [f"{key}={value}" for key, value in code_in(config) if key not in given]
+    hidden = [key for key, value in leaves(asdict(config)) if value == REDACTED and key not in given]
     if missing or hidden:
         why = (
             "it runs code of yours, which a directory must not name"
@@ -82,21 +81,21 @@ def check_named(directory: Path, settings: Mapping[str, Any], words: list[str]) 
 
 
 def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:
-    """Train in ``directory``; a run of the same settings that has begun there goes on, one that is complete is left.
+    """Train in ``directory``; a run of the same settings that has begun there is resumed, one that is complete is left.
 
     The settings are those of the present command: code and secrets that they name are named again.
 
     Raises:
-        Failure: exit 6, if a run of other settings lies there, or whatever else the user can mend.
+        Failure: exit 6, if a run of other settings is there, or whatever else the user can fix.
     """
     if not (directory / "config.yaml").exists():
         return run_training(settings, directory, command, hidden)
-    old, new = stored(directory), asdict(parse_run_config(settings))
+    old, new = asdict(stored(directory)), asdict(parse_run_config(settings))
     known = {key: value for key, value in changes(old, new).items() if value[0] != REDACTED}
-    other = [key for key in known if class_of(key) != FREE]
+    other = [key for key in known if resume_class(key) != FREE]
     if other:
-        told = ", ".join(f"{key} {one_line(str(known[key][0]), 40)}" for key in other)
-        raise Failure(Exit.RUN, f"{directory} holds a run of other settings ({told})\nchoose another hydra.sweep.dir=")
+        shown = ", ".join(f"{key} {one_line(str(known[key][0]), 40)}" for key in other)
+        raise Failure(Exit.RUN, f"{directory} holds a run of other settings ({shown})\nchoose another hydra.sweep.dir=")
     return resume_run(directory, old, new, frozenset(other))
 
 
@@ -104,7 +103,7 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     """Train on in ``directory`` with the settings ``new``, which were ``old``.
 
     Raises:
-        Failure: whatever the user can mend.
+        Failure: whatever the user can fix.
     """
     if new["algo"].get("name") != old["algo"]["name"]:
         raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")

@@ -1,4 +1,4 @@
-"""Checked settings into a training run, a new one or one that goes on."""
+"""Checked settings into a training run, a new or a resumed one."""
 
 from collections.abc import Collection, Mapping
 from importlib import import_module
@@ -18,7 +18,7 @@ def parse_run_config(settings: Any) -> Any:
         Failure: exit 2, for an algorithm that does not exist and for every wrong setting.
     """
     name = settings.get("algo", {}).get("name") if isinstance(settings, Mapping) else None
-    if name not in RUNS:
+    if not isinstance(name, str) or name not in RUNS:
         raise Failure(
             Exit.CONFIG, f"no algorithm {name!r}{nearest(str(name), list(RUNS))}; choose from: {', '.join(RUNS)}"
         )
@@ -29,10 +29,10 @@ def run_training(settings: Any, directory: Path, command: str, hidden: Collectio
     """Check ``settings`` and train in ``directory``; the values of the keys ``hidden`` are not written down.
 
     Raises:
-        Failure: whatever the user can mend.
+        Failure: whatever the user can fix.
     """
     config = parse_run_config(settings)
-    locate(config.model)  # a model that does not exist is told before torch takes its seconds
+    locate(config.model)  # a model that does not exist is reported before torch takes its seconds
     from rlnlp.run.run import Run
 
     with Run(directory, config, command, hidden=hidden) as run:

@@ -1,25 +1,46 @@
-"""The knobs of each algorithm, group `algo`. The values live in conf/algo/."""
+"""The settings of each algorithm, group `algo`. The values are in conf/algo_NAME.yaml."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from rlnlp.config.setting import Problem, setting
+from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
 
 
 @dataclass(frozen=True)
 class Optimization:
     """What every algorithm's optimizer needs."""
 
-    total_steps: int = setting("length of the run", "steps", ge=1)
-    batch_size: int = setting("prompts (texts, for sft) per step", ge=1)
-    micro_batch_size: int = setting("responses in memory at once; changes no result", "responses", ge=1)
-    learning_rate: float = setting("highest rate of the schedule", ge=0)
-    optimizer: Literal["adamw", "muon"] = setting("muon: orthogonalized steps for inner matrices, AdamW for the rest")
-    lr_schedule: Literal["constant", "linear", "cosine"] = setting("how the rate falls, to 0 at the end or not at all")
-    warmup_steps: int = setting("the rate rises linearly from 0 over these", "steps", ge=0)
-    max_grad_norm: float = setting("a longer gradient is shortened to this", gt=0)
-    weight_decay: float = setting("share of the learning rate by which matrices shrink each step", ge=0)
+    total_steps: int = setting(
+        "length of the run", "steps", ge=1,
+        resume="free",  # to be allowed where the learning rate falls towards the last step: config/changes.py
+        trl="max_steps, total_episodes", verl="trainer.total_training_steps",
+    )  # fmt: skip
+    batch_size: int = setting("prompts (texts, for sft) per step", ge=1, trl="batch_size", verl="data.train_batch_size")
+    micro_batch_size: int = setting(
+        "responses in memory at once; changes no result", "responses", ge=1,
+        trl="per_device_train_batch_size", verl=f"{ACTOR}.ppo_micro_batch_size_per_gpu",
+    )  # fmt: skip
+    learning_rate: float = setting("peak learning rate", ge=0, trl="learning_rate", verl=f"{ACTOR}.optim.lr")
+    optimizer: Literal["adamw", "muon"] = setting(
+        "muon: orthogonalized steps for inner matrices, AdamW for the rest",
+        resume="never", trl="optim", verl=f"{ACTOR}.optim.optimizer",
+    )  # fmt: skip
+    lr_schedule: Literal["constant", "linear", "cosine"] = setting(
+        "how the learning rate falls, to 0 at the end or not at all",
+        trl="lr_scheduler_type", verl=f"{ACTOR}.optim.lr_scheduler_type",
+    )  # fmt: skip
+    warmup_steps: int = setting(
+        "the learning rate rises linearly from 0 over these", "steps", ge=0,
+        trl="warmup_steps", verl=f"{ACTOR}.optim.lr_warmup_steps",
+    )  # fmt: skip
+    max_grad_norm: float = setting(
+        "gradient-norm clipping threshold", gt=0, trl="max_grad_norm", verl=f"{ACTOR}.grad_clip"
+    )
+    weight_decay: float = setting(
+        "fraction of the learning rate by which matrices shrink each step", ge=0,
+        trl="weight_decay", verl=f"{ACTOR}.optim.weight_decay",
+    )  # fmt: skip
 
     def problems(self) -> Iterator[Problem]:
         """A warm-up longer than the run."""
@@ -31,8 +52,8 @@ class Optimization:
 class Sft(Optimization):
     """Supervised fine-tuning: make given texts likely."""
 
-    name: Literal["sft"] = setting("the algorithm")
-    fit_temperature: float = setting(
+    name: Literal["sft"] = setting("the algorithm", resume="never")
+    loss_temperature: float = setting(
         "the loss divides the logits by it; above 1 the model is surer than its texts", gt=0
     )
 
@@ -41,23 +62,35 @@ class Sft(Optimization):
 class OnPolicy(Optimization):
     """What every algorithm needs that learns from its own responses."""
 
-    num_generations: int = setting("responses per prompt", ge=1)
-    kl_coef: float = setting("price of one nat of KL to the reference, in units of the reward", ge=0)
-    entropy_coef: float = setting("worth of one nat of entropy per token", ge=0)
-    missing_eos_penalty: float = setting("taken off the score of a response that never reached the end token", ge=0)
-    loss_reduction: Literal["sequences", "tokens"] = setting("the loss is divided by the number of these in the update")
+    num_generations: int = setting("responses per prompt", ge=1, trl="num_generations", verl=f"{ROLLOUT}.n")
+    kl_coef: float = setting(
+        "KL penalty coefficient (beta), in units of the reward per nat", ge=0,
+        trl="beta, kl_coef", verl="algorithm.kl_ctrl.kl_coef",
+    )  # fmt: skip
+    entropy_coef: float = setting(
+        "entropy bonus coefficient, per nat of a token's entropy", ge=0, verl=f"{ACTOR}.entropy_coeff"
+    )
+    missing_eos_penalty: float = setting(
+        "taken off the score of a response that never reached the end token", ge=0, trl="missing_eos_penalty"
+    )
+    loss_reduction: Literal["sequences", "tokens"] = setting(
+        "the loss is divided by the number of these in the update", trl="loss_type", verl=f"{ACTOR}.loss_agg_mode"
+    )
 
 
 @dataclass(frozen=True)
 class Reinforce(OnPolicy):
     """REINFORCE with a baseline and a KL penalty."""
 
-    name: Literal["reinforce"] = setting("the algorithm")
-    baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = setting("what a return is compared with")
-    ema_decay: float = setting("share of the old mean in baseline=ema", ge=0, lt=1)
-    normalize_advantages: Literal["none", "group", "batch"] = setting(
-        "divide by the standard deviation of the returns of the prompt (group, as GRPO) or of the batch"
+    name: Literal["reinforce"] = setting("the algorithm", resume="never")
+    baseline: Literal["none", "batch", "ema", "leave-one-out", "greedy"] = setting(
+        "what a return is compared with", resume="never", verl="algorithm.adv_estimator"
     )
+    ema_decay: float = setting("fraction of the old mean in baseline=ema", ge=0, lt=1)
+    normalize_advantages: Literal["none", "group", "batch"] = setting(
+        "divide by the standard deviation of the returns of the prompt (group, as GRPO) or of the batch",
+        trl="scale_rewards", verl="algorithm.norm_adv_by_std_in_grpo",
+    )  # fmt: skip
 
     def problems(self) -> Iterator[Problem]:
         """Group statistics over groups of one."""
@@ -72,24 +105,55 @@ class Reinforce(OnPolicy):
 class Ppo(OnPolicy):
     """Proximal policy optimization with a critic."""
 
-    name: Literal["ppo"] = setting("the algorithm")
-    ppo_epochs: int = setting("passes over a rollout", ge=1)
-    mini_batch_size: int | None = setting("responses per update; null means the whole rollout", "responses", ge=1)
-    cliprange: float = setting("the probability ratio counts down to 1 less this", gt=0, lt=1)
-    cliprange_high: float = setting("the probability ratio counts up to 1 plus this", gt=0)
+    name: Literal["ppo"] = setting("the algorithm", resume="never")
+    ppo_epochs: int = setting(
+        "passes over a rollout", ge=1, trl="num_ppo_epochs, num_iterations", verl=f"{ACTOR}.ppo_epochs"
+    )
+    mini_batch_size: int | None = setting(
+        "responses per update; null means the whole rollout", "responses", ge=1,
+        trl="mini_batch_size", verl=f"{ACTOR}.ppo_mini_batch_size",
+    )  # fmt: skip
+    cliprange: float = setting(
+        "the probability ratio counts down to 1 less this", gt=0, lt=1,
+        trl="cliprange, epsilon", verl=f"{ACTOR}.clip_ratio_low",
+    )  # fmt: skip
+    cliprange_high: float = setting(
+        "the probability ratio counts up to 1 plus this", gt=0, trl="epsilon_high", verl=f"{ACTOR}.clip_ratio_high"
+    )
     target_kl: float | None = setting("a rollout's updates stop at this approx_kl; null means never", "nats", gt=0)
-    gamma: float = setting("discount per token", ge=0, le=1)
-    lam: float = setting("lambda of the advantage estimate: 0 trusts the critic, 1 the returns", ge=0, le=1)
-    kl_estimator: Literal["k1", "k2", "k3"] = setting("the KL of a token in the reward")
-    kl_target: float | None = setting("kl_coef follows this KL per response; null means a fixed kl_coef", "nats", gt=0)
-    kl_horizon: float = setting("responses over which kl_coef adapts", "responses", gt=0)
-    whiten_rewards: bool = setting("divide the rewards of a rollout by their deviation; the mean stays")
-    critic: Literal["shared", "separate"] = setting("a value head on the policy, or a model of its own")
-    critic_path: str | None = setting("what a separate critic starts from: null means the policy, or a reward model")
-    critic_learning_rate: float | None = setting("rate of the critic, or of its head; null means learning_rate", ge=0)
-    critic_warmup_steps: int = setting("in the first steps only the critic learns", "steps", ge=0)
-    vf_coef: float = setting("weight of the value loss beside the policy loss, for a shared critic", ge=0)
-    cliprange_value: float = setting("a value counts as at most this far from the old one", gt=0)
+    gamma: float = setting("discount per token", ge=0, le=1, trl="gamma", verl="algorithm.gamma")
+    lam: float = setting(
+        "lambda of the advantage estimate: 0 trusts the critic, 1 the returns", ge=0, le=1,
+        trl="lam", verl="algorithm.lam",
+    )  # fmt: skip
+    kl_estimator: Literal["k1", "k2", "k3"] = setting(
+        "the KL of a token in the reward", trl="kl_estimator", verl="algorithm.kl_penalty"
+    )
+    kl_target: float | None = setting(
+        "kl_coef follows this KL per response; null means a fixed kl_coef", "nats", gt=0,
+        resume="never", verl="algorithm.kl_ctrl.target_kl",
+    )  # fmt: skip
+    kl_horizon: float = setting(
+        "responses over which kl_coef adapts", "responses", gt=0, verl="algorithm.kl_ctrl.horizon"
+    )
+    whiten_rewards: bool = setting(
+        "divide the rewards of a rollout by their standard deviation; the mean stays", trl="whiten_rewards"
+    )
+    critic: Literal["shared", "separate"] = setting("a value head on the policy, or a model of its own", resume="never")
+    critic_path: str | None = setting(
+        "what a separate critic starts from: null means the policy, or a reward model",
+        resume="never", trl="value_model", verl="critic.model.path",
+    )  # fmt: skip
+    critic_learning_rate: float | None = setting(
+        "learning rate of the critic, or of its head; null means learning_rate", ge=0, verl="critic.optim.lr"
+    )
+    critic_warmup_steps: int = setting(
+        "in the first steps only the critic learns", "steps", ge=0, verl="trainer.critic_warmup"
+    )
+    vf_coef: float = setting(
+        "weight of the value loss beside the policy loss, for a shared critic", ge=0, trl="vf_coef"
+    )
+    cliprange_value: float = setting("value clip range", gt=0, trl="cliprange_value", verl="critic.cliprange_value")
 
     @property
     def responses(self) -> int:

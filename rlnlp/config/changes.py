@@ -1,103 +1,57 @@
-"""Which settings may change when a run goes on.
-
-``free``: no byte of the steps depends on it. ``allowed``: the steps from now on are others, so it must be asked for by
-name. ``never``: what is there does not fit any more. For the keys of ``BY_CONTENT``, which name places, it is what
-lies there that must not change, not the name.
-"""
+"""Which settings may change when a run is resumed, by what is declared of each; which of them name code."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
+from rlnlp.config.migrate import new_key
+from rlnlp.config.parse import NAME, declared
+from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 
-FREE, ALLOWED, NEVER = "free", "allowed", "never"
-CLASSES = {
-    "seed": NEVER,
-    "checkpoint.every": FREE,
-    "checkpoint.keep": FREE,
-    "heldout.prompts": NEVER,  # it decides which prompts are trained on
-    "heldout.every": FREE,
-    "samples.every": FREE,
-    "samples.show": FREE,
-    "algo.name": NEVER,
-    "algo.total_steps": FREE,  # allowed, where the learning rate falls towards the last step
-    "algo.batch_size": ALLOWED,
-    "algo.micro_batch_size": ALLOWED,
-    "algo.learning_rate": ALLOWED,
-    "algo.optimizer": NEVER,
-    "algo.lr_schedule": ALLOWED,
-    "algo.warmup_steps": ALLOWED,
-    "algo.max_grad_norm": ALLOWED,
-    "algo.weight_decay": ALLOWED,
-    "algo.fit_temperature": ALLOWED,
-    "algo.num_generations": ALLOWED,
-    "algo.kl_coef": ALLOWED,
-    "algo.entropy_coef": ALLOWED,
-    "algo.missing_eos_penalty": ALLOWED,
-    "algo.loss_reduction": ALLOWED,
-    "algo.baseline": NEVER,
-    "algo.ema_decay": ALLOWED,
-    "algo.normalize_advantages": ALLOWED,
-    "algo.ppo_epochs": ALLOWED,
-    "algo.mini_batch_size": ALLOWED,
-    "algo.cliprange": ALLOWED,
-    "algo.cliprange_high": ALLOWED,
-    "algo.target_kl": ALLOWED,
-    "algo.gamma": ALLOWED,
-    "algo.lam": ALLOWED,
-    "algo.kl_estimator": ALLOWED,
-    "algo.kl_target": NEVER,
-    "algo.kl_horizon": ALLOWED,
-    "algo.whiten_rewards": ALLOWED,
-    "algo.critic": NEVER,
-    "algo.critic_path": NEVER,
-    "algo.critic_learning_rate": ALLOWED,
-    "algo.critic_warmup_steps": ALLOWED,
-    "algo.vf_coef": ALLOWED,
-    "algo.cliprange_value": ALLOWED,
-    "model.path": ALLOWED,
-    "model.tokenizer": ALLOWED,
-    "model.allow_download": FREE,
-    "model.fresh.layers": NEVER,
-    "model.fresh.width": NEVER,
-    "model.fresh.heads": NEVER,
-    "model.fresh.context": NEVER,
-    "model.gradient_checkpointing": ALLOWED,
-    "data.prompts": ALLOWED,
-    "data.texts": ALLOWED,
-    "data.heldout": ALLOWED,
-    "data.best": NEVER,
-    "sampler.temperature": ALLOWED,
-    "sampler.top_k": ALLOWED,
-    "sampler.top_p": ALLOWED,
-    "sampler.max_new_tokens": ALLOWED,
-    "sampler.min_new_tokens": ALLOWED,
-    "reward.terms": ALLOWED,
-    "reward.terms.<name>.fn": ALLOWED,
-    "reward.terms.<name>.weight": ALLOWED,
-    "reward.terms.<name>.args": ALLOWED,
-    "reward.terms.<name>.scale": ALLOWED,
-    "reward.terms.<name>.shift": ALLOWED,
-    "reward.terms.<name>.clip": ALLOWED,
-    "reward.terms.<name>.floor": ALLOWED,
-    "device.name": ALLOWED,
-    "device.threads": ALLOWED,
-    "device.dtype": ALLOWED,
-}
-BY_CONTENT = {"model.path", "model.tokenizer", "data.prompts", "data.texts", "data.heldout"}
+FREE, ALLOWED, NEVER = "free", "allowed", "never"  # what setting() says of them
 
 
-def class_of(key: str) -> str:
-    """The class of a full key; names of the user's stand in it."""
-    return CLASSES[generic(key)]
+@cache
+def declarations() -> dict[str, Mapping[str, Any]]:
+    """What is declared of every setting of a run, by its key; the algorithms agree where they share one."""
+    return {key: f.metadata for schema in RUNS.values() for key, _, f in declared(schema)}
+
+
+@cache
+def _groups() -> set[str]:
+    return {key[:i] for key in declarations() for i, letter in enumerate(key) if letter == "."}
+
+
+def declaration(key: str) -> Mapping[str, Any] | None:
+    """What is declared of a full key, in which names of the user's may stand; None if it is no setting."""
+    return declarations().get(generic(key))
 
 
 def generic(key: str) -> str:
     """``key`` with ``<name>`` for a name of the user's, and without what is below an argument."""
-    parts = key.split(".")
-    if parts[:2] != ["reward", "terms"] or len(parts) < 4:
-        return key
-    return ".".join(["reward", "terms", "<name>", parts[3]])
+    found = ""
+    for part in key.split("."):
+        near = [f"{found}.{each}".lstrip(".") for each in (part, NAME)]
+        below = [each for each in near if each in declarations() or each in _groups()]
+        if not below:
+            return found if found in declarations() else key
+        found = below[0]
+    return found
+
+
+def code_in(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Full key and value of each setting, wherever it stands, that names a function of the user's."""
+    if isinstance(config, dict | list):
+        for name, value in config.items() if isinstance(config, dict) else enumerate(config):
+            yield from code_in(value, f"{prefix}{name}.")
+    if is_dataclass(config):
+        for f in fields(config):
+            value = vars(config)[f.name]
+            if f.metadata["code"] and value is not None and ":" in value:
+                yield f"{prefix}{f.name}", value
+            yield from code_in(value, f"{prefix}{f.name}.")
 
 
 def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -107,6 +61,12 @@ def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{key}.{name}" if key else str(name))
     else:
         yield key, node
+
+
+def resume_class(key: str) -> str:
+    """``free``, ``allowed`` or ``never``, for the full key of a setting."""
+    found: str = declarations()[generic(key)]["resume"]
+    return found
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -126,21 +86,28 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
     """
     bound = {"algo.total_steps"} if falling else set()
     for key in allow:
-        known = CLASSES.get(generic(key))
-        if known != ALLOWED and key not in bound:
-            why = "is no setting" if known is None else f"is of the class '{known}'"
-            raise Failure(Exit.CONFIG, f"resume.allow: '{one_line(key, 60)}' {why}; it cannot be allowed")
-    lost = [key for key in changed if class_of(key) == NEVER]
+        known = declaration(key)
+        if known is None:
+            now = next((now for schema in RUNS.values() if (now := new_key(schema, key)) != key), None)
+            why = f"is now {now}" if now else "is no setting; it cannot be allowed"
+            raise Failure(Exit.CONFIG, f"resume.allow: '{one_line(key, 60)}' {why}")
+        if known["resume"] != ALLOWED and key not in bound:
+            why = f"is of the class '{known['resume']}'; it cannot be allowed"
+            raise Failure(Exit.CONFIG, f"resume.allow: '{one_line(key, 60)}' {why}")
+    lost = [key for key in changed if resume_class(key) == NEVER]
     if lost:
-        told = "; ".join(f"{key} {_show(changed[key][0])} -> {_show(changed[key][1])}" for key in lost)
-        raise Failure(Exit.RUN, f"{told}: this cannot change within a run\nstart a new one with rlnlp train")
-    asked = [key for key in changed if class_of(key) == ALLOWED or key in bound]
-    asked = [key for key in asked if key not in {*allow, *BY_CONTENT}]
-    if asked:
-        told = "; ".join(f"{key} {_show(changed[key][0])} -> {_show(changed[key][1])}" for key in asked)
         raise Failure(
-            Exit.RUN, f"{told}: the run would not be the one it was\nto have it so, add: {way}{_listed(asked, allow)}"
+            Exit.RUN, f"{_shown(lost, changed)}: this cannot change within a run\nstart a new one with rlnlp train"
         )
+    asked = [key for key in changed if resume_class(key) == ALLOWED or key in bound]
+    asked = [key for key in asked if key not in allow and not declarations()[generic(key)]["by_content"]]
+    if asked:
+        told = f"{_shown(asked, changed)}: the run would not be the one it was"
+        raise Failure(Exit.RUN, f"{told}\nto have it so, add: {way}{_listed(asked, allow)}")
+
+
+def _shown(keys: list[str], changed: Mapping[str, list[Any]]) -> str:
+    return "; ".join(f"{key} {_show(changed[key][0])} -> {_show(changed[key][1])}" for key in keys)
 
 
 def _listed(asked: list[str], allow: Collection[str]) -> str:

@@ -1,5 +1,6 @@
-"""Settings of the plain commands: a base of plain data, with ``key=value`` and ``group=choice`` words merged in."""
+"""conf/ read without Hydra; and the settings of the plain commands: words ``key=value`` and ``group=choice``."""
 
+import copy
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -7,8 +8,90 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.config.parse import nearest
-from rlnlp.config.schema import conf_dir
 from rlnlp.errors import Exit, Failure, one_line
+
+
+def conf_dir() -> Path:
+    """The folder of the YAML: inside the package in a wheel, beside it in a checkout.
+
+    Raises:
+        Failure: exit 2, if it is in neither folder.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return folder
+    raise Failure(Exit.CONFIG, "the conf folder is missing from this installation; install rlnlp again")
+
+
+def choices_of(group: str) -> list[str]:
+    """The names that ``group=`` takes; none if it is no group of conf/."""
+    return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) if group else []
+
+
+def choice(group: str, name: str) -> dict[str, Any]:
+    """The settings of ``group`` that ``group=name`` stands for.
+
+    Raises:
+        Failure: exit 2, if there is no such choice.
+    """
+    options = choices_of(group)
+    if name not in options:
+        hint = nearest(name, options)
+        raise Failure(Exit.CONFIG, f"no {group} '{one_line(name)}'{hint}\nchoose from: {', '.join(options)}")
+    found: dict[str, Any] = compose(f"{group}/{name}", (group,))[group]
+    return found
+
+
+def compose(file: str, package: tuple[str, ...] = (), chosen: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """``conf/file.yaml`` with what its ``defaults:`` include, as Hydra composes it below ``package``; a test compares.
+
+    ``chosen`` has other choices for groups. What a file would ``override`` of others' choices is left as it is.
+    Composed here because importing Hydra alone takes longer than an answer may.
+    """
+    from omegaconf import OmegaConf
+
+    path = conf_dir() / f"{file}.yaml"
+    if path.read_text(encoding="utf-8").startswith("# @package _global_"):
+        package = ()
+    loaded: Any = OmegaConf.to_container(OmegaConf.load(path))
+    defaults: list[Any] = loaded.pop("defaults", [])
+    for part in reversed(package):
+        loaded = {part: loaded}
+    result: dict[str, Any] = {}
+    for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
+        if entry == "_self_":
+            result = _merge(result, loaded)
+            continue
+        word, name = next(iter(entry.items())) if isinstance(entry, Mapping) else (entry, "")
+        name = (chosen or {}).get(word, name)
+        if name is not None and not word.startswith("override "):
+            result = _merge(result, compose(*_included(file, package, word, name), chosen))
+    return result
+
+
+def _included(file: str, package: tuple[str, ...], word: str, name: str) -> tuple[str, tuple[str, ...]]:
+    """File and package of an entry of the defaults list of ``file``: ``group: name``, or a file without a name."""
+    path, _, given = word.partition("@")
+    folder = "" if path.startswith("/") else file.rpartition("/")[0]
+    group = path.lstrip("/") if name else path.lstrip("/").rpartition("/")[0]
+    below = given or group.replace("/", ".") or "_here_"
+    if below == "_here_":
+        where = package
+    elif below.startswith("_global_"):
+        where = tuple(below.split(".")[1:])
+    else:
+        where = (*package, *below.split("."))
+    return "/".join(part for part in (folder, path.lstrip("/"), name) if part), where
+
+
+def _merge(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with those of ``other`` over them."""
+    merged = dict(one)
+    for key, value in other.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
 
 
 def split_words(words: Iterable[str], schema: type) -> tuple[list[str], list[str]]:
@@ -22,30 +105,13 @@ def split_words(words: Iterable[str], schema: type) -> tuple[list[str], list[str
     return settings, others
 
 
-def choice(group: str, name: str) -> dict[str, Any]:
-    """The content of ``conf/group/name.yaml``.
-
-    Raises:
-        Failure: exit 2, if there is no such choice.
-    """
-    from omegaconf import OmegaConf
-
-    folder = conf_dir() / group
-    options = sorted(path.stem for path in folder.glob("*.yaml"))
-    if name not in options:
-        hint = nearest(name, options)
-        raise Failure(Exit.CONFIG, f"no {group} '{one_line(name)}'{hint}\nchoose from: {', '.join(options)}")
-    found = OmegaConf.to_container(OmegaConf.load(folder / f"{name}.yaml"))
-    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
-
-
 def merged(base: Mapping[str, Any], words: list[str]) -> dict[str, Any]:
     """``base`` with the words merged in, in their order; plain containers for ``parse``.
 
     Raises:
         Failure: exit 2, for a key below something that is no group.
     """
-    result: dict[str, Any] = {key: dict(v) if isinstance(v, Mapping) else v for key, v in base.items()}
+    result: dict[str, Any] = copy.deepcopy(dict(base))
     for word in words:
         key, _, value = word.partition("=")
         *groups, last = key.split(".")

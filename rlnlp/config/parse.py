@@ -8,19 +8,21 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from rlnlp.config.migrate import new_name
 from rlnlp.errors import Exit, Failure, one_line
 
 T = TypeVar("T")
 LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", operator.lt), "le": ("<=", operator.le),
 }  # fmt: skip
+NAME = "<name>"  # in a key, for a name that the user chooses
 LARGEST = 2**53  # beyond, not every whole number is a float, and no setting means one
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
 def parse(schema: type[T], composed: Mapping[str, Any], prefix: str = "") -> T:
-    """``composed`` (plain containers) as a ``schema``; ``prefix`` stands before the keys that are told.
+    """``composed`` (plain containers) as a ``schema``; ``prefix`` comes before the keys in messages.
 
     Raises:
         Failure: exit 2; one line for each unknown, missing, mistyped, non-finite or out-of-range setting.
@@ -44,6 +46,15 @@ def settings(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[
             yield key, kind, f
 
 
+def declared(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
+    """What ``settings`` gives; and what is below names of the user's, once for each map, as ``<name>``."""
+    for key, kind, f in settings(schema, prefix):
+        yield key, kind, f
+        for inner in get_args(kind) if get_origin(kind) is dict else ():
+            if is_dataclass(inner) and isinstance(inner, type):
+                yield from declared(inner, f"{key}.{NAME}.")
+
+
 def nearest(word: str, options: list[str]) -> str:
     """``; did you mean 'x'?``, or nothing if no option is near."""
     near = get_close_matches(word, options, 1, 0.6)
@@ -57,7 +68,7 @@ def _dataclass(schema: Any, node: Any, prefix: str, problems: list[str]) -> Any:
     hints, known, before = get_type_hints(schema), {f.name: f for f in fields(schema)}, len(problems)
     for key in node:
         if key not in known:
-            problems.append(f"no setting '{prefix}{key}'" + _near_key(str(key), prefix, known))
+            problems.append(_unknown(schema, str(key), prefix, known))
     values = {}
     for name, f in known.items():
         if name not in node and f.default is MISSING and f.default_factory is MISSING:
@@ -72,9 +83,11 @@ def _dataclass(schema: Any, node: Any, prefix: str, problems: list[str]) -> Any:
     return made
 
 
-def _near_key(key: str, prefix: str, known: Mapping[str, Any]) -> str:
-    hint = nearest(key, list(known))
-    return hint or f"; {'the settings of ' + prefix.rstrip('.') if prefix else 'the groups'} are: {', '.join(known)}"
+def _unknown(schema: type, key: str, prefix: str, known: Mapping[str, Any]) -> str:
+    if (now := new_name(schema, key)) != key:
+        return f"{prefix}{key} is now {prefix}{now}"
+    groups = f"the settings of {prefix.rstrip('.')}" if prefix else "the groups"
+    return f"no setting '{prefix}{key}'" + (nearest(key, list(known)) or f"; {groups} are: {', '.join(known)}")
 
 
 def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str]) -> Any:

@@ -1,44 +1,40 @@
-"""Every setting of every command: its type, meaning, unit and limits. The values live in conf/.
+"""Every setting of every command: its type, and all that is declared of it. The values are in conf/.
 
-The algorithms' own are in config_algos.py.
+The algorithms' own are in algos.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
-from rlnlp.config.setting import Problem, setting
-from rlnlp.errors import Exit, Failure
+from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
 
-REWARDS = (
-    "length", "diversity", "repetition", "coherence", "similarity", "sentiment", "politeness", "keywords", "pattern",
-    "classifier",
-)  # fmt: skip
-
-
-def conf_dir() -> Path:
-    """Where the YAML lies: inside the package in a wheel, beside it in a checkout.
-
-    Raises:
-        Failure: exit 2, if it is in neither folder.
-    """
-    package = Path(__file__).resolve().parent.parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "train.yaml").is_file():
-            return folder
-    raise Failure(Exit.CONFIG, "the conf folder is missing from this installation; install rlnlp again")
+REWARDS = {  # the built-in terms: the name that a config gives, and the function that it stands for
+    **{
+        name: f"rlnlp.rewards.text.{name}:{name}"
+        for name in (
+            "length", "diversity", "repetition", "similarity", "sentiment", "politeness", "keywords", "pattern",
+        )
+    },
+    "coherence": "rlnlp.rewards.model.coherence:coherence_term",
+    "classifier": "rlnlp.rewards.model.classifier:classifier",
+    **{
+        f"gold-{name}": f"rlnlp.rewards.text.gold:{name}"
+        for name in ("sentiment", "politeness", "helpfulness", "harmless", "accepted")
+    },
+    "optimality": "rlnlp.embedded.randomwalks:optimality",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Fresh:
     """A Llama with random weights, for a language of one's own."""
 
-    layers: int = setting("transformer layers", ge=1)
-    width: int = setting("width of the residual stream", ge=8)
-    heads: int = setting("attention heads; they divide the width into even parts", ge=1)
-    context: int = setting("longest text", "tokens", ge=8)
+    layers: int = setting("transformer layers", ge=1, resume="never")
+    width: int = setting("width of the residual stream", ge=8, resume="never")
+    heads: int = setting("attention heads; they divide the width into even parts", ge=1, resume="never")
+    context: int = setting("maximum length of a text", "tokens", ge=8, resume="never")
 
     def problems(self) -> Iterator[Problem]:
         """Heads that do not divide the width."""
@@ -50,13 +46,20 @@ class Fresh:
 class Model:
     """Any causal language model that transformers can load."""
 
-    path: str | None = setting("'embedded', a directory, or a hub id; null makes a fresh model")
-    tokenizer: str | None = setting("where the tokenizer lies; null means beside the model")
-    allow_download: bool = setting("fetch a hub id from the network if it is not in the local cache")
+    path: str | None = setting(
+        "'embedded', a directory, or a hub id; null makes a fresh model",
+        by_content=True, trl="model_name_or_path", verl="actor_rollout_ref.model.path",
+    )  # fmt: skip
+    tokenizer: str | None = setting(
+        "where the tokenizer is; null means beside the model",
+        by_content=True, verl="actor_rollout_ref.model.tokenizer_path",
+    )  # fmt: skip
+    allow_download: bool = setting("fetch a hub id from the network if it is not in the local cache", resume="free")
     fresh: Fresh = setting("the size of a fresh model; not read when path is set")
     gradient_checkpointing: bool = setting(
-        "compute layers again in the backward pass: less memory, about a third slower"
-    )
+        "compute layers again in the backward pass: less memory, about a third slower",
+        trl="gradient_checkpointing", verl="actor_rollout_ref.model.enable_gradient_checkpointing",
+    )  # fmt: skip
 
     def problems(self) -> Iterator[Problem]:
         """A fresh model without a tokenizer."""
@@ -68,23 +71,34 @@ class Model:
 class Device:
     """Where the work is done."""
 
-    name: str = setting("auto, cpu, cuda, cuda:N or mps")
+    name: str = setting("auto, cpu, cuda, cuda:N or mps", verl="trainer.device")
     threads: int = setting("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
-    dtype: Literal["float32", "bfloat16"] = setting("what is computed in; weights and optimizer stay float32")
+    dtype: Literal["float32", "bfloat16"] = setting(
+        "what is computed in; weights and optimizer stay float32",
+        trl="bf16", verl=f"{ACTOR}.fsdp_config.mixed_precision.param_dtype",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Sampler:
     """How responses are drawn from the policy."""
 
-    temperature: float = setting("divides the logits", gt=0)
-    top_k: int = setting("only the k likeliest tokens; 0 means all", "tokens", ge=0)
-    top_p: float = setting("only the likeliest tokens with this mass; 1 means all", gt=0, le=1)
-    max_new_tokens: int = setting("longest response", "tokens", ge=1)
+    temperature: float = setting("divides the logits", gt=0, trl="temperature", verl=f"{ROLLOUT}.temperature")
+    top_k: int = setting(
+        "only the k likeliest tokens; 0 means all", "tokens", ge=0, trl="top_k", verl=f"{ROLLOUT}.top_k"
+    )
+    top_p: float = setting(
+        "only the likeliest tokens with this probability together; 1 means all", gt=0, le=1,
+        trl="top_p", verl=f"{ROLLOUT}.top_p",
+    )  # fmt: skip
+    max_new_tokens: int = setting(
+        "maximum response length", "tokens", ge=1,
+        trl="max_completion_length, response_length", verl="data.max_response_length",
+    )  # fmt: skip
     min_new_tokens: int = setting("the end token is not drawn before this", "tokens", ge=0)
 
     def problems(self) -> Iterator[Problem]:
-        """A least length above the longest."""
+        """A minimum length above the maximum."""
         if self.min_new_tokens > self.max_new_tokens:
             yield (
                 "min_new_tokens",
@@ -96,17 +110,16 @@ class Sampler:
 class RewardTerm:
     """One term of the reward: weight times a function of the texts."""
 
-    fn: str = setting("a built-in term, or file.py:function, or package.module:function")
-    weight: float = field(default=1.0, metadata={"meaning": "factor of this term in the sum", "unit": ""})
-    args: dict[str, Any] = field(default_factory=dict, metadata={"meaning": "further arguments, by name", "unit": ""})
-    scale: float = field(default=1.0, metadata={"meaning": "multiplies the value before it is weighed", "unit": ""})
-    shift: float = field(default=0.0, metadata={"meaning": "is added to the scaled value", "unit": ""})
-    clip: list[float] | None = field(
-        default=None, metadata={"meaning": "lowest and highest of the scaled and shifted value", "unit": ""}
-    )
-    floor: float | None = field(
-        default=None, metadata={"meaning": "for a value below, the other terms add nothing: a veto", "unit": ""}
-    )
+    fn: str = setting(
+        "a built-in term, or file.py:function, or package.module:function",
+        code=True, trl="reward_funcs", verl="custom_reward_function.path",
+    )  # fmt: skip
+    weight: float = setting("factor of this term in the sum", default=1.0, trl="reward_weights")
+    args: dict[str, Any] = setting("further arguments, by name", default={})
+    scale: float = setting("multiplies the value before it is weighted", default=1.0)
+    shift: float = setting("is added to the scaled value", default=0.0)
+    clip: list[float] | None = setting("minimum and maximum of the scaled and shifted value", default=None)
+    floor: float | None = setting("for a value below, the other terms add nothing: a veto", default=None)
 
     def problems(self) -> Iterator[Problem]:
         """A name that is neither a built-in term nor a path to a function; limits that do not rise."""
@@ -114,6 +127,21 @@ class RewardTerm:
             yield "clip", f"must be two numbers, the lower one first, got {self.clip}"
         if ":" not in self.fn and self.fn not in REWARDS:
             yield "fn", f"must be one of {', '.join(REWARDS)}, or file.py:function, got '{self.fn}'"
+        if within_package(self.fn):
+            name = built_in_name(self.fn) or f"one of {', '.join(REWARDS)}"
+            yield "fn", f"must name a function of rlnlp by its short name: {name}, got '{self.fn}'"
+
+
+def within_package(fn: str) -> bool:
+    """True for a dotted name inside this package: it is no code of the user's."""
+    return fn.startswith("rlnlp.") and ":" in fn
+
+
+def built_in_name(fn: str) -> str | None:
+    """The built-in term that a dotted name of this or an earlier version's package stands for, if any."""
+    module, _, function = fn.partition(":")
+    names = (f"{module.rpartition('.')[2]}-{function}", function)
+    return next((name for name in names if within_package(fn) and name in REWARDS), None)
 
 
 @dataclass(frozen=True)
@@ -132,56 +160,83 @@ class Reward:
 class PromptData:
     """What the policy is asked."""
 
-    prompts: str = setting("'embedded' or 'embedded/DOMAIN', or a file of prompts: .jsonl, .csv or .txt")
+    prompts: str = setting(
+        "'embedded' or 'embedded/DOMAIN', or a file of prompts: .jsonl, .csv or .txt",
+        by_content=True, trl="dataset_name", verl="data.train_files",
+    )  # fmt: skip
     heldout: str | None = setting(
-        "a file of the same kind to measure on; null takes a seeded part of the training data"
-    )
+        "a file of the same kind to measure on; null takes a seeded part of the training data",
+        by_content=True, verl="data.val_files",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class TextData:
     """What a language model is fitted to."""
 
-    texts: str = setting("'embedded' or 'embedded/SET', or a file of texts: .jsonl, .csv or .txt")
-    best: float = setting(
-        "only this share of the training texts, those with the highest score in their records", gt=0, le=1
-    )
+    texts: str = setting(
+        "'embedded' or 'embedded/SET', or a file of texts: .jsonl, .csv or .txt",
+        by_content=True, trl="dataset_name", verl="data.train_files",
+    )  # fmt: skip
+    best_fraction: float = setting(
+        "only this fraction of the training texts, those with the highest score in their records", gt=0, le=1,
+        resume="never",
+    )  # fmt: skip
     heldout: str | None = setting(
-        "a file of the same kind to measure on; null takes a seeded part of the training data"
-    )
+        "a file of the same kind to measure on; null takes a seeded part of the training data",
+        by_content=True, verl="data.val_files",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """When the state of training is saved."""
 
-    every: int = setting("a checkpoint each so many steps; 0 means only at the end", "steps", ge=0)
-    keep: int = setting("how many checkpoints stay", ge=1)
+    every: int = setting(
+        "a checkpoint each so many steps; 0 means only at the end", "steps", ge=0,
+        resume="free", trl="save_steps", verl="trainer.save_freq",
+    )  # fmt: skip
+    keep: int = setting(
+        "how many checkpoints stay", ge=1,
+        resume="free", trl="save_total_limit", verl="trainer.max_actor_ckpt_to_keep",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Heldout:
     """What is measured before and after training, on prompts that training never sees."""
 
-    prompts: int = setting(
-        "how many (texts, for sft); at most a tenth of the data; 0 measures on the training data", ge=0
-    )
-    every: int = setting("measured in between, each so many steps; 0 means never", "steps", ge=0)
+    size: int = setting(
+        "how many (texts, for sft); at most a tenth of the data; 0 measures on the training data", ge=0,
+        resume="never",  # it decides which prompts are trained on
+    )  # fmt: skip
+    every: int = setting(
+        "measured in between, each so many steps; 0 means never", "steps", ge=0,
+        resume="free", trl="eval_steps", verl="trainer.test_freq",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Samples:
     """Which responses are kept and shown."""
 
-    every: int = setting("samples.jsonl gets responses each so many steps; 0 means never", "steps", ge=0)
-    show: int = setting("how many of them are shown while training", ge=0)
+    every: int = setting("samples.jsonl gets responses each so many steps; 0 means never", "steps", ge=0, resume="free")
+    show: int = setting(
+        "how many of them are shown while training", ge=0, resume="free", trl="num_completions_to_print"
+    )
 
 
 @dataclass(frozen=True)
-class Common:
+class Seeded:
+    """Whatever draws."""
+
+    seed: int = setting("every random stream is derived from it", ge=0, resume="never", trl="seed", verl="data.seed")
+
+
+@dataclass(frozen=True)
+class Common(Seeded):
     """The keys beside the groups."""
 
-    seed: int = setting("every random stream is derived from it", ge=0)
     checkpoint: Checkpoint = setting("saving")
     heldout: Heldout = setting("measuring")
     samples: Samples = setting("keeping responses")
@@ -225,10 +280,9 @@ class PpoRun(OnPolicyRun):
 
 
 @dataclass(frozen=True)
-class GenerateRun:
+class GenerateRun(Seeded):
     """`rlnlp generate`: the part of a run's settings that drawing needs."""
 
-    seed: int = setting("every random stream is derived from it", ge=0)
     model: Model = setting("the language model")
     sampler: Sampler = setting("drawing of responses")
     device: Device = setting("where to compute")

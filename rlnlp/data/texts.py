@@ -52,7 +52,7 @@ def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, ma
     Raises:
         Failure: exit 3, with the number of each bad record.
     """
-    train = _read("data.texts", data.texts, tokenizer, max_tokens, data.best)
+    train = _read("data.texts", data.texts, tokenizer, max_tokens, data.best_fraction)
     if data.heldout is not None:
         held = _read("data.heldout", data.heldout, tokenizer, max_tokens)[: heldout or None]
         count = len(train)
@@ -87,7 +87,7 @@ def _best(key: str, records: list[tuple[str, Record]], fraction: float) -> list[
     for (location, _), score in zip(records, scores, strict=True):
         if not isinstance(score, float | int) or not math.isfinite(score):
             raise Failure(
-                Exit.DATA, f"{key}: data.best needs a number 'score' in every record; {location} has {score!r}"
+                Exit.DATA, f"{key}: data.best_fraction needs a number 'score' in every record; {location} has {score!r}"
             )
     ranked = sorted(range(len(records)), key=lambda i: -float(scores[i] or 0))
     return [records[i] for i in sorted(ranked[: max(1, round(fraction * len(records)))])]
@@ -121,4 +121,4 @@ def check_texts(table: TextTable) -> None:
         Failure: exit 3, if there are none.
     """
     if not table.train:
-        raise Failure(Exit.DATA, "data.texts: nothing is left to train on; give more texts, or set heldout.prompts=0")
+        raise Failure(Exit.DATA, "data.texts: nothing is left to train on; give more texts, or set heldout.size=0")

@@ -1,8 +1,4 @@
-"""The built-in terms by name.
-
-The text reward ``x`` is the function ``x`` of the file ``x.py``: a new one is that function and its name in
-``config.REWARDS``.
-"""
+"""The built-in terms by name. A new one is its function, and a line of ``REWARDS`` in config/schema.py."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,23 +9,26 @@ from typing import Any, get_type_hints
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import REWARDS
 from rlnlp.errors import Exit, Failure
-from rlnlp.rewards.model.classifier import classifier
-from rlnlp.rewards.model.coherence import coherence_term
 from rlnlp.rewards.terms import RewardContext, Term, TextFunction, text_term
 
 
-def _function(name: str) -> TextFunction:
-    found: TextFunction = vars(import_module(f"rlnlp.rewards.text.{name}"))[name]
-    return found
+def _functions(of_models: bool) -> dict[str, Callable[..., Any]]:
+    """The built-in functions by name: those that make a term of a model, or those of texts."""
+    paths = {name: path.split(":") for name, path in REWARDS.items()}
+    return {
+        name: vars(import_module(module))[function]
+        for name, (module, function) in paths.items()
+        if module.startswith("rlnlp.rewards.model.") == of_models
+    }
 
 
-MODEL_REWARDS: dict[str, Callable[..., Term]] = {"coherence": coherence_term, "classifier": classifier}
-TEXT_REWARDS = {name: _function(name) for name in REWARDS if name not in MODEL_REWARDS}
+MODEL_REWARDS: dict[str, Callable[..., Term]] = _functions(of_models=True)
+TEXT_REWARDS: dict[str, TextFunction] = _functions(of_models=False)
 TEXTS = ("prompts", "completions", "references")
 
 
 def built_in(name: str, fn: str, args: Mapping[str, Any], around: RewardContext) -> Term:
-    """The term ``name`` made of the built-in reward ``fn``; wrong ``args`` are told now, not while training.
+    """The term ``name`` made of the built-in reward ``fn``; wrong ``args`` are reported now, not while training.
 
     Raises:
         Failure: exit 2, for arguments that the reward cannot use; exit 4, for a model that is missing or unfit.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp import __version__
+from rlnlp.config.migrate import CONFIG_VERSION, migrate, migrate_facts
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, Common
 from rlnlp.errors import Exit, Failure
@@ -56,7 +57,8 @@ def config_text(config: Common, hidden: Collection[str] = ()) -> str:
     """The settings as YAML, with secrets and ``hidden`` keys redacted; the last line is a checksum."""
     import yaml
 
-    text: str = yaml.safe_dump(_redacted(asdict(config), hidden), sort_keys=False, allow_unicode=True, width=120)
+    settings = {"config_version": CONFIG_VERSION, **_redacted(asdict(config), hidden)}
+    text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
     return f"{text}{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
@@ -97,7 +99,7 @@ def read_facts(directory: Path) -> dict[str, Any]:
         found = json.loads((directory / "run.json").read_text())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return migrate_facts(found) if isinstance(found, dict) else {}
 
 
 def write_facts(directory: Path, facts: dict[str, Any]) -> None:
@@ -131,12 +133,9 @@ def read_config(directory: Path) -> Any:
         raise Failure(
             Exit.RUN, f"{directory} is not a run directory: config.yaml cannot be read ({type(error).__name__})"
         ) from error
-    name = (
-        settings.get("algo", {}).get("name")
-        if isinstance(settings, dict) and isinstance(settings.get("algo"), dict)
-        else None
-    )
-    if name not in RUNS:
+    settings = migrate(settings) if isinstance(settings, dict) else {}
+    name = settings["algo"].get("name") if isinstance(settings.get("algo"), dict) else None
+    if not isinstance(name, str) or name not in RUNS:
         raise Failure(Exit.RUN, f"{path} has an unknown algorithm (algo.name: {name!r})")
     try:
         return parse(RUNS[name], settings)

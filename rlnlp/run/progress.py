@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.migrate import migrate_state
 from rlnlp.errors import Exit, Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.checkpoint import Parts, StepSnapshot
@@ -46,7 +47,7 @@ class Progress:
         """
         self._inputs = inputs
         if checkpoint.checkpoints(self.folder):
-            state = checkpoint.load(self.folder, parts, log_message)
+            state = migrate_state(checkpoint.load(self.folder, parts, log_message), inputs)
             for key in sorted(state["inputs"].keys() | inputs.keys()):
                 self._compare(key, state["inputs"].get(key), inputs.get(key), allow, log_message)
             self.totals, self.best, self.consecutive_skips = state["totals"], state["best"], state["consecutive_skips"]

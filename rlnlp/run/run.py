@@ -171,8 +171,8 @@ class Run:
         self.display.close()
 
     def _restore(self, total: int, parts: Parts) -> None:
-        code = {f"reward.terms.{name}.fn": sha for name, sha in self.facts.get("reward_code", {}).items()}
-        inputs = {"seed": str(self.seed), "model.path": weights_sha256(parts), **manifest.sources(self.config), **code}
+        own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
+        inputs = {**own, **manifest.sources(self.config), **self.facts.get("code", {})}
         self.progress.restore(parts, inputs, self.resume_info.allow if self.resume_info else (), self.log_message)
         done, self._training_seconds = self.progress.done, self.progress.seconds
         if done > total:

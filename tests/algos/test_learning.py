@@ -135,8 +135,8 @@ def test_reinforce_does_better_than_imitating_the_best_of_as_many_draws(tmp_path
     learnt, _ = result_of(tmp_path / "rl", compared)
     result_of(tmp_path / "draws", compared, "algo.learning_rate=0", "samples.every=1", "samples.show=0")
     imitation = [
-        f"data.texts={tmp_path}/draws/run/samples.jsonl", "data.best=0.25", "algo.total_steps=60", "algo.batch_size=16",
-        "algo.learning_rate=6e-4", "hydra.run.dir=sft",
+        f"data.texts={tmp_path}/draws/run/samples.jsonl", "data.best_fraction=0.25", "algo.total_steps=60",
+        "algo.batch_size=16", "algo.learning_rate=6e-4", "hydra.run.dir=sft",
     ]  # fmt: skip
     status, _, errors = small.rlnlp("sft", *imitation, cwd=tmp_path, timeout=900)
     assert status == 0, errors

@@ -14,7 +14,7 @@ def settings(**changes):
     base = {
         "total_steps": 10, "batch_size": 1, "micro_batch_size": 1, "learning_rate": 2.0, "lr_schedule": "constant",
         "warmup_steps": 0, "max_grad_norm": 1.0, "weight_decay": 0.0, "optimizer": "adamw", "name": "sft",
-        "fit_temperature": 1.0,
+        "loss_temperature": 1.0,
     }  # fmt: skip
     return Sft(**{**base, **changes})
 

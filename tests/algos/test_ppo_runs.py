@@ -28,7 +28,7 @@ def train(model_dir, tmp_path, monkeypatch, capsys):
     prompts = small.write_prompts(tmp_path / "prompts.jsonl", 20)
     words = [
         f"model.path={model_dir}", f"data.prompts={prompts}", "algo.total_steps=2", "algo.batch_size=4",
-        "sampler.max_new_tokens=5", "heldout.prompts=2", "samples.show=0", "algo.ppo_epochs=4",
+        "sampler.max_new_tokens=5", "heldout.size=2", "samples.show=0", "algo.ppo_epochs=4",
         "device=cpu",
     ]  # fmt: skip
 

@@ -24,7 +24,7 @@ def nats_per_token(place, temperature):
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_the_loss_is_that_of_the_texts_at_the_temperature(tmp_path, temperature):
     words = runs.words(
-        "sft", tmp_path, "algo.total_steps=1", "algo.batch_size=11", f"algo.fit_temperature={temperature}"
+        "sft", tmp_path, "algo.total_steps=1", "algo.batch_size=11", f"algo.loss_temperature={temperature}"
     )
     directory = runs.run(runs.settings(words), tmp_path / "run")
     (row,) = (json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines())

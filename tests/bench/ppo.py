@@ -42,7 +42,7 @@ def settings(a: argparse.Namespace) -> list[str]:
     place, batch = bench.folder(a), WORKLOADS[a.workload].batch
     judge = f"{{path: {place / 'reward'}, of: both, batch_size: {batch}}}"
     return [
-        "algo=ppo", f"model.path={place / 'policy'}", f"data.prompts={place / 'prompts.jsonl'}", "heldout.prompts=1",
+        "algo=ppo", f"model.path={place / 'policy'}", f"data.prompts={place / 'prompts.jsonl'}", "heldout.size=1",
         "~reward.terms", f"+reward.terms={{rm: {{fn: classifier, args: {judge}}}}}", f"algo.batch_size={batch}",
         f"algo.mini_batch_size={batch}", f"algo.micro_batch_size={batch}", "algo.ppo_epochs=4",
         "algo.learning_rate=3e-6", "algo.critic_learning_rate=null", "algo.kl_coef=0.05",

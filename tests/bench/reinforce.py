@@ -30,7 +30,7 @@ def settings(a: argparse.Namespace) -> list[str]:
     return [
         "algo=reinforce", "algo.baseline=leave-one-out", f"algo.num_generations={work.group}",
         f"algo.batch_size={work.batch // work.group}", f"algo.micro_batch_size={work.batch}",
-        f"model.path={place / 'policy'}", f"data.prompts={place / 'prompts.jsonl'}", "heldout.prompts=1",
+        f"model.path={place / 'policy'}", f"data.prompts={place / 'prompts.jsonl'}", "heldout.size=1",
         "~reward.terms", f"+reward.terms={{words: {{fn: '{bench.HERE / 'workload.py'}:distinct_words'}}}}",
         "algo.learning_rate=3e-6", "algo.kl_coef=0.05", f"sampler.max_new_tokens={work.new}",
     ]  # fmt: skip

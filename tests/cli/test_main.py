@@ -94,6 +94,11 @@ def test_all_wrong_settings_are_told_at_once_with_exit_2_and_no_traceback(tmp_pa
         ("algo.name=reinforc", "no algorithm 'reinforc'; did you mean 'reinforce'?"),
         ("data=prompts", "data.prompts is missing"),
         ("~seed", "seed is missing"),
+        ("heldout.prompts=2", "heldout.prompts is now heldout.size\n"),
+        (
+            "reward.terms.length.fn='rlnlp.data.grammar.gold:sentiment'",
+            "reward.terms.length.fn must name a function of rlnlp by its short name: gold-sentiment, got ",
+        ),
         ("+reward.terms.x.weight=1", "reward.terms.x.fn is missing"),
     ],
 )

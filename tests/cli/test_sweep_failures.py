@@ -44,7 +44,7 @@ def place(model_dir, tmp_path_factory):
 def words(model_dir, *more):
     return [
         "reinforce", f"model.path={model_dir}", "data.prompts=p.jsonl", "algo.total_steps=1", "algo.batch_size=2",
-        "sampler.max_new_tokens=4", "heldout.prompts=0", "device=cpu", "-m", *more,
+        "sampler.max_new_tokens=4", "heldout.size=0", "device=cpu", "-m", *more,
     ]  # fmt: skip
 
 

@@ -1,6 +1,6 @@
-"""`rlnlp explain`: every setting is told of, wherever it is asked for by whatever name.
+"""`rlnlp explain`: every setting is explained, whatever name it is asked for by.
 
-``PYTHONPATH=tests python tests/commands/test_explain.py`` puts the tables that the command prints into the guide.
+``cd tests; python -m commands.test_explain`` puts the tables that the command prints into the guide's pages.
 """
 
 import dataclasses
@@ -16,17 +16,16 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from rlnlp.commands.explain import main as explain
-from rlnlp.commands.explain.catalogue import NAME, Setting, catalogue, choices_of, composed, show
-from rlnlp.commands.explain.names import ELSEWHERE, elsewhere, named_elsewhere
-from rlnlp.commands.explain.reads import Site, read_at
+from rlnlp.commands.explain.catalog import Setting, catalog, composed, show
 from rlnlp.commands.explain.terms import terms
-from rlnlp.config.parse import settings
-from rlnlp.config.schema import REWARDS, RUNS, GenerateRun, conf_dir
+from rlnlp.config.choices import choices_of, conf_dir
+from rlnlp.config.parse import NAME, settings
+from rlnlp.config.schema import REWARDS, RUNS, GenerateRun
 from rlnlp.errors import Exit, Failure
 from rlnlp.metrics import METRICS, find_metric
 from support.small import ROOT, rlnlp
 
-PAGES = {name: ROOT / "rlnlp" / "guide" / f"{name}.md" for name in ("settings", "metrics")}
+GUIDE = ROOT / "rlnlp" / "guide"
 SCHEMAS = {**RUNS, "generate": GenerateRun}
 KEYS = sorted({key for schema in SCHEMAS.values() for key, _, _ in settings(schema)})
 BLOCK = r"<!-- explain: {0},.*?<!-- explain: end of {0} -->"
@@ -35,7 +34,7 @@ BLOCK = r"<!-- explain: {0},.*?<!-- explain: end of {0} -->"
 def said(*words, width=None):
     """What a person is shown: in a terminal of ``width`` columns, or elsewhere."""
     console = Console(file=io.StringIO(), width=width, force_terminal=width is not None, highlight=False, _environ={})
-    explain.tell([answer for word in words for answer in explain.find(word)] or explain.overview(), console)
+    explain.print_answers([answer for word in words for answer in explain.find(word)] or explain.overview(), console)
     return re.sub(r"\x1b\[[\d;]*m", "", console.file.getvalue())
 
 
@@ -44,42 +43,29 @@ def rows(text):
     return {line.split()[0]: line.strip() for line in text.splitlines()[2:] if line.strip()}
 
 
-def renewed(name, page, printed):
-    """The page of a table with what the command prints between its marks."""
-    block = re.search(BLOCK.format(name), printed, re.DOTALL).group()
+def renewed(name, printed):
+    """The guide's page with what the command prints between its marks."""
+    page, block = (GUIDE / f"{name}.md").read_text(), re.search(BLOCK.format(name), printed, re.DOTALL).group()
     assert len(re.findall(BLOCK.format(name), page, re.DOTALL)) == 1
     return re.sub(BLOCK.format(name), lambda _: block, page, flags=re.DOTALL)
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_every_setting_has_a_meaning_a_default_and_a_place_where_it_is_read(key):
-    one = catalogue()[key]
-    assert one.meaning
+def test_every_setting_has_a_meaning_and_a_default(key):
+    one = catalog()[key]
+    assert one.help
     assert one.defaults
     assert set(one.defaults) == {algo for algo, schema in RUNS.items() if key in {k for k, _, _ in settings(schema)}}
-    assert read_at(key, one.owners)
     (answer,) = explain.find(key)
     shown = dict(answer.rows)
-    assert (answer.title, shown[""]) == (key, one.meaning)
-    assert all(shown[label] for label in ("type", "default", "read in", "elsewhere"))
+    assert (answer.title, shown[""]) == (key, one.help)
+    assert all(shown[label] for label in ("type", "default", "elsewhere"))
 
 
 @pytest.mark.parametrize("algo", RUNS)
 def test_the_defaults_are_those_that_hydra_composes(algo):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         assert composed(algo) == OmegaConf.to_container(compose("train", overrides=[f"algo={algo}"]))
-
-
-def test_what_a_setting_is_read_by_is_what_the_source_says():
-    for key, one in catalogue().items():
-        for site in read_at(key, one.owners):
-            near = (ROOT / site.file).read_text().splitlines()[site.line - 1 : site.line + 3]
-            assert re.search(rf"\b{key.rpartition('.')[2]}\b", "\n".join(near)), (key, site)
-    found = {
-        str(site).partition(":")[0] for site in read_at("checkpoint.every", catalogue()["checkpoint.every"].owners)
-    }
-    assert found == {"rlnlp/run/run.py"}, "two other groups have an 'every' of their own"
-    assert str(Site("a.py", 3, "f")) == "a.py:3 f"
 
 
 def test_a_setting_is_told_with_all_that_is_known_of_it():
@@ -89,17 +75,11 @@ def test_a_setting_is_told_with_all_that_is_known_of_it():
     assert shown["unit"].split()[1] == "tokens"
     assert shown["default"].split(maxsplit=1)[1] == ", ".join(f"{algo} 0" for algo in RUNS)
     assert "sampler=greedy sets 1" in shown["changed"]
-    assert re.search(r"rlnlp/build\.py:\d+ distribution", shown["read"])
     assert shown["elsewhere"].split(maxsplit=1)[1] == "TRL top_k; verl actor_rollout_ref.rollout.top_k"
     assert "one of constant, linear, cosine" in said("algo.lr_schedule")
     assert "> 0 and <= 1" in said("top_p")
     assert "model=fresh sets null" in said("model.path")
     assert "data=prompts asks for it" in said("data.prompts")
-
-
-def test_of_many_places_three_are_shown():
-    assert len(read_at("seed", catalogue()["seed"].owners)) > 3
-    assert re.search(r"read in .*(rlnlp/\S+ \S+; ){3}and \d+ more$", said("seed"), re.MULTILINE)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +101,12 @@ def test_a_short_name_and_a_name_from_elsewhere_find_the_setting(word, keys):
     assert sorted(answer.title for answer in explain.find(word)) == keys
 
 
-@pytest.mark.parametrize("key", ELSEWHERE)
+@pytest.mark.parametrize("key", [key for key, one in catalog().items() if one.elsewhere])
 def test_every_name_elsewhere_leads_back_to_a_setting(key):
-    assert key in catalogue()
-    for name in {n for both in elsewhere(key) for n in both.split(", ")} - {"-"}:
-        assert key in named_elsewhere(name)
+    for name in catalog()[key].elsewhere:
+        assert key in explain.named_elsewhere(name)
         assert explain.find(name)
-    assert named_elsewhere("-") == []
+    assert explain.named_elsewhere("-") == explain.named_elsewhere("") == []
 
 
 @pytest.mark.parametrize(
@@ -156,7 +135,7 @@ def test_a_group_lists_its_settings_and_its_choices():
         assert f"  {key} " in text
     assert "sampler=default, sampler=greedy, sampler=nucleus" in text
     (answer,) = explain.find("model.fresh")
-    assert [one.key for one in answer.about] == [key for key in catalogue() if key.startswith("model.fresh.")]
+    assert [one.key for one in answer.about] == [key for key in catalog() if key.startswith("model.fresh.")]
     assert ", ".join(f"algo={algo}" for algo in sorted(RUNS)) in said("algo")
 
 
@@ -165,11 +144,11 @@ def test_a_reward_term_tells_what_it_measures_and_what_it_takes(term):
     (answer,) = explain.find(f"reward.terms.{term}")
     assert answer.rows == explain.find(term)[0].rows
     one = terms()[term]
-    assert one.meaning
-    assert "``" not in one.meaning
+    assert one.help
+    assert "``" not in one.help
     assert one.fn == term
     for reward, values in one.rewards.items():
-        assert f"reward={reward}: weight {show(values['weight'])}" in dict(answer.rows)["used in"]
+        assert f"reward={reward}: weight {show(values.get('weight', 1))}" in dict(answer.rows)["used in"]
         assert set(values.get("args", {})) <= set(one.args)
 
 
@@ -194,7 +173,7 @@ def test_programs_are_given_records(tmp_path):
     code, out, err = rlnlp("explain", "--json", cwd=tmp_path)
     assert (code, err) == (0, "")
     records = json.loads(out)
-    assert [record["key"] for record in records] == list(catalogue())
+    assert [record["key"] for record in records] == list(catalog())
     code, out, _ = rlnlp("explain", "top_k", "sentiment", "kl", "--json", cwd=tmp_path)
     setting, term, metric = json.loads(out)
     assert {name: setting[name] for name in ("key", "type", "unit", "limits", "trl")} == {
@@ -202,7 +181,6 @@ def test_programs_are_given_records(tmp_path):
     }  # fmt: skip
     assert setting["default"] == dict.fromkeys(RUNS, 0)
     assert setting["set_by"]["sampler=greedy"] == 1
-    assert setting["read"]
     assert term["rewards"]["sentiment"]["weight"] == 1.0
     assert (metric["metrics"], metric["unit"]) == (["kl", "heldout/kl"], "nats per response")
 
@@ -216,16 +194,20 @@ def test_alone_it_lists_every_setting_on_one_line(tmp_path):
 
 
 def test_the_guide_has_the_tables_that_the_command_prints(tmp_path):
-    code, out, err = rlnlp("explain", "--readme", cwd=tmp_path)
+    code, out, err = rlnlp("explain", "--tables", cwd=tmp_path)
     assert (code, err) == (0, "")
-    for name, path in PAGES.items():
-        page = path.read_text()
-        assert renewed(name, page, out) == page, (
-            "PYTHONPATH=tests python tests/commands/test_explain.py renews the tables"
-        )
-    block = PAGES["settings"].read_text().partition("<!-- explain: settings")[2].partition("<!--")[0]
-    table = block.strip().splitlines()[4:]
-    assert [line.split("`")[1] for line in table] == list(catalogue())
+    for name in ("settings", "metrics"):
+        page = (GUIDE / f"{name}.md").read_text()
+        assert renewed(name, out) == page, "cd tests; python -m commands.test_explain renews it"
+    table = (
+        (GUIDE / "settings.md")
+        .read_text()
+        .partition("<!-- explain: settings")[2]
+        .partition("<!--")[0]
+        .strip()
+        .splitlines()[4:]
+    )
+    assert [line.split("`")[1] for line in table] == list(catalog())
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in table} == {7}
 
 
@@ -233,7 +215,7 @@ def test_nothing_heavy_is_imported(tmp_path):
     text = "import sys\nfrom rlnlp.cli.main import main\nstatus = main(['explain', *{}])\n"
     text += "heavy = {{'torch', 'transformers', 'numpy', 'hydra', 'matplotlib'}} & set(sys.modules)\n"
     text += "print(status, *heavy, file=sys.stderr)"
-    for words in (["kl_coef"], [], ["--json"], ["sentiment"], ["--readme"]):
+    for words in (["kl_coef"], [], ["--json"], ["sentiment"], ["--tables"]):
         done = subprocess.run(
             [sys.executable, "-c", text.format(words)], env={"PYTHONPATH": str(ROOT)}, cwd=tmp_path,
             capture_output=True, text=True, check=False,
@@ -254,17 +236,18 @@ def test_no_word_is_broken_and_no_line_too_long_at_any_width(width):
 def test_foreign_text_cannot_steer_the_terminal():
     answer = explain.Answer("a\x1b[2J", [("b\x07", "[bold]c[/bold]\u202e")], [])
     console = Console(file=io.StringIO(), force_terminal=False, width=40)
-    explain.tell([answer], console)
+    explain.print_answers([answer], console)
     assert console.file.getvalue() == "a\\x1b[2J\n  b\\x07      [bold]c[/bold]\\u202e\n"
 
 
 def test_an_algorithm_s_own_default_and_meaning_are_told_apart():
-    one = Setting("a.b", "", "a number", {"gt": 0, "le": 1}, {"x": "one", "y": "two", "z": "one"}, defaults={"x": 1.5})
-    assert one.meaning == "x and z: one; y: two"
+    helps = {"x": "one", "y": "two", "z": "one"}
+    one = Setting("a.b", "a number", limits={"gt": 0, "le": 1}, helps=helps, defaults={"x": 1.5})
+    assert one.help == "x and z: one; y: two"
     assert one.default == "x 1.5"
     assert one.range == "> 0 and <= 1"
-    same = dataclasses.replace(one, defaults=dict.fromkeys(RUNS, None), meanings={"x": "one", "y": "one"})
-    assert (same.default, same.meaning) == ("null", "one")
+    same = dataclasses.replace(one, defaults=dict.fromkeys(RUNS, None), helps={"x": "one", "y": "one"})
+    assert (same.default, same.help) == ("null", "one")
     assert [show(v) for v in (True, 1e-5, {}, {"low": 5}, "???", 3)] == [
         "true", "1e-05", "{}", "{low: 5}", "must be given", "3",
     ]  # fmt: skip
@@ -272,13 +255,12 @@ def test_an_algorithm_s_own_default_and_meaning_are_told_apart():
 
 
 def test_the_tables_take_no_key_and_no_other_form(tmp_path):
-    for words in (["--readme", "seed"], ["--readme", "--json"], ["--nothing"]):
+    for words in (["--tables", "seed"], ["--tables", "--json"], ["--nothing"]):
         code, out, err = rlnlp("explain", *words, cwd=tmp_path)
         assert (code, out) == (2, "")
         assert "usage: rlnlp explain" in err
 
 
 if __name__ == "__main__":
-    printed = "\n".join(explain.tables())
-    for name, path in PAGES.items():
-        path.write_text(renewed(name, path.read_text(), printed))
+    for each in ("settings", "metrics"):
+        (GUIDE / f"{each}.md").write_text(renewed(each, "\n".join(explain.tables())))

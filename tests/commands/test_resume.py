@@ -1,7 +1,9 @@
 """A run that was broken off is taken up again and ends with the bytes of one that was not."""
 
+import dataclasses
 import json
 import shutil
+from typing import Any
 
 import pytest
 import torch
@@ -10,9 +12,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from rlnlp.cli.main import main
-from rlnlp.commands.explain.catalogue import catalogue
 from rlnlp.commands.resume import start_or_resume
-from rlnlp.config.changes import ALLOWED, BY_CONTENT, CLASSES, FREE, NEVER, changes, class_of
+from rlnlp.config.changes import ALLOWED, FREE, NEVER, changes, code_in, declarations, resume_class
+from rlnlp.config.parse import declared
+from rlnlp.config.schema import RUNS
+from rlnlp.config.setting import setting
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.manifest import read_config, without_secrets
@@ -175,7 +179,7 @@ def test_fewer_steps_than_are_done_are_refused(broken_off, capsys):
 
 def test_free_settings_change_no_byte_of_training(wholes, broken_off):
     directory = broken_off("reinforce")
-    free = [f"{key}=1" for key, kind in CLASSES.items() if kind == FREE and key not in ("algo.total_steps",)]
+    free = [f"{key}=1" for key in declarations() if resume_class(key) == FREE and key not in ("algo.total_steps",)]
     runs.go_on(directory, *[word for word in free if not word.startswith("model.")], "model.allow_download=true")
     name = "policy/model.safetensors"
     assert (directory / name).read_bytes() == (wholes("reinforce") / name).read_bytes()
@@ -216,7 +220,7 @@ def test_an_allowed_change_of_the_optimizer_is_in_force_after_its_state_is_loade
     assert (other / runs.SAME[2]).read_bytes() == (wholes("sft") / runs.SAME[2]).read_bytes()
 
 
-@pytest.mark.parametrize("word", ["seed=7", "algo.optimizer=adamw", "algo=reinforce", "data.best=0.5"])
+@pytest.mark.parametrize("word", ["seed=7", "algo.optimizer=adamw", "algo=reinforce", "data.best_fraction=0.5"])
 def test_a_setting_that_cannot_change_is_refused_even_if_allowed(word, broken_off, capsys):
     directory = broken_off("sft")
     code, err = told(capsys, directory, word)
@@ -227,12 +231,18 @@ def test_a_setting_that_cannot_change_is_refused_even_if_allowed(word, broken_of
     assert "cannot be allowed" in err or "cannot change" in err
 
 
-def test_every_setting_has_a_class_and_every_class_is_of_a_setting():
-    assert set(catalogue()) - set(CLASSES) == set()
-    assert set(CLASSES) - set(catalogue()) == set()
-    assert set(CLASSES.values()) == {FREE, ALLOWED, NEVER}
-    assert all(CLASSES[key] == ALLOWED for key in BY_CONTENT)
-    assert class_of("reward.terms.my own.args.words") == ALLOWED
+def test_every_setting_has_a_class_on_which_the_algorithms_agree():
+    classes = {key: resume_class(key) for key in declarations()}
+    assert set(classes.values()) == {FREE, ALLOWED, NEVER}
+    by_content = {key for key, about in declarations().items() if about["by_content"]}
+    assert by_content == {"model.path", "model.tokenizer", "data.prompts", "data.texts", "data.heldout"}
+    assert all(classes[key] == ALLOWED for key in by_content)
+    assert resume_class("reward.terms.my own.args.words") == ALLOWED
+    for schema in RUNS.values():
+        for key, _, field in declared(schema):
+            assert {name: field.metadata[name] for name in ("resume", "by_content", "code")} == {
+                name: declarations()[key][name] for name in ("resume", "by_content", "code")
+            }
 
 
 @given(
@@ -292,6 +302,28 @@ def test_other_data_in_the_same_file_are_refused_unless_allowed(wholes, broken_o
     changed.write_text(content)
     runs.go_on(directory, f"data.texts={changed}")
     assert runs.difference(runs.outcome(directory), runs.outcome(wholes("sft"))) == []
+
+
+def test_a_change_far_below_a_group_is_a_change_too(broken_off, capsys):
+    directory = broken_off("reinforce")
+    code, err = told(capsys, directory, "reward.terms.length.weight=0.25")
+    assert code == 6
+    assert "reward.terms.length.weight 0.1 -> 0.25: the run would not be the one it was" in err
+    code, err = told(capsys, directory, "model.fresh.width=64")
+    assert code == 6
+    assert "model.fresh.width 128 -> 64: this cannot change" in err
+
+
+def test_code_of_the_user_s_is_found_wherever_a_setting_may_name_it():
+    @dataclasses.dataclass
+    class Holder:
+        fn: str = setting("a function", code=True)
+        other: str = setting("no code", default="x:y")
+        inner: Any = setting("more of them", default=None)
+
+    whole = Holder("a.py:f", inner={"m": Holder("b:g"), "l": [Holder("length"), Holder("c.py:h")]})
+    assert dict(code_in(whole)) == {"fn": "a.py:f", "inner.m.fn": "b:g", "inner.l.1.fn": "c.py:h"}
+    assert {key for key in declarations() if declarations()[key]["code"]} == {"reward.terms.<name>.fn"}
 
 
 REWARD = "def kind(completions):\n    return [float('good' in text) for text in completions]\n"

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rlnlp.cli.hydra_app import conf_dir
 from rlnlp.config import schema as config
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse, settings
 from rlnlp.config.schema import RUNS, GenerateRun
 from rlnlp.errors import Exit, Failure
@@ -339,4 +339,4 @@ def test_settings_have_their_values_in_yaml_only():
 def test_settings_are_few_and_every_one_says_what_it_means(schema):
     found = list(settings(schema))
     assert len({key for key, _, _ in found}) == len(found) <= 70
-    assert all(field.metadata["meaning"] for _, _, field in found)
+    assert all(field.metadata["help"] for _, _, field in found)

@@ -197,7 +197,7 @@ MUTANTS = [
     ),
     *_mutants(
         "algos/sft.py", "algos/test_sft",
-        ("texts are fitted at temperature 1", "Distribution(algo.fit_temperature, 0,", "Distribution(1.0, 0,"),
+        ("texts are fitted at temperature 1", "Distribution(algo.loss_temperature, 0,", "Distribution(1.0, 0,"),
     ),
     *_mutants(
         "algos/reinforce.py", GRADIENT,
@@ -310,7 +310,7 @@ MUTANTS = [
     ),
     *_mutants(
         "commands/resume.py",
-        ("a directory names code", 'if ":" in term["fn"]', "if False",
+        ("a directory names code", "for key, value in code_in(config) if", "for key, value in [] if",
          f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again"),
         ("changed settings are taken", "    check_unchanged(directory)", "    pass",
          f"{RESUME}::test_settings_that_were_changed_in_the_directory_are_refused"),

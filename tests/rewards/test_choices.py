@@ -22,7 +22,7 @@ def test_every_choice_of_reward_trains_a_step(choice, model_dir, prompts_file, t
     words = [
         "algo=reinforce", f"reward={choice}", f"model.path={model_dir}", f"data.prompts={prompts_file}",
         "algo.total_steps=1", "algo.batch_size=2", "sampler.max_new_tokens=6", "device=cpu", "hydra.run.dir=run",
-        "heldout.prompts=2",
+        "heldout.size=2",
     ]  # fmt: skip
     assert main(["train", *words]) == 0
     (row,) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())

@@ -30,7 +30,7 @@ def test_a_function_of_a_file_is_given_what_its_signature_names(rollout, tmp_pat
     )
     values, code = built(rollout, "mine.py:f", {"bonus": 10})
     assert values == [2, 15, 0]
-    assert len(code["mine"]) == 64
+    assert len(code["reward.terms.mine.fn"]) == 64
     assert built(rollout, "./mine.py:f", {"bonus": 0, "scale": 1})[0] == [1, 3, 0]
     (tmp_path / "mine.py").write_text("def f(completions):\n    return [0] * len(completions)\n")
     assert built(rollout, "mine.py:f")[1] != code
@@ -118,4 +118,4 @@ def test_terms_are_added_and_removed_on_the_command_line(model_dir, tmp_path):
         assert row["score"] == pytest.approx(rest + 0.4 * row["score/sentiment"] + 1.5, rel=1e-5)
     facts = json.loads((tmp_path / "second" / "run.json").read_text())
     assert facts["result"]["before"]["terms"]["polite"] == 3
-    assert set(facts["reward_code"]) == {"polite"}
+    assert set(facts["code"]) == {"polite"}

@@ -238,7 +238,7 @@ def test_another_seed_gives_another_run(run, again):
     [
         [],
         ["checkpoint.every=1", "checkpoint.keep=1", "samples.every=1", "samples.show=5", "heldout.every=1"],
-        ["checkpoint.every=0", "samples.every=0", "samples.show=0", "heldout.prompts=0"],
+        ["checkpoint.every=0", "samples.every=0", "samples.show=0", "heldout.size=0"],
     ],
     ids=["as it was", "watched closely", "hardly watched"],
 )

@@ -40,7 +40,7 @@ def words(algo: str, place: Path, *more: str) -> list[str]:
     key = "texts" if algo == "sft" else "prompts"
     return [
         f"algo={algo}", f"model.path={model}", f"data.{key}={data}", f"algo.total_steps={STEPS}", "algo.batch_size=4",
-        "algo.learning_rate=1e-2", "sampler.max_new_tokens=5", "heldout.prompts=1", "checkpoint.every=1",
+        "algo.learning_rate=1e-2", "sampler.max_new_tokens=5", "heldout.size=1", "checkpoint.every=1",
         "checkpoint.keep=99", "samples.every=2", "samples.show=0", "device=cpu", *OWN.get(algo, []), *more,
     ]  # fmt: skip
 

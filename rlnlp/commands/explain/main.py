@@ -6,39 +6,28 @@ import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from rich.console import Console
 from rich.text import Text
 
-from rlnlp.commands.explain.catalogue import NAME, Setting, catalogue, choices_of, show
-from rlnlp.commands.explain.names import ELSEWHERE, elsewhere, named_elsewhere
-from rlnlp.commands.explain.reads import read_at
-from rlnlp.commands.explain.terms import terms
+from rlnlp.commands.explain.catalog import Setting, catalog, group_of, show
+from rlnlp.commands.explain.terms import Term, terms
+from rlnlp.config.changes import generic
+from rlnlp.config.choices import choices_of
 from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, one_line, safe_text
-from rlnlp.metrics import METRICS, find_metric, metric_rows
+from rlnlp.metrics import METRICS, Metric, find_metric, metric_rows
 
-PLACES = 3  # of the source, shown for a setting
 NARROW = 60  # columns; below, a label has a line of its own
-Rows = list[tuple[str, str]]  # label and text of each line
-
-
-class Told(Protocol):
-    """A setting, a reward term or a metric."""
-
-    def record(self) -> dict[str, Any]:
-        """All of it as plain data."""
-        ...
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of one word: to people a title and rows, to programs the records of what it is about."""
+    """What is printed about one word: for people a title and rows, for programs the records of what it is about."""
 
     title: str
-    rows: Rows
-    about: Sequence[Told]
+    rows: list[tuple[str, str]]  # label and text of each line
+    about: Sequence[Setting | Term | Metric]
 
 
 def main(argv: list[str]) -> int:
@@ -48,16 +37,16 @@ def main(argv: list[str]) -> int:
         Failure: exit 2, for a word that nothing is called.
     """
     asked = arguments(argv)
-    if asked.readme:
+    if asked.tables:
         print("\n".join(tables()), end="")
         return Exit.DONE
     answers = [found for word in asked.keys for found in find(word)] if asked.keys else overview()
     if asked.json:
         print(json.dumps([one.record() for answer in answers for one in answer.about]))
     else:
-        tell(answers, Console(highlight=False))
+        print_answers(answers, Console(highlight=False))
         if not asked.keys:
-            print("\nrlnlp explain KEY tells more of a setting, a group, a reward term or a metric.")
+            print("\nrlnlp explain KEY prints more about a setting, a group, a reward term or a metric.")
     return Exit.DONE
 
 
@@ -65,7 +54,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     """The words of the command line."""
     parser = argparse.ArgumentParser(
         prog="rlnlp explain",
-        description="Tell what a setting means, its limits and default, where it is read, and its name elsewhere.",
+        description="Print what a setting means, its limits and default, and its name in other libraries.",
     )
     parser.add_argument(
         "keys", metavar="KEY", nargs="*", help="a setting, its last word, its name in TRL or verl, a group, a reward "
@@ -73,10 +62,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )  # fmt: skip
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a list of records")
-    form.add_argument("--readme", action="store_true", help="print the tables of README.md")
+    form.add_argument("--tables", action="store_true", help="print the tables of the guide: settings and metrics")
     asked = parser.parse_args(argv)
-    if asked.readme and asked.keys:
-        parser.error("--readme takes no KEY")
+    if asked.tables and asked.keys:
+        parser.error("--tables takes no KEY")
     return asked
 
 
@@ -86,10 +75,9 @@ def find(word: str) -> list[Answer]:
     Raises:
         Failure: exit 2, if nothing is called so, or several settings end so.
     """
-    known, word = catalogue(), word.partition("=")[0]
-    for key, one in known.items():
-        if re.fullmatch(re.escape(key).replace(re.escape(NAME), "[^.]+"), word):
-            return [of_setting(one)]
+    known, word = catalog(), word.partition("=")[0]
+    if generic(word) in known:
+        return [of_setting(known[generic(word)])]
     if group_keys(word) or choices_of(word if word.isidentifier() else ""):
         return [of_group(word)]
     term = terms().get(word.removeprefix("reward.terms."))
@@ -99,7 +87,7 @@ def find(word: str) -> list[Answer]:
     shallow = [key for key in ends if key.count(".") == min(k.count(".") for k in ends)]
     if len(shallow) > 1:
         raise Failure(Exit.CONFIG, f"several settings end in '{one_line(word)}': {', '.join(shallow)}")
-    keys = shallow or [key for key in named_elsewhere(word) if key in known]
+    keys = shallow or named_elsewhere(word)
     if keys:
         return [of_setting(known[key]) for key in keys]
     metric = find_metric(word)
@@ -111,11 +99,18 @@ def find(word: str) -> list[Answer]:
     return [Answer(f"{', '.join(metric.names)} in metrics.jsonl", rows, [metric])]
 
 
+def named_elsewhere(word: str) -> list[str]:
+    """Our keys for a name of TRL or verl; the last parts of a dotted name are enough (``rollout.n``)."""
+    return [
+        key for key, one in catalog().items() if any(n == word or n.endswith(f".{word}") for n in one.elsewhere if word)
+    ]
+
+
 def hint(word: str) -> str:
     """The nearest thing that can be explained."""
-    keys = list(catalogue())
+    keys = list(catalog())
     short = [key.rpartition(".")[2] for key in keys]
-    foreign = [n for both in ELSEWHERE.values() for name in both for n in name.split(", ") if n != "-"]
+    foreign = [name for one in catalog().values() for name in one.elsewhere]
     groups = [key.rpartition(".")[0] for key in keys if "." in key]
     figures = [name for metric in METRICS for name in metric.names]
     return nearest(word, [*keys, *short, *groups, *terms(), *foreign, *figures])
@@ -123,58 +118,50 @@ def hint(word: str) -> str:
 
 def group_keys(group: str) -> list[str]:
     """The settings below ``group``."""
-    return [key for key in catalogue() if key.startswith(f"{group}.")]
+    return [key for key in catalog() if key.startswith(f"{group}.")]
 
 
 def of_setting(one: Setting) -> Answer:
     """All that is known of a setting."""
     kind = f"{one.kind} {', '.join(one.choices)}" if one.choices else one.kind
-    sites = read_at(one.key, one.owners)
-    more = [f"and {len(sites) - PLACES} more"] if len(sites) > PLACES else []
-    trl, verl = elsewhere(one.key)
+    changed = [f"{w} asks for it" if v == "???" else f"{w} sets {show(v)}" for w, v in one.set_by.items()]
     rows = [
-        ("", one.meaning),
+        ("", one.help),
         ("type", kind),
         ("range", one.range),
         ("unit", one.unit),
         ("default", ", ".join(f"{algo} {show(value)}" for algo, value in one.defaults.items())),
-        ("changed by", "; ".join(changed(word, value) for word, value in one.set_by.items())),
-        ("read in", "; ".join([*map(str, sites[:PLACES]), *more])),
-        ("elsewhere", f"TRL {trl}; verl {verl}"),
+        ("changed by", "; ".join(changed)),
+        ("elsewhere", f"TRL {one.trl or '-'}; verl {one.verl or '-'}"),
     ]
     return Answer(one.key, rows, [one])
 
 
-def changed(word: str, value: Any) -> str:
-    """What a ``group=choice`` does to a setting."""
-    return f"{word} asks for it" if value == "???" else f"{word} sets {show(value)}"
-
-
 def of_group(group: str) -> Answer:
     """The settings of a group, its choices, and the terms of a reward."""
-    keys, names = group_keys(group), choices_of(group if "." not in group else "")
-    rows = [(key, f"{line(catalogue()[key])}, default {catalogue()[key].default}") for key in keys]
+    members, names = [catalog()[key] for key in group_keys(group)], choices_of(group if "." not in group else "")
+    rows = [(one.key, f"{line(one)}, default {one.default}") for one in members]
     if names:
         rows.append(("choices", ", ".join(f"{group}={name}" for name in names)))
     if group == "reward":
         rows.append(("terms", ", ".join(terms())))
-    return Answer(group, rows, [catalogue()[key] for key in keys])
+    return Answer(group, rows, members)
 
 
 def overview() -> list[Answer]:
     """Every setting on a line of its own, by group."""
     groups: dict[str, list[Setting]] = {}
-    for key, one in catalogue().items():
-        groups.setdefault(key.partition(".")[0] if "." in key else "in no group", []).append(one)
+    for key, one in catalog().items():
+        groups.setdefault(group_of(key) or "in no group", []).append(one)
     return [Answer(group, [(one.key, line(one)) for one in members], members) for group, members in groups.items()]
 
 
 def line(one: Setting) -> str:
-    """A setting in a line: meaning and unit."""
-    return one.meaning + (f" [{one.unit}]" if one.unit else "")
+    """A setting in a line: what it means, and its unit."""
+    return one.help + (f" [{one.unit}]" if one.unit else "")
 
 
-def tell(answers: list[Answer], console: Console) -> None:
+def print_answers(answers: list[Answer], console: Console) -> None:
     """Print for people: wrapped between words in a terminal, a line each elsewhere."""
     width = console.width if console.is_terminal else None
     for i, answer in enumerate(answers):
@@ -202,13 +189,13 @@ def laid_out(label: str, content: str, column: int, width: int | None) -> Iterat
 
 
 def tables() -> Iterator[str]:
-    """The tables of README.md, each between its marks."""
+    """The tables of the guide's pages settings and metrics, each between its marks."""
     rows = [["key", "meaning", "unit", "default", "TRL", "verl"]]
-    for one in catalogue().values():
-        names = (", ".join(f"`{n}`" for n in both.split(", ")) if both != "-" else both for both in elsewhere(one.key))
-        rows.append([f"`{one.key}`", one.meaning, one.unit, one.default, *names])
+    for one in catalog().values():
+        names = (re.sub(r"[^,\s]+", r"`\g<0>`", text) or "-" for text in (one.trl, one.verl))
+        rows.append([f"`{one.key}`", one.help, one.unit, one.default, *names])
     for name, cells in (("settings", rows), ("metrics", metric_rows())):
-        yield f"<!-- explain: {name}, as rlnlp explain --readme prints them -->\n"
+        yield f"<!-- explain: {name}, as rlnlp explain --tables prints them -->\n"
         head, *body = (f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in cells)
         yield from (head, "|" + "---|" * len(cells[0]), *body)
         yield f"\n<!-- explain: end of {name} -->\n"

@@ -1,7 +1,7 @@
 """The grammar's own reading as reward terms: the noise-free taste, to measure with (weight 0) or to train on.
 
-Named in a config as ``fn: "rlnlp.rewards.text.gold:sentiment"``. Prompt and completion are read as one text; all values
-are in [0, 1], 0.5 is neutral.
+Named in a config as ``fn: gold-sentiment``. Prompt and completion are read as one text; all values are in [0, 1], 0.5
+is neutral.
 """
 
 from rlnlp.embedded.grammar.corpus import reader
@@ -29,7 +29,7 @@ def harmless(prompts: list[str], completions: list[str]) -> list[float]:
 
 
 def accepted(prompts: list[str], completions: list[str]) -> list[float]:
-    """The share of complete sentences that the grammar could have written; 1 for a text without any."""
+    """The fraction of complete sentences that the grammar could have written; 1 for a text without any."""
     readings = _readings(prompts, completions)
     return [r.accepted_sentences / r.sentences if r.sentences else 1.0 for r in readings]
 

@@ -185,7 +185,7 @@ def test_the_choice_classifier_trains_a_step(paths, model_dir, prompts_file, tmp
     words = [
         "reward=classifier", f"reward.terms.classifier.args.path={paths['bert']}", f"model.path={model_dir}",
         f"data.prompts={prompts_file}", "algo.total_steps=1", "algo.batch_size=2", "sampler.max_new_tokens=6",
-        "device=cpu", "hydra.run.dir=run", "heldout.prompts=2",
+        "device=cpu", "hydra.run.dir=run", "heldout.size=2",
     ]  # fmt: skip
     assert main(["train", *words]) == 0
     assert "score/classifier" in (tmp_path / "run" / "metrics.jsonl").read_text()

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config import algos as config_algos
 from rlnlp.config import schema as config
+from rlnlp.config.parse import NAME, settings
 
 PACKAGE = Path(config.__file__).resolve().parent.parent
 KINDS: dict[str, type] = {
@@ -31,6 +32,25 @@ class Site:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} {self.function}".rstrip()
+
+
+def owners() -> dict[str, set[Owner]]:
+    """Every setting of every schema with the classes that declare it."""
+    found: dict[str, set[Owner]] = defaultdict(set)
+
+    def walk(schema: type, prefix: str) -> None:
+        for full, kind, f in settings(schema, prefix):
+            holder: Any = schema
+            for part in full.removeprefix(prefix).split(".")[:-1]:
+                holder = get_type_hints(holder)[part]
+            found[full].add(owner(holder, f.name))
+            for inner in get_args(kind) if get_origin(kind) is dict else ():
+                if is_dataclass(inner):
+                    walk(inner, f"{full}.{NAME}.")
+
+    for schema in (*config.RUNS.values(), config.GenerateRun):
+        walk(schema, "")
+    return found
 
 
 def owner(kind: type, name: str) -> Owner:

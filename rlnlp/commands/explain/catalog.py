@@ -1,0 +1,140 @@
+"""Every setting with all that is declared of it, and its values in conf/. Imports nothing heavy."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, is_dataclass
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, get_args, get_origin
+
+from rlnlp.config.choices import choices_of, compose, conf_dir
+from rlnlp.config.parse import LIMITS, NAME, PLURALS, WORDS, declared
+from rlnlp.config.schema import RUNS
+
+
+@dataclass
+class Setting:
+    """One key over all algorithms; ``defaults`` by algorithm, ``set_by`` by ``group=choice``."""
+
+    key: str
+    kind: str
+    unit: str = ""
+    limits: dict[str, float] = field(default_factory=dict)
+    trl: str = ""
+    verl: str = ""
+    helps: dict[str, str] = field(default_factory=dict)
+    choices: list[str] = field(default_factory=list)
+    defaults: dict[str, Any] = field(default_factory=dict)
+    set_by: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def help(self) -> str:
+        """What it means; in each algorithm, where they differ."""
+        return "; ".join(f"{algos}: {text}" if algos else text for text, algos in _by_algo(self.helps, self.helps))
+
+    @property
+    def range(self) -> str:
+        """The limits in words, such as ``> 0 and <= 1``."""
+        return " and ".join(f"{LIMITS[k][0]} {v:g}" for k, v in self.limits.items())
+
+    @property
+    def default(self) -> str:
+        """The default; by algorithm, unless all of them have the same."""
+        shown = {algo: show(value) for algo, value in self.defaults.items()}
+        return ", ".join(f"{algos} {value}".lstrip() for value, algos in _by_algo(shown, RUNS))
+
+    @property
+    def elsewhere(self) -> list[str]:
+        """Its names in TRL and in verl."""
+        return [name for names in (self.trl, self.verl) if names for name in names.split(", ")]
+
+    def record(self) -> dict[str, Any]:
+        """All of it as plain data, for programs."""
+        return {
+            "key": self.key, "help": self.help, "unit": self.unit, "type": self.kind, "choices": self.choices,
+            "limits": self.limits, "default": self.defaults, "set_by": self.set_by, "trl": self.trl or None,
+            "verl": self.verl or None,
+        }  # fmt: skip
+
+
+@cache
+def catalog() -> dict[str, Setting]:
+    """Every setting by its key, in the order of the schemas; single keys first, then group by group."""
+    found: dict[str, Setting] = {}
+    for algo, schema in RUNS.items():
+        values = composed(algo)
+        for key, kind, f in declared(schema):
+            about = f.metadata
+            limits = {name: about[name] for name in LIMITS if name in about}
+            one = found.setdefault(key, Setting(key, _kind(kind), about["unit"], limits, about["trl"], about["verl"]))
+            one.helps[algo] = about["help"]
+            one.choices += [c for c in map(str, _literals(kind)) if c not in one.choices]
+            one.defaults[algo] = _default(f) if NAME in key else value_at(values, key)
+    for word, values in _chosen():
+        for one in found.values():
+            value = value_at(values, one.key)
+            if value is not MISSING and any(value != default for default in one.defaults.values()):
+                one.set_by[word] = value
+    groups = list(dict.fromkeys(["", *map(group_of, found)]))
+    return dict(sorted(found.items(), key=lambda item: groups.index(group_of(item[0]))))
+
+
+def composed(algo: str) -> dict[str, Any]:
+    """The settings of an algorithm without overrides."""
+    return {key: value for key, value in compose("train", chosen={"algo": algo}).items() if key != "hydra"}
+
+
+def group_of(key: str) -> str:
+    """The first word of a key, empty for a key in no group."""
+    return key.partition(".")[0] if "." in key else ""
+
+
+def show(value: Any) -> str:
+    """A value in a few words, as it would be typed; the terms of a reward by name and weight."""
+    if isinstance(value, Mapping):
+        if all(isinstance(term, Mapping) and "fn" in term for term in value.values()) and value:
+            return ", ".join(f"{name} {show(term.get('weight', 1))}" for name, term in value.items())
+        return "{" + ", ".join(f"{k}: {show(v)}" for k, v in value.items()) + "}"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return f"{value:.12g}" if isinstance(value, float) else "must be given" if value == "???" else str(value)
+
+
+def value_at(tree: Any, key: str) -> Any:
+    """The value of a dotted key, MISSING if it is not there."""
+    for part in key.split("."):
+        tree = tree.get(part, MISSING) if isinstance(tree, Mapping) else MISSING
+    return tree
+
+
+def _by_algo(texts: Mapping[str, str], everywhere: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Each text with the algorithms that have it; with none, if it is the only one and those of ``everywhere`` do."""
+    if set(texts) == set(everywhere) and len(set(texts.values())) == 1:
+        return [(next(iter(texts.values())), "")]
+    return [(t, " and ".join(a for a in texts if texts[a] == t)) for t in dict.fromkeys(texts.values())]
+
+
+def _chosen() -> Iterator[tuple[str, dict[str, Any]]]:
+    """``group=choice`` and what it sets, from the top, for every choice but that of the algorithm."""
+    for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "algo"):
+        for name in choices_of(group):
+            yield f"{group}={name}", compose(f"{group}/{name}", (group,))
+
+
+def _default(f: "Field[Any]") -> Any:
+    if f.default_factory is not MISSING:
+        return f.default_factory()
+    return "???" if f.default is MISSING else f.default
+
+
+def _literals(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _kind(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return "one of"
+    if get_origin(kind) is dict:
+        return "a map of names to terms" if any(map(is_dataclass, get_args(kind))) else "a map of names to values"
+    if isinstance(kind, UnionType):
+        return " or ".join(map(_kind, get_args(kind)))
+    return f"a list of {PLURALS[get_args(kind)[0]]}" if get_origin(kind) is list else WORDS[kind]

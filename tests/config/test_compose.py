@@ -1,0 +1,128 @@
+"""conf/ as Hydra composes it: algorithms nest, and what is read without Hydra is the same."""
+
+import functools
+import re
+import shutil
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from config.test_parse import composed
+from rlnlp.config import choices
+from rlnlp.config.choices import choice, choices_of, conf_dir
+from rlnlp.config.parse import parse
+from rlnlp.config.schema import RUNS
+from support.small import rlnlp
+
+GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
+NESTING = """\
+# An algorithm that holds another at algo.policy. The inner one brings the groups that it reads.
+defaults:
+  - /algo@policy: ppo
+  - /algo_sft@first
+  - _self_
+name: nesting
+"""
+
+
+@pytest.fixture
+def nesting(tmp_path):
+    """A copy of conf/ with an algorithm that holds another."""
+    shutil.copytree(conf_dir(), tmp_path / "conf")
+    (tmp_path / "conf" / "algo" / "nesting.yaml").write_text(NESTING)
+
+    def composed_there(*words):
+        with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+            return OmegaConf.to_container(compose("train", ["algo=nesting", *words]), resolve=True)
+
+    return composed_there
+
+
+def values(algo):
+    return composed(f"algo={algo}")["algo"]
+
+
+def test_an_algorithm_nests_in_another_and_is_switched_by_the_exact_words(nesting):
+    default = nesting()
+    assert default["algo"] == {"policy": values("ppo"), "first": values("sft"), "name": "nesting"}
+    assert {k: v for k, v in default.items() if k != "algo"} == {
+        k: v for k, v in composed("algo=ppo").items() if k != "algo"
+    }
+    switched = nesting("algo@algo.policy=reinforce", "algo.policy.kl_coef=0.5", "model=gpt2", "reward=sentiment")
+    assert switched["algo"]["policy"] == {**values("reinforce"), "kl_coef": 0.5}
+    assert (switched["model"]["path"], switched["reward"]) == ("gpt2", composed("reward=sentiment")["reward"])
+    whole = {**switched, "algo": switched["algo"]["policy"]}
+    assert parse(RUNS["reinforce"], whole).algo.kl_coef == 0.5
+
+
+def test_the_command_takes_the_exact_words_and_sweeps_over_them(tmp_path):
+    (tmp_path / "own" / "algo").mkdir(parents=True)
+    (tmp_path / "own" / "algo" / "nesting.yaml").write_text(NESTING)
+    words = ["--config-dir", "own", "algo=nesting", "algo@algo.policy=reinforce", "algo.policy.ema_decay=0.5"]
+    code, out, err = rlnlp("train", *words, "--cfg", "job", "-p", "algo.policy", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    expected = {**values("reinforce"), "ema_decay": 0.5}
+    assert OmegaConf.to_container(OmegaConf.create(out)) == expected
+    code, _, err = rlnlp("train", *words[:3], "-m", "algo@algo.policy=ppo,reinforce", cwd=tmp_path)
+    jobs = [line for line in err.splitlines() if re.match(r"job \d:", line)]
+    assert jobs == [f"job {i}: algo=nesting algo@algo.policy={name}" for i, name in enumerate(("ppo", "reinforce"))]
+    assert err.count("no algorithm 'nesting'") == 2
+    code, _, err = rlnlp("train", *words[:3], "algo@algo.policy=reinforc", cwd=tmp_path)
+    assert (code, err.splitlines()[0]) == (2, "rlnlp train: no algo 'reinforc'; did you mean 'reinforce'?")
+
+
+@pytest.mark.parametrize(("group", "name"), [(g, n) for g in GROUPS if g != "experiment" for n in choices_of(g)])
+def test_a_choice_read_without_hydra_is_what_hydra_composes(group, name):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        alone = OmegaConf.to_container(compose(f"{group}/{name}"))
+    found = alone if group == "algo" else {group: functools.reduce(lambda node, key: node[key], [group], alone)}
+    assert choices.compose(f"{group}/{name}", (group,)) == found
+    assert choice(group, name) == found[group]
+
+
+@pytest.mark.parametrize("name", choices_of("experiment"))
+def test_an_experiment_read_without_hydra_has_what_it_sets_itself(name):
+    own = OmegaConf.to_container(OmegaConf.load(conf_dir() / "experiment" / f"{name}.yaml"))
+    assert choices.compose(f"experiment/{name}", ("experiment",)) == {k: v for k, v in own.items() if k != "defaults"}
+
+
+def test_what_a_defaults_list_may_say_is_followed_as_hydra_follows_it(tmp_path, monkeypatch):
+    files = {
+        "train": "defaults: [{g: a}, _self_, {k: null}, {override x: y}]\ntop: 1\ng: {top: 1}\n",
+        "g/a": "defaults: [b, /other@_here_, /other@sub, deep/c, {/h@_global_.h: one}, _self_, last]\nx: {own: 1}\n",
+        "g/b": "x: {base: 1, own: 0}\n",
+        "g/last": "last: 1\ny: [1]\n",
+        "g/deep/c": "c: 1\n",
+        "h/one": "defaults: [two]\nh: 1\n",
+        "h/two": "h: 2\ni: 2\n",
+        "other": "o: 1\ny: [2, 3]\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / f"{name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text if name != "train" else text.replace(", {override x: y}", ""))
+    with initialize_config_dir(str(tmp_path), version_base="1.3"):
+        wanted = OmegaConf.to_container(compose("train"))
+    (tmp_path / "train.yaml").write_text(files["train"])
+    monkeypatch.setattr(choices, "conf_dir", lambda: tmp_path)
+    assert choices.compose("train") == wanted
+    assert (wanted["h"], wanted["g"]["top"]) == ({"h": 1, "i": 2}, 1)
+    assert choice("g", "a")["x"] == {"base": 1, "own": 1}
+
+
+def test_help_lists_the_groups_and_no_file_of_values_is_a_choice(tmp_path):
+    code, out, err = rlnlp("train", "--help", cwd=tmp_path)
+    assert (code, err) == (0, "")
+    listed = re.findall(r"^(\S+): (.+)$", out.partition("Choose parts")[2].partition("Settings (")[0], re.MULTILINE)
+    assert dict(listed[1:] if listed[0][0] not in GROUPS else listed) == {g: ", ".join(choices_of(g)) for g in GROUPS}
+    assert choices_of("algo") == sorted(RUNS)
+    for algo in RUNS:
+        assert not {"defaults", "algo"} & set(OmegaConf.load(conf_dir() / f"algo_{algo}.yaml"))
+        assert not (conf_dir() / f"algo_{algo}.yaml").read_text().startswith("# @package")
+
+
+def test_files_of_one_line_take_the_rest_from_the_group_s_file_of_values():
+    for name in ("cpu", "cuda", "mps"):
+        assert choice("device", name) == {**choice("device", "auto"), "name": name}
+    assert choice("model", "fresh") == {**choice("model", "tiny"), "path": None, "tokenizer": "embedded"}
