@@ -10,7 +10,7 @@ from rlnlp.config.parse import NAME, declared
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 
-FREE, ALLOWED, NEVER = "free", "allowed", "never"  # what setting() says of them
+FREE, ALLOWED, NEVER = "free", "allowed", "never"  # as declared by setting()
 
 
 @cache
@@ -102,8 +102,8 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
     asked = [key for key in changed if resume_class(key) == ALLOWED or key in bound]
     asked = [key for key in asked if key not in allow and not declarations()[generic(key)]["by_content"]]
     if asked:
-        told = f"{_shown(asked, changed)}: the run would not be the one it was"
-        raise Failure(Exit.RUN, f"{told}\nto have it so, add: {way}{_listed(asked, allow)}")
+        what = f"{_shown(asked, changed)}: the run would not be the one it was"
+        raise Failure(Exit.RUN, f"{what}\nto have it so, add: {way}{_listed(asked, allow)}")
 
 
 def _shown(keys: list[str], changed: Mapping[str, list[Any]]) -> str:

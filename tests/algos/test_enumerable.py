@@ -38,7 +38,7 @@ class StepsOnly:
 
 def settings(kind, name, **changes):
     """conf/algo/NAME.yaml with changes."""
-    composed = OmegaConf.to_container(OmegaConf.load(small.ROOT / "conf" / "algo" / f"{name}.yaml").algo)
+    composed = OmegaConf.to_container(OmegaConf.load(small.ROOT / "conf" / f"algo_{name}.yaml"))
     return parse(kind, {**composed, **changes})
 
 

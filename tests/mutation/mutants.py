@@ -45,6 +45,7 @@ CHECKPOINT, RESUME, SIGNALS, STORAGE, NUMBERS, SWEEP = (
         "cli/test_sweep_failures",
     )
 )
+MIGRATE = "config/test_migrate"
 GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
 OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_resumes_from_there"
 AGAIN = f"{RESUME}::test_a_run_taken_up_after_any_step_ends_with_the_same_bytes"
@@ -323,6 +324,18 @@ MUTANTS = [
          f"{RESUME}::test_a_setting_that_changes_the_steps_to_come_must_be_allowed_by_name"),
         ("what cannot change changes", "    if lost:", "    if False:",
          f"{RESUME}::test_a_setting_that_cannot_change_is_refused_even_if_allowed"),
+        ("code in a map is not found", "isinstance(config, dict | list)", "isinstance(config, list)",
+         f"{RESUME}::test_code_of_the_user_s_is_found_wherever_a_setting_may_name_it"),
+    ),
+    *_mutants(
+        "config/choices.py",
+        ("a change far below a group changes the old settings too", "copy.deepcopy(dict(base))", "dict(base)",
+         f"{RESUME}::test_a_change_far_below_a_group_is_a_change_too"),
+    ),
+    *_mutants(
+        "config/migrate.py", f"{MIGRATE}::test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema",
+        ("old settings in a map stay", "{name: migrated(inner[0], value, version) for", "{name: value for"),
+        ("a step is taken again", "if step.version > version and", "if"),
     ),
     *_mutants(
         "errors.py", f"{NUMBERS}::test_every_kind_of_memory_error_is_known_and_no_other",

@@ -8,12 +8,13 @@ import torch
 from rlnlp import build
 from rlnlp.cli.main import main
 from rlnlp.config import schema as config
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.errors import Failure
 from rlnlp.rewards.terms import weighted_sum
 from support.rewards import composed, make_texts, rollout_of
 
-CHOICES = sorted(path.stem for path in (config.conf_dir() / "reward").glob("*.yaml"))
+CHOICES = sorted(path.stem for path in (conf_dir() / "reward").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("choice", [c for c in CHOICES if c not in ("classifier", "optimality")])

@@ -57,5 +57,5 @@ def fails(code, pattern, fn, *args, **kwargs):
 @cache
 def composed(*overrides):
     """The settings of ``rlnlp train algo=reinforce`` with some overrides."""
-    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return OmegaConf.to_container(compose("train", ["algo=reinforce", *overrides]), resolve=True)

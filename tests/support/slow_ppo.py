@@ -31,8 +31,8 @@ WORTH = torch.tensor([0.3, -0.7, 0.5, 1.1, -0.2, 0.8], dtype=D)
 
 
 def settings(**changes) -> Ppo:
-    """conf/algo/ppo.yaml, made small, with changes."""
-    composed = OmegaConf.to_container(OmegaConf.load(small.ROOT / "conf" / "algo" / "ppo.yaml").algo)
+    """conf/algo_ppo.yaml, made small, with changes."""
+    composed = OmegaConf.to_container(OmegaConf.load(small.ROOT / "conf" / "algo_ppo.yaml"))
     base = {
         "total_steps": 1, "batch_size": 2, "num_generations": 4, "micro_batch_size": 64, "kl_coef": 0.3,
         "ppo_epochs": 4, "learning_rate": 1e-3, "critic": "separate", "critic_learning_rate": None, "gamma": 1.0,

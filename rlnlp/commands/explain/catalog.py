@@ -18,9 +18,9 @@ class Setting:
     key: str
     kind: str
     unit: str = ""
-    limits: dict[str, float] = field(default_factory=dict)
     trl: str = ""
     verl: str = ""
+    limits: dict[str, float] = field(default_factory=dict)
     helps: dict[str, str] = field(default_factory=dict)
     choices: list[str] = field(default_factory=list)
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -63,10 +63,9 @@ def catalog() -> dict[str, Setting]:
     for algo, schema in RUNS.items():
         values = composed(algo)
         for key, kind, f in declared(schema):
-            about = f.metadata
-            limits = {name: about[name] for name in LIMITS if name in about}
-            one = found.setdefault(key, Setting(key, _kind(kind), about["unit"], limits, about["trl"], about["verl"]))
-            one.helps[algo] = about["help"]
+            one = found.setdefault(key, Setting(key, _kind(kind), *(f.metadata[n] for n in ("unit", "trl", "verl"))))
+            one.limits = {name: f.metadata[name] for name in LIMITS if name in f.metadata}
+            one.helps[algo] = f.metadata["help"]
             one.choices += [c for c in map(str, _literals(kind)) if c not in one.choices]
             one.defaults[algo] = _default(f) if NAME in key else value_at(values, key)
     for word, values in _chosen():

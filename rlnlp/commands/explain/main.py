@@ -78,8 +78,8 @@ def find(word: str) -> list[Answer]:
     known, word = catalog(), word.partition("=")[0]
     if generic(word) in known:
         return [of_setting(known[generic(word)])]
-    if group_keys(word) or choices_of(word if word.isidentifier() else ""):
-        return [of_group(word)]
+    if (group := of_group(word)).rows:
+        return [group]
     term = terms().get(word.removeprefix("reward.terms."))
     if term is not None:
         return [Answer(f"reward.terms.{term.name}", term.rows(), [term])]
@@ -108,17 +108,10 @@ def named_elsewhere(word: str) -> list[str]:
 
 def hint(word: str) -> str:
     """The nearest thing that can be explained."""
-    keys = list(catalog())
-    short = [key.rpartition(".")[2] for key in keys]
+    parts = [part for key in catalog() for part in (key, *key.rpartition(".")[::2]) if part]
     foreign = [name for one in catalog().values() for name in one.elsewhere]
-    groups = [key.rpartition(".")[0] for key in keys if "." in key]
     figures = [name for metric in METRICS for name in metric.names]
-    return nearest(word, [*keys, *short, *groups, *terms(), *foreign, *figures])
-
-
-def group_keys(group: str) -> list[str]:
-    """The settings below ``group``."""
-    return [key for key in catalog() if key.startswith(f"{group}.")]
+    return nearest(word, [*parts, *terms(), *foreign, *figures])
 
 
 def of_setting(one: Setting) -> Answer:
@@ -139,9 +132,9 @@ def of_setting(one: Setting) -> Answer:
 
 def of_group(group: str) -> Answer:
     """The settings of a group, its choices, and the terms of a reward."""
-    members, names = [catalog()[key] for key in group_keys(group)], choices_of(group if "." not in group else "")
+    members = [one for key, one in catalog().items() if key.startswith(f"{group}.")]
     rows = [(one.key, f"{line(one)}, default {one.default}") for one in members]
-    if names:
+    if names := choices_of(group if group.isidentifier() else ""):
         rows.append(("choices", ", ".join(f"{group}={name}" for name in names)))
     if group == "reward":
         rows.append(("terms", ", ".join(terms())))

@@ -46,10 +46,9 @@ def coherence_term(
     policy = load_policy(model_path, not allow_download, context.device).requires_grad_(False)
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likely = coherence(logprob_fn(policy, untempered, batch_size), len(tokenizer.raw))
-    room = policy.context
 
     def term(rollout: Rollout) -> Tensor:
-        return likely(retokenize(rollout, context.texts_of(rollout), tokenizer, room))
+        return likely(retokenize(rollout, context.texts_of(rollout), tokenizer, policy.context))
 
     return term
 
