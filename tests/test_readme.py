@@ -30,7 +30,7 @@ COMMANDS = dict.fromkeys(  # each once, in the order of the pages
 )
 TRAINING = ("train", "ppo", "reinforce", "sft")
 ELSEWHERE = {"rlnlp/conf", "rlnlp/guide/TOPIC.md"}  # in a wheel, yours
-QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4")
+QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4", "device.threads=1")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_the_readme_begins_with_the_two_commands_that_do_all_and_has_at_most_200
 def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     words = shlex.split(command)[1:]
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
-    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory)
+    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, timeout=300)
     assert status == 0, errors
     assert output
 
@@ -110,7 +110,7 @@ def test_every_exit_status_and_baseline_and_reward_is_in_the_handbook():
 
 
 def test_every_choice_of_an_experiment_and_a_reward_is_in_the_handbook():
-    from rlnlp.config.schema import conf_dir
+    from rlnlp.config.choices import conf_dir
 
     for path in (conf_dir() / "experiment").glob("*.yaml"):
         assert f"| `{path.stem}` |" in HANDBOOK["experiments"]
@@ -141,3 +141,10 @@ def test_every_setting_named_is_one_or_the_beginning_of_some(path):
 
 def test_the_readme_names_every_page_of_the_handbook_in_its_order():
     assert re.findall(r"^\| \[([a-z-]+)\]\(rlnlp/guide/\1\.md\)", READ_ON, re.MULTILINE) == list(TOPICS)
+
+
+def test_the_architecture_page_has_the_rooms_in_the_order_of_imports():
+    from test_architecture import ROOMS
+
+    tree = HANDBOOK["architecture"].partition("```\nrlnlp/\n")[2].partition("```")[0]
+    assert tuple(re.findall(r"^  (\w+)/? ", tree, re.MULTILINE)) == ROOMS
