@@ -34,8 +34,8 @@ class Spoiling:
 
     def __call__(self, directory):
         """Arm it in this process."""
-        module = sys.modules[f"rlnlp.algos.{self.algo}"]
-        backward, descend = module.backward, module.descend
+        module, update = sys.modules[f"rlnlp.algos.{self.algo}"], sys.modules["rlnlp.algos.update"]
+        backward, descend = update.backward, module.descend
         metrics = directory / "metrics.jsonl"
 
         def now():
@@ -50,7 +50,7 @@ class Spoiling:
                 weights[1].grad.view(-1)[0] = self.value
             return descend(steppers, step, c)
 
-        module.backward, module.descend = spoiled_backward, spoiled_descend
+        update.backward, module.descend = spoiled_backward, spoiled_descend
 
 
 def asked(algo, root):
