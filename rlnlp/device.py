@@ -17,9 +17,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Where little is collected, and what is there at the end stays: a million objects of modules, hardly any garbage.
+    """A context for imports: little is collected in it, and what it leaves is exempt from later collections.
 
-    Looking through all of them time and again takes a third of what importing transformers takes.
+    Modules are a million objects and hardly any garbage; scanning them again and again takes a third of the time that
+    importing transformers takes.
     """
     usual = gc.get_threshold()
     gc.set_threshold(50_000, 20, 1000)
@@ -40,7 +41,7 @@ def keep_freed() -> None:
 
 
 def return_freed() -> None:
-    """Give what lies free back to the system after all."""
+    """Give free memory back to the system."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
 

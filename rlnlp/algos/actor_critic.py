@@ -1,4 +1,4 @@
-"""The actor and its critic as what PPO needs of them: one forward for both, and learners to be stepped in turn."""
+"""Actor and critic for PPO: one forward for both, and learners that are stepped in turn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

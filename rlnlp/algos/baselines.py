@@ -58,5 +58,5 @@ class MovingMean:
         return {"sum": self.sum, "weight": self.weight}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the state back."""
+        """Restore what ``state_dict`` returned."""
         self.sum, self.weight = state["sum"], state["weight"]

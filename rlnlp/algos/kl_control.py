@@ -1,20 +1,20 @@
-"""The price of KL: fixed, or moved so that the KL per response stays near a target."""
+"""The KL penalty coefficient: fixed, or adapted so that the KL per response stays near a target."""
 
 from typing import Any, Protocol
 
 
 class KlControl(Protocol):
-    """What one nat costs now, and how that follows what was seen."""
+    """``coef`` is the KL penalty coefficient (beta) in force."""
 
     coef: float
 
     def adapt(self, kl: float, responses: int) -> None:
-        """Take in the mean KL, nats per response, of a rollout of so many responses."""
+        """Update ``coef`` from the mean KL, nats per response, of a rollout of ``responses`` responses."""
         ...
 
 
 class FixedKl:
-    """Always the same price."""
+    """A constant coefficient."""
 
     def __init__(self, coef: float) -> None:
         self.coef = coef
@@ -33,16 +33,16 @@ class AdaptiveKl:
         self.coef, self.target, self.horizon = coef, target, horizon
 
     def adapt(self, kl: float, responses: int) -> None:
-        """Raise the price above the target, lower it below."""
+        """Raise the coefficient above the target, lower it below."""
         error = max(-0.2, min(0.2, kl / self.target - 1))
         self.coef *= 1 + error * responses / self.horizon
 
     def state_dict(self) -> dict[str, Any]:
-        """The price, as JSON."""
+        """The coefficient, as JSON."""
         return {"coef": self.coef}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take the price back."""
+        """Restore what ``state_dict`` returned."""
         self.coef = state["coef"]
 
 

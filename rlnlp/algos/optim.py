@@ -79,6 +79,6 @@ def descend(optimizers: Optimizers, step: int, algo: Optimization) -> float:
 
 
 def clear(optimizers: Optimizers) -> None:
-    """Forget the gradients that ``backward`` has left."""
+    """Clear the gradients."""
     for optimizer in optimizers.values():
         optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-"""What a run of PPO is going to do, told before it starts."""
+"""The schedule of a PPO run, printed before it starts."""
 
 from rlnlp.config.algos import Ppo
 

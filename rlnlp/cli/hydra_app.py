@@ -74,7 +74,7 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
 
 
 def whole_flag(word: str) -> str:
-    """A long flag in full: argparse takes any beginning that is clear, and so must whoever looks for a flag."""
+    """A long flag in full: argparse accepts any unambiguous prefix, and so must a search for a flag."""
     begun, equals, value = word.partition("=")
     full = [flag for flag in LONG_FLAGS if begun.startswith("--") and flag.startswith(begun) and len(begun) > 2]
     return full[0] + equals + value if len(full) == 1 else word
@@ -106,7 +106,7 @@ def forced(word: str) -> str:
 
 
 def explain(error: BaseException) -> str:
-    """A complaint of Hydra's in a line or two, with the nearest right word."""
+    """An error message of Hydra's in a line or two, with the nearest right word."""
     from hydra.errors import HydraException, MissingConfigException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -1,4 +1,4 @@
-"""What Hydra may be given: nothing that names code to run. Its own filter calls itself no boundary."""
+"""What Hydra may be given: nothing that names code to run. Hydra's own filter is not a security boundary."""
 
 import re
 from collections.abc import Iterator

@@ -61,11 +61,11 @@ class Job:
 
         A signal goes to that process once, from here: it is in a session of its own, out of the terminal's reach.
         """
-        asked = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
+        request = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
         words = [sys.executable, "-m", "rlnlp.cli.job", str(directory), self.command]
         with Signals(), subprocess.Popen(words, stdin=subprocess.PIPE, text=True, start_new_session=True) as child:
             try:
-                child.communicate(asked)
+                child.communicate(request)
             except Stopped as stopped:
                 self.stopped = stopped
                 child.send_signal(stopped.number)
@@ -112,8 +112,8 @@ def _reached(directory: Path) -> float | None:
 
 
 def _child() -> int:
-    asked = json.load(sys.stdin)
-    start_or_resume(asked["settings"], Path(sys.argv[1]), sys.argv[2], asked["hidden"])
+    request = json.load(sys.stdin)
+    start_or_resume(request["settings"], Path(sys.argv[1]), sys.argv[2], request["hidden"])
     return Exit.DONE
 
 

@@ -1,4 +1,4 @@
-"""The end of a sweep: a table of its jobs, ``sweep.json``, and an exit code that tells whether all succeeded."""
+"""The end of a sweep: a table of its jobs, ``sweep.json``, and an exit code that depends on whether all succeeded."""
 
 import json
 import sys

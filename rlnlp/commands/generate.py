@@ -21,13 +21,13 @@ def main(argv: list[str]) -> int:
     Raises:
         Failure: for what the user can fix.
     """
-    asked = arguments(argv)
-    settings, words = split_words(asked.words, GenerateRun)
-    config = parse(GenerateRun, merged(base(asked.source), settings))
-    prompts = given_prompts(words, asked.file)
+    args = arguments(argv)
+    settings, words = split_words(args.words, GenerateRun)
+    config = parse(GenerateRun, merged(base(args.source), settings))
+    prompts = given_prompts(words, args.file)
     locate(config.model)
-    responses = drawn(config, prompts, asked.n)
-    if asked.json:
+    responses = drawn(config, prompts, args.n)
+    if args.json:
         print(json.dumps(responses))
     else:
         print_responses(responses)
@@ -48,10 +48,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--file", help="prompts from a .jsonl, .csv or .txt file")
     parser.add_argument("-n", type=int, default=1, help="responses per prompt")
     parser.add_argument("--json", action="store_true", help="print a list of records")
-    asked = parser.parse_intermixed_args(argv)
-    if asked.n < 1:
+    args = parser.parse_intermixed_args(argv)
+    if args.n < 1:
         parser.error("-n must be at least 1")
-    return asked
+    return args
 
 
 def base(source: str) -> dict[str, Any]:

@@ -22,10 +22,10 @@ def main(argv: list[str]) -> int:
     Raises:
         Failure: for what the user can fix.
     """
-    asked = arguments(argv)
-    directory = Path(asked.run).expanduser()
-    words = [word for word in asked.words if not word.startswith(ALLOW)]
-    allowed = [word.removeprefix(ALLOW) for word in asked.words if word.startswith(ALLOW)]
+    args = arguments(argv)
+    directory = Path(args.run).expanduser()
+    words = [word for word in args.words if not word.startswith(ALLOW)]
+    allowed = [word.removeprefix(ALLOW) for word in args.words if word.startswith(ALLOW)]
     allow = frozenset(key.strip() for word in allowed for key in word.strip("[]").split(",") if key.strip())
     config = stored(directory)
     old = asdict(config)
@@ -43,11 +43,11 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("words", metavar="key=value", nargs="*", help="settings that are to change, or are asked for")
-    asked = parser.parse_intermixed_args(argv)
-    for word in asked.words:
+    args = parser.parse_intermixed_args(argv)
+    for word in args.words:
         if "=" not in word:
             parser.error(f"'{one_line(word, 60)}' is no setting: want key=value")
-    return asked
+    return args
 
 
 def stored(directory: Path) -> Any:

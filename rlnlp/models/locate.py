@@ -1,4 +1,4 @@
-"""Where a model lies, found without importing torch, so that a wrong name is told at once."""
+"""Find a model without importing torch, so that a wrong name is reported at once."""
 
 import os
 from pathlib import Path
@@ -35,7 +35,7 @@ def resolve(key: str, name: str, needed: str, allow_download: bool) -> str:
         return str(path / "policy")
     if path.is_dir() and not (path / needed).is_file():
         unfinished = "is a run that has no policy/ yet" if (path / "run.json").is_file() else f"has no {needed}"
-        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' {unfinished}: no model lies there")
+        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' {unfinished}: it is not a model")
     if path.is_dir():
         return str(path)
     if path.exists():

@@ -50,6 +50,7 @@ def run(tree, *words):
     return small.rlnlp(*words, cwd=tree, env={"PYTHONPATH": str(tree)})
 
 
+@pytest.mark.slow
 def test_an_algorithm_that_the_handbook_adds_trains_and_resumes(tree):
     status, _, errors = run(tree, "constant", *QUICK, "algo.total_steps=2", "hydra.run.dir=short")
     assert status == 0, errors

@@ -264,6 +264,15 @@ def test_an_answer_is_remembered_for_the_same_rollout_only():
     assert [id(r) for r in asked] == [id(first), id(second), id(first)]
 
 
+def test_all_weights_of_a_policy_learn_and_none_of_its_reference():
+    policy = small.policy()
+    reference = policy.reference()
+    assert {id(p) for p in policy.trainable()} == {id(p) for p in policy.parameters()}
+    assert reference.trainable() == []
+    assert not {id(p) for p in reference.parameters()} & {id(p) for p in policy.parameters()}
+    assert (policy.hidden_size, policy.vocabulary, policy.device.type) == (32, 16, "cpu")
+
+
 def test_context_length_is_read_from_either_kind_of_config():
     assert small.policy().context == 64
     assert Policy(small.gpt2()).context == 64

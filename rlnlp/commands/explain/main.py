@@ -36,16 +36,16 @@ def main(argv: list[str]) -> int:
     Raises:
         Failure: exit 2, for a word that nothing is called.
     """
-    asked = arguments(argv)
-    if asked.tables:
+    args = arguments(argv)
+    if args.tables:
         print("\n".join(tables()), end="")
         return Exit.DONE
-    answers = [found for word in asked.keys for found in find(word)] if asked.keys else overview()
-    if asked.json:
+    answers = [found for word in args.keys for found in find(word)] if args.keys else overview()
+    if args.json:
         print(json.dumps([one.record() for answer in answers for one in answer.about]))
     else:
         print_answers(answers, Console(highlight=False))
-        if not asked.keys:
+        if not args.keys:
             print("\nrlnlp explain KEY prints more about a setting, a group, a reward term or a metric.")
     return Exit.DONE
 
@@ -63,10 +63,10 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print a list of records")
     form.add_argument("--tables", action="store_true", help="print the tables of the guide: settings and metrics")
-    asked = parser.parse_args(argv)
-    if asked.tables and asked.keys:
+    args = parser.parse_args(argv)
+    if args.tables and args.keys:
         parser.error("--tables takes no KEY")
-    return asked
+    return args
 
 
 def find(word: str) -> list[Answer]:
