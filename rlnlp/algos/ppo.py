@@ -31,6 +31,7 @@ from rlnlp.maths.masked import masked_mean, scale_to_unit_std, whitened
 from rlnlp.maths.rewards import penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.maths.statistics import explained_variance
 from rlnlp.models.critic import Critic, critic_like, value_head
+from rlnlp.models.fast import FirstPass
 from rlnlp.models.load import load_critic
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn
 from rlnlp.rewards.terms import Reward
@@ -59,8 +60,8 @@ def train(
         ref_logprobs = reference(rollout)
         critic_only = step <= algo.critic_warmup_steps
         with torch.set_grad_enabled(algo.minibatch == algo.responses and not critic_only):  # or no update would use it
-            output = forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size)
-        old = output.detach()
+            first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size))
+        old = first.detached
         kl = k1(old.logprobs, ref_logprobs)
         rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
         penalty = ESTIMATORS[algo.kl_estimator](old.logprobs, ref_logprobs)
@@ -69,7 +70,7 @@ def train(
 
         figures = rollout_metrics(rollout, scores, kl, algo.num_generations) | mismatch(rollout, old.logprobs)
         batches = minibatches(experience, algo.minibatch, algo.ppo_epochs, partial(run.rng, "minibatches", step))
-        figures |= update_policy(model, batches, output, critic_only, partial(optimizer_step, step), algo)
+        figures |= update_policy(model, batches, first, critic_only, partial(optimizer_step, step), algo)
 
         figures["kl_coef"] = control.coef
         figures["explained_variance"] = explained_variance(old.values, experience.returns, rollout.mask)
@@ -93,14 +94,14 @@ def make_experience(rollout: Rollout, old: ActorCriticOutput, rewards: Tensor, a
 def update_policy(
     model: ActorCritic,
     batches: Iterable[ActorCriticExperience],
-    output: ActorCriticOutput,
+    first: FirstPass[ActorCriticOutput],
     critic_only: bool,
     take_step: Callable[[Learner], float],
     algo: Ppo,
 ) -> dict[str, float]:
     """An optimizer step for each minibatch, until ``target_kl`` is passed; the mean of each update's figures.
 
-    ``output`` is a forward pass of the first minibatch, made before any update: with its graph, it is learned from.
+    ``first`` is a forward pass of the first minibatch, made before any update: with its graph, it is learned from.
     ``take_step`` returns the norm of the gradient.
 
     Raises:
@@ -126,7 +127,7 @@ def update_policy(
     learners: list[Learner] = model.critic_only(value_loss) if critic_only else []
     updates: list[dict[str, float]] = []
     for batch in batches:
-        learners = learners or model.learners(policy_loss, value_loss, batch.rollout, output)
+        learners = learners or model.learners(policy_loss, value_loss, batch.rollout, first.take())
         figures: dict[str, float] = {}
         for learner in learners:
             parts = of_rollout(batch, algo.micro_batch_size)
@@ -192,11 +193,11 @@ def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run) ->
     rollout = setup.collect(setup.prompts(1).repeat(algo.num_generations), run.rng("trial"))
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     with torch.no_grad():
-        output = forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size)
-    experience = make_experience(rollout, output, rewards, algo)
+        first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size))
+    experience = make_experience(rollout, first.detached, rewards, algo)
     batches = minibatches(experience, algo.minibatch, 1, partial(run.rng, "minibatches", 0))
     ready = time.monotonic()
-    update_policy(model, islice(batches, 1), output, False, discard_gradient, algo)
+    update_policy(model, islice(batches, 1), first, False, discard_gradient, algo)
     updates = algo.ppo_epochs * algo.responses // algo.minibatch
     return ready - begun + updates * (time.monotonic() - ready)
 

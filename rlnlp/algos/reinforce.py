@@ -21,7 +21,7 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
 from rlnlp.maths.losses import policy_gradient
 from rlnlp.maths.rewards import penalized_rewards, subtract_missing_eos_penalty
-from rlnlp.models.fast import first_pass_kept
+from rlnlp.models.fast import FirstPass, first_pass_kept
 from rlnlp.models.policy import LogprobFn, Policy
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect, sampler
@@ -53,8 +53,8 @@ def train(
         rollout = collect(prompts(step).repeat(algo.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         with torch.set_grad_enabled(not distribution.filtered):  # with filters, the update needs a pass of its own
-            output = forward_in_micro_batches(unfiltered, rollout, algo.micro_batch_size)
-        old_logprobs = output.logprobs.detach()
+            first = FirstPass(forward_in_micro_batches(unfiltered, rollout, algo.micro_batch_size))
+        old_logprobs = first.detached.logprobs
         kl = k1(old_logprobs, reference(rollout))
         rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
         returns = penalized_rewards(rewards, kl, rollout.mask, algo.kl_coef).sum(1)
@@ -64,7 +64,7 @@ def train(
             advantages = divide_by_group_std(advantages, returns, group)
 
         experience = Experience(rollout, old_logprobs, advantages.unsqueeze(1).expand_as(rollout.mask))
-        loss, entropy = accumulate(policy, distribution, experience, output, algo)
+        loss, entropy = accumulate(policy, distribution, experience, first, algo)
         grad_norm = descend(optimizer_parts, step, algo)
 
         figures = rollout_metrics(rollout, scores, kl, algo.num_generations)
@@ -82,13 +82,13 @@ def train(
 
 
 def accumulate(
-    policy: Policy, distribution: Distribution, experience: Experience, output: PolicyOutput, algo: Reinforce
+    policy: Policy, distribution: Distribution, experience: Experience, first: FirstPass[PolicyOutput], algo: Reinforce
 ) -> tuple[float, float]:
     """Leave the gradient of the loss over the whole rollout in the policy. Returns loss, and entropy per token in nats.
 
-    ``output`` is a forward pass at the present weights: with its graph, it is learned from.
+    ``first`` is a forward pass at the present weights: with its graph, it is learned from.
     """
-    forward = first_pass_kept(partial(policy, distribution=distribution), experience.rollout, output)
+    forward = first_pass_kept(partial(policy, distribution=distribution), experience.rollout, first.take())
 
     def loss_fn(part: Experience) -> TokenLosses:
         out = forward(part.rollout)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 import torch.utils.checkpoint
@@ -13,6 +13,22 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.types import PolicyOutput, Rollout
 
 Output = TypeVar("Output", bound=Tensor | PolicyOutput)
+Pass = TypeVar("Pass", bound=PolicyOutput)
+
+
+class FirstPass(Generic[Pass]):
+    """A forward pass that is handed to the first update. ``detached`` are its numbers; ``take`` gives the pass away.
+
+    The loop must not hold the graph while the update makes others: on the workload below that costs 3 % of the memory.
+    """
+
+    def __init__(self, output: Pass) -> None:
+        self.detached = output.detach()
+        self._output = [output]
+
+    def take(self) -> Pass:
+        """The pass, with its graph if it has one; once."""
+        return self._output.pop()
 
 
 def first_pass_kept(

@@ -15,6 +15,7 @@ from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
 from rlnlp.maths.rewards import on_last_token, penalized_rewards
+from rlnlp.models.fast import FirstPass
 from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.rollout.sampling import sampler
 from rlnlp.types import Experience, PolicyOutput, Rollout, Scores
@@ -98,7 +99,7 @@ def experience(rollout, advantages):
 
 def accumulate(policy, d, learned, algo):
     """As the loop does it, without a forward pass to learn from."""
-    none = PolicyOutput(learned.old_logprobs, learned.old_logprobs)
+    none = FirstPass(PolicyOutput(learned.old_logprobs, learned.old_logprobs))
     return reinforce.accumulate(policy, d, learned, none, algo)
 
 
