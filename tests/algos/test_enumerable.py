@@ -67,6 +67,7 @@ def test_leave_one_out_reaches_the_closed_form_optimum_on_five_seeds():
     assert statistics.median(shares) >= 0.99
 
 
+@pytest.mark.slow
 def test_a_fifth_of_the_steps_gains_most_of_it():
     assert gained(0, total_steps=160) >= 0.85
 
@@ -105,6 +106,7 @@ def test_ppo_with_a_critic_of_its_own_reaches_it_too():
     assert min(shares) >= 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("critic", ["shared", "separate"])
 def test_a_few_steps_of_ppo_gain_most_of_it(critic):
     few = {"total_steps": 25, "num_generations": 256}
