@@ -26,9 +26,9 @@ def alike_rows_of_step(lengths: list[int], size: int, step: int, seed: int) -> n
     window, position = divmod(step - 1, WINDOW)
     first = window * WINDOW + 1
     rows = np.concatenate([rows_of_step(len(lengths), size, s, seed) for s in range(first, first + WINDOW)])
-    by_length = rows[np.argsort([lengths[r] for r in rows.tolist()], kind="stable")]
+    length_sorted = rows[np.argsort([lengths[r] for r in rows.tolist()], kind="stable")]
     batch = int(stream(seed, "window", window).permutation(WINDOW)[position])
-    return by_length[batch * size : (batch + 1) * size]
+    return length_sorted[batch * size : (batch + 1) * size]
 
 
 def split(count: int, part: int, seed: int) -> tuple[list[int], list[int]]:

@@ -37,8 +37,8 @@ def divide_by_group_std(advantages: Tensor, returns: Tensor, group: int) -> Tens
     """
     same_shape(advantages=advantages, returns=returns)
     std = groups(returns, group).std(1, correction=0, keepdim=True)
-    scaled = groups(advantages, group) / std.clamp(min=torch.finfo(returns.dtype).tiny)
-    return scaled.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)
+    normalized = groups(advantages, group) / std.clamp(min=torch.finfo(returns.dtype).tiny)
+    return normalized.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)
 
 
 def equal_groups(returns: Tensor, group: int) -> Tensor:

@@ -128,7 +128,7 @@ MUTANTS = [
         ("the others are divided by all", "- r) / (group - 1)", "- r) / group"),
         ("the group's standard deviation is unbiased", "correction=0", "correction=1"),
         ("equal groups by an epsilon",
-         "scaled.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)",
+         "normalized.masked_fill(equal_groups(returns, group).unsqueeze(1), 0).reshape(-1)",
          "(groups(advantages, group) / (std + 1e-8)).reshape(-1)"),
         ("groups are interleaved", "x.view(-1, group)", "x.view(group, -1).T"),
     ),
