@@ -1,5 +1,6 @@
 """Runs in processes of their own, forked with everything imported: a start costs a few hundredths of a second."""
 
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -92,7 +93,8 @@ class Children:
         """Start, send a signal after so many seconds, wait."""
         child, err = self.start(settings, directory)
         if self.status(child, after) is None:
-            os.kill(child.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it may end in between
+                os.kill(child.pid, number)
         return self.end(child, err)
 
 
