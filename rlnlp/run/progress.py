@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.config.migrate import migrate_state
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.run import checkpoint
 from rlnlp.run.checkpoint import Parts, StepSnapshot
 from rlnlp.run.jsonl import JsonlFile
@@ -144,6 +144,6 @@ class Progress:
         if key in allow:
             log_message(f"{key}: its content differs from before, as allowed")
             return
-        command = f"rlnlp resume {self.folder.parent} resume.allow=[{key}]"
-        advice = f"\nto resume anyway: {command}" if key != "seed" else ""
+        anyway = command("resume", self.folder.parent, f"resume.allow={key}")
+        advice = f"\nto resume anyway: {anyway}" if key != "seed" else ""
         raise Failure(Exit.RUN, f"{key}: its content differs from what {self.folder} was made with{advice}")

@@ -15,7 +15,7 @@ import torch
 
 from rlnlp import STARTED
 from rlnlp.config.schema import Common
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.rng import stream
 from rlnlp.run import manifest
 from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, weights_sha256
@@ -114,7 +114,9 @@ class Run:
             self.directory.mkdir(parents=True, exist_ok=True)
         opened.enter_context(owned(self.directory))
         if self.resume_info is None and (manifest.has_run(self.directory) or checkpoints(folder)):
-            advice = f"continue it with rlnlp resume {self.directory}, or choose another directory with hydra.run.dir="
+            advice = (
+                f"continue with: {command('resume', self.directory)}\nor choose another directory: hydra.run.dir=..."
+            )
             raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{advice}")
         folder.mkdir(exist_ok=True)
         clear_leftovers(folder)
