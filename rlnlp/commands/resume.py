@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.commands.train import parse_run_config, run_training, train
-from rlnlp.config.changes import FREE, changes, check_allowed, code_in, leaves, resume_class
+from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, leaves, resume_class
 from rlnlp.config.choices import merged, plain_word
 from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.models.locate import locate
@@ -111,6 +111,8 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
     check_allowed(changed, allow, ALLOW, falling=config.algo.lr_schedule != "constant")
     facts = read_facts(directory)
+    if facts.get("status") == "done":  # else the steps that are saved may be fewer
+        check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return

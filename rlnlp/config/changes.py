@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from rlnlp.config.migrate import new_key
@@ -104,6 +105,17 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
     if asked:
         what = f"{_shown(asked, changed)}: the run would not be the one it was"
         raise Failure(Exit.RUN, f"{what}\nto have it so, add: {quoted(way + ','.join([*sorted(allow), *asked]))}")
+
+
+def check_total_steps(total: int, done: int, directory: Path) -> None:
+    """Refuse a last step that the run has passed already.
+
+    Raises:
+        Failure: exit 6.
+    """
+    if total < done:
+        what = f"algo.total_steps is {total}, but {directory} has done step {done} already"
+        raise Failure(Exit.RUN, f"{what}\ngive algo.total_steps={done} or more")
 
 
 def _shown(keys: list[str], changed: Mapping[str, list[Any]]) -> str:

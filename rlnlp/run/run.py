@@ -1,5 +1,6 @@
 """One run: its directory and lock, its random streams, its steps with their checkpoints, and its log."""
 
+import io
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 import numpy as np
 import torch
@@ -42,7 +43,8 @@ class ResumeInfo:
 class Run:
     """A run directory, locked from start to exit: a new one, or with ``resume_info`` one that exists.
 
-    ``metrics.jsonl`` is the same to the last bit for the same seed; clock readings go to ``timing.jsonl``.
+    ``metrics.jsonl`` is the same to the last bit for the same seed; clock readings go to ``timing.jsonl``. A run that
+    is resumed keeps its record as it was until its checkpoint is loaded: nothing that is refused changes it.
     """
 
     def __init__(
@@ -58,6 +60,9 @@ class Run:
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
         self.signals = Signals()
+        self._unwritten = io.StringIO()
+        self._log: TextIO = self._unwritten
+        self._accepted = False
         self._parts: Parts = {}
         self._phase = START
         self._phase_seconds: dict[str, float] = {}
@@ -92,6 +97,8 @@ class Run:
         word, code = status(shown)
         try:
             with self._files:
+                if error is not None and not (self._accepted or isinstance(error, Failure | KeyboardInterrupt)):
+                    self._open_log(self._files)  # for the traceback of a bug; run.json stays
                 if error is not None:
                     self._log.write("".join(traceback.format_exception(kind, error, trace)))
                 seconds = self._earlier_seconds + time.monotonic() - STARTED
@@ -121,7 +128,6 @@ class Run:
         folder.mkdir(exist_ok=True)
         clear_leftovers(folder)
         manifest.clear_leftovers(self.directory)
-        self._log = opened.enter_context((self.directory / "train.log").open("a"))
         self.progress = Progress(self.directory, self.config.checkpoint.keep)
         opened.callback(self.progress.close)
         if self.resume_info is not None:
@@ -129,8 +135,14 @@ class Run:
             self.facts |= facts | {key: self.facts[key] for key in ("versions", "status", "exit_code")}
             self._earlier_seconds = float(facts.get("seconds") or 0.0)
         else:
+            self._open_log(opened)
+            self._accepted = True
             manifest.write_config(self.directory, self.config, self.hidden)
-        self._record()
+            self._record()
+
+    def _open_log(self, files: ExitStack) -> None:
+        self._log = files.enter_context((self.directory / "train.log").open("a", encoding="utf-8"))
+        self._log.write(self._unwritten.getvalue())
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""
@@ -175,11 +187,12 @@ class Run:
     def _restore(self, total: int, parts: Parts) -> None:
         own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
         inputs = {**own, **manifest.sources(self.config), **self.facts.get("code", {})}
-        self.progress.restore(parts, inputs, self.resume_info.allow if self.resume_info else (), self.log_message)
+        allow = self.resume_info.allow if self.resume_info else ()
+        self.progress.restore(total, parts, inputs, allow, self.log_message)
         done, self._training_seconds = self.progress.done, self.progress.seconds
-        if done > total:
-            raise Failure(Exit.RUN, f"algo.total_steps is {total}, but {self.directory} has done step {done} already")
-        if self.resume_info is not None:  # only now: settings that do not fit the checkpoint are not written
+        if self.resume_info is not None:
+            self._open_log(self._files)
+            self._accepted = True
             manifest.write_config(self.directory, self.config, self.hidden)
             resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.resume_info.changed}
             sha = manifest.facts(self.config, "")["settings_sha256"]
@@ -243,4 +256,5 @@ class Run:
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)
-        manifest.write_facts(self.directory, self.facts)
+        if self._accepted:
+            manifest.write_facts(self.directory, self.facts)
