@@ -76,7 +76,7 @@ def base(source: str) -> dict[str, Any]:
     """
     directory = Path(source).expanduser()
     if not is_run(directory):
-        groups: dict[str, Any] = {"model": choice("model", "tiny") | {"path": source}}
+        groups: dict[str, Any] = {"model": choice("model", "embedded") | {"path": source}}
         return {"seed": 0, **groups, "sampler": choice("sampler", "default"), "device": choice("device", "auto")}
     if not (directory / "policy").is_dir():
         raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
