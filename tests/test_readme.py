@@ -6,9 +6,9 @@ import shlex
 
 import pytest
 
+from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
-from bench import figures
 from support import small
 
 DOCUMENTS = [
