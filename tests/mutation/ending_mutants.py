@@ -21,6 +21,6 @@ GROUPS = [
     ),
     (
         "run/progress.py", (REFUSED,),
-        [("files change before a refusal", "            check_total_steps(total, state", "            _ = (total, state")],
+        [("files change before a refusal", " check_total_steps(total, state", " _ = (total, state")],
     ),
 ]  # fmt: skip
