@@ -10,7 +10,7 @@ from typing import Any
 from rlnlp.cli.exits import guarded
 from rlnlp.commands.resume import start_or_resume
 from rlnlp.commands.train import run_training
-from rlnlp.config.changes import leaves
+from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped, one_line
 from rlnlp.run.disk import replace
 from rlnlp.run.manifest import without_secrets

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.commands.train import parse_run_config, run_training, train
-from rlnlp.config.changes import FREE, changes, check_allowed, code_in, leaves, resume_class
+from rlnlp.config.changes import FREE, changes, check_allowed, code_in, resume_class
 from rlnlp.config.choices import merged
+from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.locate import locate
 from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts

@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any
 
 from rlnlp.config.migrate import new_key
-from rlnlp.config.parse import NAME, declared
 from rlnlp.config.schema import RUNS
+from rlnlp.config.setting import NAME, declared, leaves
 from rlnlp.errors import Exit, Failure, one_line
 
 FREE, ALLOWED, NEVER = "free", "allowed", "never"  # as declared by setting()
@@ -52,15 +52,6 @@ def code_in(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             if f.metadata["code"] and value is not None and ":" in value:
                 yield f"{prefix}{f.name}", value
             yield from code_in(value, f"{prefix}{f.name}.")
-
-
-def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of nested settings with its full key."""
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from leaves(value, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, node
 
 
 def resume_class(key: str) -> str:

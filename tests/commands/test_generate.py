@@ -140,7 +140,7 @@ def test_a_prompt_may_begin_with_a_dash_behind_two_dashes(generate, model_dir):
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("sampler.topk=1", "no setting 'sampler.topk'; did you mean 'top_k'?"),
+        ("sampler.topk=1", "no setting 'sampler.topk'; did you mean 'sampler.top_k=1'?"),
         ("sampler.temperature=hot", "sampler.temperature must be a number, got 'hot'"),
         ("sampler.temperature=-0.5", "sampler.temperature must be > 0, got -0.5"),
         ("sampler=gredy", "no sampler 'gredy'; did you mean 'greedy'?"),
