@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
+from rlnlp.config.hints import did_you_mean, keys_of, meant
 from rlnlp.config.migrate import new_key
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import NAME, declared, leaves
@@ -80,7 +81,9 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
         known = declaration(key)
         if known is None:
             now = next((now for schema in RUNS.values() if (now := new_key(schema, key)) != key), None)
-            why = f"is now {now}" if now else "is no setting; it cannot be allowed"
+            found = [f"{way}{one.key}" for schema in RUNS.values() for one in meant(key, keys_of(schema))]
+            hint = did_you_mean(found[:1]) or "; it cannot be allowed"
+            why = f"is now {now}" if now else f"is no setting{hint}"
             raise Failure(Exit.CONFIG, f"resume.allow: '{one_line(key, 60)}' {why}")
         if known["resume"] != ALLOWED and key not in bound:
             why = f"is of the class '{known['resume']}'; it cannot be allowed"

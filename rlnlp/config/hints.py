@@ -1,7 +1,7 @@
 """What a word that is no setting was meant to be: by a part of it, a common name, a name in TRL or verl, nearness."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import Field, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
@@ -49,9 +49,28 @@ def unknown_lines(unknown: Unknown, schema: type, prefix: str) -> Iterator[str]:
     """What is told of an unknown setting, or of each setting of an unknown group."""
     found = list(leaves(unknown.value, unknown.key))
     if not 1 <= len(found) <= MOST:
-        found = [(unknown.key, None)]
+        found = [(unknown.key, MISSING)]
     for key, value in found:
-        yield f"no setting '{key}'" + _hint(key, value, unknown, _keys(schema, prefix), RUNS if not prefix else {})
+        beside = unknown.beside if key == unknown.key else ()
+        hint = _hint(key, value, beside, _keys(schema, prefix), RUNS if not prefix else {})
+        group, rest = unknown.key.rpartition(".")[0], ", ".join(each.rpartition(".")[2] for each in unknown.beside)
+        there = f"the settings of {group}" if group else "the groups"
+        yield f"no setting '{key}'{hint or f'; {there} are: {rest}'}"
+
+
+def hint_for(text: str, value: Any, schema: type) -> str:
+    """``; did you mean 'key=value'?`` for a word that is no setting; nothing if it is near to none."""
+    above, keys = text[: text.rfind(".") + 1], _keys(schema, "")
+    beside = {above + key.removeprefix(above).partition(".")[0]: None for key in keys if key.startswith(above)}
+    return _hint(text, value, beside, keys, RUNS)
+
+
+def resembles(text: str, schema: type) -> bool:
+    """True if ``text`` surely means a setting of ``schema`` or of an algorithm, or differs from one by a slip."""
+    keys = _keys(schema, "")
+    parts = {part for key in keys for part in (key, key.partition(".")[0], key.rpartition(".")[2])}
+    slip = get_close_matches(text, parts, 1, 0.8)
+    return bool(slip) or any(meant(text, _keys(each, "")) for each in (schema, *RUNS.values()))
 
 
 def of_new_name(kind: type, key: str, node: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -75,14 +94,16 @@ def did_you_mean(words: list[str]) -> str:
 
 def quoted(text: str) -> str:
     """``text`` as one word for a shell, always in quotes."""
-    return "'" + one_line(text, 200).replace("'", "'\"'\"'") + "'"
+    safe = one_line(text, 200)
+    if "'" in safe and not set(safe) & set('"$`\\!'):
+        return f'"{safe}"'
+    return "'" + safe.replace("'", "'\"'\"'") + "'"
 
 
 def word(key: str, value: Any) -> str:
-    """``key=value`` as it is typed; the key alone if the value has no short form, or the key a name to be chosen."""
-    if NAME in key:
-        return key.replace(NAME, "NAME")
-    return f"{key}={shown}" if (shown := scalar(value)) is not None else key
+    """``key=value`` as it is typed; dots for a value that is MISSING or has no short form."""
+    shown = None if value is MISSING else scalar(value)
+    return f"{key.replace(NAME, 'NAME')}={'...' if shown is None else shown}"
 
 
 def scalar(value: Any) -> str | None:
@@ -116,7 +137,9 @@ def _keys(schema: type, prefix: str) -> Mapping[str, "Field[Any]"]:
     return {key: f for key, _, f in declared(schema, prefix) if key != "algo.name"}
 
 
-def _hint(key: str, value: Any, unknown: Unknown, keys: Mapping[str, "Field[Any]"], others: Mapping[str, type]) -> str:
+def _hint(
+    key: str, value: Any, beside: Iterable[str], keys: Mapping[str, "Field[Any]"], others: Mapping[str, type]
+) -> str:
     """What was meant; ``others`` are the schemas by algorithm where a setting may be that is not in ``keys``."""
     if found := meant(key, keys):
         return _told(found, value, keys)
@@ -124,19 +147,17 @@ def _hint(key: str, value: Any, unknown: Unknown, keys: Mapping[str, "Field[Any]
         there = meant(key, _keys(others[algos[0]], ""))[0].key
         which = "it" if there == key else f"'{there}'"
         return f"; {which} is a setting of {' or '.join(f'algo={algo}' for algo in algos)}"
-    group, _, last = key.rpartition(".")
-    beside = {each.rpartition(".")[2]: each for each in unknown.beside}
-    near = [beside[name] for name in get_close_matches(last, beside, 1, 0.6)] if key == unknown.key else []
-    near = near or get_close_matches(key, keys, 1, 0.75) or _near_last(last, keys)
-    if near:
-        return did_you_mean([word(one, value) for one in near])
-    return f"; {f'the settings of {group}' if group else 'the groups'} are: {', '.join(beside)}"
+    last = key.rpartition(".")[2]
+    names = {each.rpartition(".")[2]: each for each in beside}
+    near = [names[name] for name in get_close_matches(last, names, 1, 0.6)]
+    near = near or _near_whole(key, keys) or _near_last(last, keys)
+    return did_you_mean([word(one, value) for one in near])
 
 
 def _told(found: list[Meant], value: Any, keys: Mapping[str, "Field[Any]"]) -> str:
     """The words to type; for another library's name also what the setting means here."""
-    words = [word(one.key, value) if one.alike and _takes(keys[one.key], value) else one.key for one in found]
-    words = [each.replace(NAME, "NAME") for each in words]
+    fits = [one.alike and NAME not in one.key and _takes(keys[one.key], value) for one in found]
+    words = [word(one.key, value if fit else MISSING) for one, fit in zip(found, fits, strict=True)]
     if not found[0].whose:
         return did_you_mean(words)
     first = keys[found[0].key].metadata
@@ -178,6 +199,13 @@ def _elsewhere(text: str, keys: Mapping[str, "Field[Any]"]) -> list[Meant]:
         if found:
             return found
     return []
+
+
+def _near_whole(key: str, keys: Iterable[str]) -> list[str]:
+    """The nearest setting, if not only the groups are alike."""
+    last = key.rpartition(".")[2]
+    near = get_close_matches(key, keys, 3, 0.75)
+    return [one for one in near if get_close_matches(last, [one.rpartition(".")[2]], 1, 0.6)][:1]
 
 
 def _near_last(last: str, keys: Iterable[str]) -> list[str]:

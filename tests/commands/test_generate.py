@@ -125,7 +125,7 @@ def test_a_group_and_then_a_key_of_it_both_count(generate, model_dir):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["a=b", "x = 3", "seedling=2", "prompt=hello", "the film is = good", "samplers=greedy", "=", ""]
+    "prompt", ["a=b", "x = 3", "seedling=2", "prompt=hello", "the film is = good", "temperature = 2", "=", ""]
 )
 def test_a_prompt_may_hold_an_equals_sign(prompt, drawn):
     assert prompts(drawn(prompt)) == [prompt]
@@ -161,7 +161,7 @@ def test_words_and_a_file_together_are_exit_2(generate, model_dir, prompts_file)
     assert generate(model_dir, "the film", "--file", prompts_file)[0] == 2
 
 
-@pytest.mark.parametrize("words", [["-n", "0"], ["-n", "x"], ["--nothing"]])
+@pytest.mark.parametrize("words", [["-n", "0"], ["-n", "x"]])
 def test_a_wrong_flag_is_exit_2(words, generate, model_dir, capsys):
     with pytest.raises(SystemExit) as left:
         generate(model_dir, "the film", *words)

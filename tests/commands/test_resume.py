@@ -260,8 +260,7 @@ def test_unknown_and_wrong_settings_are_exit_2_and_no_run_is_exit_6(broken_off, 
     assert (code, err.count("\n")) == (2, 2)
     assert "did you mean 'algo.learning_rate=1'" in err
     assert told(capsys, tmp_path / "nowhere")[0] == 6
-    with pytest.raises(SystemExit, match="2"):
-        main(["resume", str(directory), "nonsense"])
+    assert told(capsys, directory, "nonsense") == (2, "rlnlp resume: 'nonsense' is no setting: want key=value\n")
 
 
 def test_settings_that_were_changed_in_the_directory_are_refused(broken_off, capsys):

@@ -55,9 +55,9 @@ def advised(told: str) -> list[str]:
         ("samplr.topk", 3, ["sampler.top_k=3"]),
         ("batchsize", 3, ["algo.batch_size=3"]),
         ("max_new_tokns", 3, ["sampler.max_new_tokens=3"]),
-        ("num_train_epochs", 3, ["algo.total_steps"]),
+        ("num_train_epochs", 3, ["algo.total_steps=..."]),
         ("clip", 0.1, ["algo.cliprange=0.1"]),
-        ("weight", 2.0, ["reward.terms.NAME.weight"]),
+        ("weight", 2.0, ["reward.terms.NAME.weight=..."]),
         ("reward.terms.sentiment.wieght", 2.0, ["reward.terms.sentiment.weight=2"]),
     ],
 )
@@ -73,11 +73,11 @@ def test_a_key_without_its_group_or_nearly_right_is_told_in_full_with_the_value(
         ("per_device_train_batch_size", 8, "TRL", ["algo.micro_batch_size=8"]),
         ("num_ppo_epochs", 4, "TRL", ["algo.ppo_epochs=4"]),
         ("beta", 0.1, "TRL", ["algo.kl_coef=0.1"]),
-        ("total_episodes", 1000, "TRL", ["algo.total_steps"]),
-        ("bf16", True, "TRL", ["device.dtype"]),
+        ("total_episodes", 1000, "TRL", ["algo.total_steps=..."]),
+        ("bf16", True, "TRL", ["device.dtype=..."]),
         ("lr_scheduler_type", "cosine", "TRL", ["algo.lr_schedule=cosine"]),
-        ("lr_scheduler_type", "polynomial", "TRL", ["algo.lr_schedule"]),
-        ("reward_funcs", "f.py:f", "TRL", ["reward.terms.NAME.fn"]),
+        ("lr_scheduler_type", "polynomial", "TRL", ["algo.lr_schedule=..."]),
+        ("reward_funcs", "f.py:f", "TRL", ["reward.terms.NAME.fn=..."]),
         ("actor_rollout_ref.actor.optim.lr", 1e-6, "verl", ["algo.learning_rate=1e-06"]),
         ("optim.lr", 1e-6, "verl", ["algo.learning_rate=1e-06", "algo.critic_learning_rate=1e-06"]),
         ("data.train_batch_size", 8, "verl", ["algo.batch_size=8"]),
@@ -160,12 +160,12 @@ def test_what_else_is_wrong_of_a_term_without_a_function_is_told_too():
 def test_an_odd_value_or_key_is_told_on_one_safe_line(value):
     told = line("algo.learning_rte", value)
     assert told.isprintable()
-    assert len(told) < 400
+    assert len(told) < 700
 
 
 def test_a_value_is_written_as_it_is_typed():
     words = [word("k", value) for value in (True, None, 1e-6, 3, 0.1 + 0.2, "a b", [1, 2], "x" * 61)]
-    assert words == ["k=true", "k=null", "k=1e-06", "k=3", "k=0.3", "k=a b", "k", "k"]
+    assert words == ["k=true", "k=null", "k=1e-06", "k=3", "k=0.3", "k=a b", "k=...", "k=..."]
 
 
 @pytest.mark.parametrize("schema", [*RUNS.values(), GenerateRun])
