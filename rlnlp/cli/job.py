@@ -15,7 +15,7 @@ from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
 from rlnlp.cli.sweep_table import in_words, outcome
 from rlnlp.commands.resume import check_named, start_or_resume
 from rlnlp.commands.train import parse_run_config, run_training
-from rlnlp.config.changes import leaves
+from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.run.disk import replace
 from rlnlp.run.manifest import read_facts, without_secrets
