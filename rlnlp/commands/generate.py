@@ -103,7 +103,8 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
 def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any]]:
     """One record for each response, ``n`` for each prompt, in order."""
     from rlnlp import build
-    from rlnlp.data.prompts import check_context_length, table_of
+    from rlnlp.data.prompts import table_of
+    from rlnlp.data.sources import check_context_length
     from rlnlp.rng import stream
     from rlnlp.rollout.sampling import sampler
 
