@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 from rlnlp.config.schema import Model
 from rlnlp.errors import Exit, Failure, one_line
@@ -60,10 +61,10 @@ def context_length(weights: str) -> int | None:
         cached = try_to_load_from_cache(weights, "config.json")
         path = Path(cached) if isinstance(cached, str) else path
     try:
-        config = json.loads(path.read_bytes())
+        stored: Any = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    found = [config.get(key) for key in ("max_position_embeddings", "n_positions")] if isinstance(config, dict) else []
+    found = [stored.get(key) for key in ("max_position_embeddings", "n_positions")] if isinstance(stored, dict) else []
     return next((length for length in found if isinstance(length, int) and length > 0), None)
 
 
