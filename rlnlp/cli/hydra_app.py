@@ -14,7 +14,6 @@ from rlnlp.cli.hydra_guard import check_files, check_words
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, Stopped, describe, exit_code, one_line
-from rlnlp.run.manifest import without_secrets
 
 TAKE_VALUE = {"-c", "--cfg", "-i", "--info", "-p", "--package", "-cd", "--config-dir", "-cn", "--config-name"}
 LOOK_ONLY = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc", "--shell-completion"}
@@ -24,8 +23,10 @@ LONG_FLAGS = (
 )  # fmt: skip
 
 
-def run(name: str, fixed: list[str], arguments: list[str]) -> int:
+def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | None = None) -> int:
     """Compose the settings and run one job, or a job for each choice of a sweep.
+
+    Of a sweep that is resumed, ``named`` are the settings that its user has typed now.
 
     Raises:
         Failure: what the job raises; or exit 2 with Hydra's complaint in words.
@@ -49,7 +50,7 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; without it, it prints and exits
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
-    job = Job(name)
+    job = Job(name, arguments, named)
     try:
         hydra.main(config_path=str(conf_dir()), config_name="train", **base)(job)()
     except BrokenPipeError:
@@ -57,9 +58,8 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
     except Stopped as stopped:
         if job.sweep is None:
             raise
-        again = [*arguments, *(() if not given else [f"hydra.sweep.dir={job.sweep}"])]
-        way = without_secrets(shlex.join(["rlnlp", name, *again]))
-        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto run the remaining jobs: {way}") from stopped
+        way = shlex.join(["rlnlp", "resume", str(job.sweep)])
+        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto do what is missing: {way}") from stopped
     except Exception as error:  # what the job itself raises is kept in the job: this is Hydra's, about the settings
         if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
             raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error

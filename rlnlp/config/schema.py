@@ -82,7 +82,8 @@ class Device:
     def problems(self) -> Iterator[Problem]:
         """A name that no device has."""
         if not re.fullmatch(r"auto|mps|cpu(:0)?|cuda(:[0-9]{1,3})?", self.name):
-            yield "name", f"must be auto, cpu, cuda, cuda:N or mps, got '{self.name}'"
+            hint = f"; write {self.name.replace('gpu', 'cuda')}" if self.name.startswith("gpu") else ""
+            yield "name", f"must be auto, cpu, cuda, cuda:N or mps, got '{self.name}'{hint}"
 
 
 @dataclass(frozen=True)

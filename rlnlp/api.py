@@ -1,0 +1,46 @@
+"""``rlnlp`` in a notebook or a script: train as the command does, and load what was trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlnlp import build
+from rlnlp.commands.generate import config_of
+from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.rollout.generate import LoadedPolicy
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished run.
+
+    Attributes:
+        directory: the run directory, with ``policy/``, ``curves.png`` and the rest.
+        result: held-out figures before and after, as in ``run.json``.
+        metrics: a record for each step, as in ``metrics.jsonl``: ``pandas.DataFrame(run.metrics)`` is a table of them.
+    """
+
+    directory: Path
+    result: dict[str, Any]
+    metrics: list[dict[str, float]]
+
+
+def load(source: str | Path, settings: Sequence[str] = ()) -> LoadedPolicy:
+    """The policy of a run, or any causal language model.
+
+    Args:
+        source: a run directory, a model directory, a hub id, or ``embedded``.
+        settings: such as ``["sampler.temperature=0.7", "device=cpu"]``, as for ``rlnlp generate``.
+
+    Raises:
+        rlnlp.errors.Failure: a wrong setting (its ``code`` is 2) or model (4), or a run that has not finished (6).
+    """
+    return build.loaded_policy(config_of(str(source), _settings(settings)))
+
+
+def _settings(words: Sequence[str]) -> list[str]:
+    for word in words:
+        if "=" not in word or word.startswith("-"):
+            raise Failure(Exit.CONFIG, f"'{one_line(word, 60)}' is no setting: want key=value")
+    return list(words)
