@@ -13,7 +13,8 @@ from rlnlp.cli.sweep import write_command
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
 from rlnlp.cli.sweep_table import in_words, outcome
 from rlnlp.commands.resume import check_named, start_or_resume
-from rlnlp.commands.train import parse_run_config, run_training
+from rlnlp.commands.preflight import parse_run_config
+from rlnlp.commands.train import run_training
 from rlnlp.config.changes import leaves
 from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.run.disk import replace

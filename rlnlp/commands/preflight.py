@@ -1,5 +1,6 @@
 """What files and settings alone tell of a run, before torch is imported and before a directory is made: all faults."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from rlnlp.config.parse import nearest, parse
 from rlnlp.config.schema import REWARDS, RUNS, Heldout, Model, PromptData, RewardTerm, Sampler, TextData
 from rlnlp.data.records import Record
 from rlnlp.data.sources import FIELDS, check_context_length, data_files
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights, resolve
 from rlnlp.rewards.arguments import COLUMNS, MODELS, arguments, check_without_reference, text_arguments
 from rlnlp.rewards.sources import model_arguments, user_parameters
@@ -70,6 +71,8 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
         held = groups.get("heldout")
         records, found = _data(groups["data"], held.size if isinstance(held, Heldout) else 1)
         yield from found
+    if "device" in groups:
+        yield from _attempt(partial(_check_device_name, groups["device"].name))
     if "reward" in groups:
         for name, term in groups["reward"].terms.items():
             yield from _attempt(partial(_check_term, name, term, records))
@@ -129,6 +132,17 @@ def _model_faults(model: Model, groups: Mapping[str, Any]) -> Iterator[Failure]:
         context = model.fresh.context if weights is None else context_length(weights)
         if context is not None:
             yield from _attempt(partial(check_context_length, sampler.max_new_tokens, context))
+
+
+def _check_device_name(name: str) -> None:
+    """Check what needs no torch.
+
+    Raises:
+        Failure: exit 2, for a name that no device has.
+    """
+    if not re.fullmatch(r"auto|mps|cpu(:0)?|cuda(:[0-9]{1,3})?", name):
+        hint = f"; write {name.replace('gpu', 'cuda')}" if name.startswith("gpu") else ""
+        raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{one_line(name)}'{hint}")
 
 
 def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record] | None, list[Failure]]:

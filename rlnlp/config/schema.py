@@ -3,7 +3,6 @@
 The algorithms' own are in algos.py.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -78,12 +77,6 @@ class Device:
         "what is computed in; weights and optimizer stay float32",
         trl="bf16", verl=f"{ACTOR}.fsdp_config.mixed_precision.param_dtype",
     )  # fmt: skip
-
-    def problems(self) -> Iterator[Problem]:
-        """A name that no device has."""
-        if not re.fullmatch(r"auto|mps|cpu(:0)?|cuda(:[0-9]{1,3})?", self.name):
-            hint = f"; write {self.name.replace('gpu', 'cuda')}" if self.name.startswith("gpu") else ""
-            yield "name", f"must be auto, cpu, cuda, cuda:N or mps, got '{self.name}'{hint}"
 
 
 @dataclass(frozen=True)
