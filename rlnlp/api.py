@@ -1,14 +1,19 @@
 """``rlnlp`` in a notebook or a script: train as the command does, and load what was trained."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rlnlp import build
+from rlnlp.cli.hydra_app import compose
+from rlnlp.cli.job import from_environment, plain
 from rlnlp.commands.generate import config_of
+from rlnlp.commands.train import run_training
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.rollout.generate import LoadedPolicy
+from rlnlp.run.manifest import read_facts
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,26 @@ class TrainedRun:
     directory: Path
     result: dict[str, Any]
     metrics: list[dict[str, float]]
+
+
+def train(settings: Sequence[str] = (), directory: str | Path | None = None) -> TrainedRun:
+    """Train as ``rlnlp train`` does with the same words, and return what came of it.
+
+    The progress is printed to stderr and the report to stdout, as by the command.
+
+    Args:
+        settings: such as ``["algo=ppo", "algo.learning_rate=1e-4"]``. Flags are for the command; a sweep is a loop.
+        directory: the run directory; None makes one below ``outputs/``.
+
+    Raises:
+        rlnlp.errors.Failure: what the user can fix, with the ``code`` that the command would exit with: 2 for a wrong
+            setting, 130 for a run that was interrupted, which ``rlnlp resume`` continues.
+    """
+    composed, folder = compose(_settings(settings))
+    folder = folder if directory is None else Path(directory).expanduser()
+    run_training(plain(composed), folder, "train", from_environment(composed))
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return TrainedRun(folder, read_facts(folder)["result"], [json.loads(line) for line in lines])
 
 
 def load(source: str | Path, settings: Sequence[str] = ()) -> LoadedPolicy:

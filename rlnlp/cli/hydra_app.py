@@ -49,10 +49,9 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     from rlnlp.cli.job import Job
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; without it, it prints and exits
-    base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
     job = Job(name, arguments, named)
     try:
-        hydra.main(config_path=str(conf_dir()), config_name="train", **base)(job)()
+        hydra.main(config_path=str(conf_dir()), config_name="train", **_version_base(hydra))(job)()
     except BrokenPipeError:
         raise
     except Stopped as stopped:
@@ -71,6 +70,32 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
 
         return summary(job.sweep or Path(directory), job.directories)
     return Exit.DONE
+
+
+def compose(words: list[str]) -> tuple[Any, Path]:
+    """The settings that ``rlnlp train`` composes of the same words, and the directory of the run.
+
+    Raises:
+        Failure: exit 2, for what Hydra refuses.
+    """
+    import hydra
+    from omegaconf import open_dict
+
+    check_words(words)
+    _, given = _directory(words, sweep=False)
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), **_version_base(hydra)):
+            composed = hydra.compose("train", [forced(word) for word in [*words, *given]], return_hydra_config=True)
+            directory = Path(composed.hydra.run.dir)
+    except Exception as error:
+        raise Failure(Exit.CONFIG, explain(error)) from error
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed, directory
+
+
+def _version_base(hydra: Any) -> dict[str, Any]:
+    return {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 
 
 def whole_flag(word: str) -> str:

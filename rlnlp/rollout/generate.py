@@ -55,7 +55,7 @@ class LoadedPolicy:
 
         Raises:
             ValueError: ``n`` is below 1.
-            rlnlp.errors.Failure: a prompt is empty or too long, or the responses would not fit the model.
+            rlnlp.errors.Failure: a prompt is too long, or the responses would not fit the model.
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
