@@ -4,6 +4,7 @@ import re
 import shlex
 from typing import Any
 
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
 from rlnlp.errors import describe, one_line
 
@@ -14,7 +15,9 @@ def explained(error: BaseException) -> str:
     from omegaconf.errors import OmegaConfBaseException
 
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
+        group, _, option = str(error.missing_cfg_file).partition("/")
+        if not (conf_dir() / group).is_dir():
+            group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = [str(o) for o in error.options]
         return f"no {group} '{one_line(option)}'{nearest(option, options)}\nchoose from: {', '.join(options)}"
     if isinstance(error, OverrideParseException):
@@ -35,7 +38,9 @@ def _unreadable(word: str, message: str) -> str:
     first = message.replace("++", "").split("\n")[0]
     key, equals, value = word.partition("=")
     if not equals or not re.fullmatch(r"[\w.@/-]+", key) or value[:1] in "{[":
-        return f"{first}\nput quotes around texts in it that are more than letters and digits: {{fn: 'my rewards.py:f'}}"
+        return (
+            f"{first}\nput quotes around texts in it that are more than letters and digits: {{fn: 'my rewards.py:f'}}"
+        )
     from rlnlp.cli.words import quoted
 
     return f"{first}\nif it is a text, type: {shlex.quote(f'{key}={quoted(value)}')}"

@@ -3,15 +3,14 @@
 Only what is composed is looked at. Hydra's own filter is not a security boundary.
 """
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Exit, Failure, one_line
-
-if TYPE_CHECKING:
-    from rlnlp.cli.composition import Composition
 
 FREE = ("run", "sweep", "launcher", "sweeper", "help", "hydra_help", "verbose", "searchpath", "mode", "output", "env")
 FREE_BELOW = {"job": ("name", "config")}  # of these groups, the keys that may be set
@@ -24,6 +23,7 @@ OWN = {  # what may not be set: why
     "job.env_set": "set environment variables in the shell that starts rlnlp: they can make it run other code",
     "job.env_copy": "set environment variables in the shell that starts rlnlp: they can make it run other code",
 }
+PACKAGE = re.compile(r"\s*#\s*@package\s+(\S+)")
 NAMES_CODE = ("_target_", "()", "class")
 ALWAYS = (  # given to Hydra after all words of the user's, whose files could say otherwise
     "hydra/job_logging=disabled", "hydra/hydra_logging=disabled", "hydra.output_subdir=null", "hydra.job.chdir=false",
@@ -39,6 +39,8 @@ def check_words(words: list[str]) -> None:
     for word in words:
         key, _, value = word.lstrip("+~").partition("=")
         group = key.partition("@")[0]
+        if word in ALWAYS:
+            continue
         if "_target_" in word:
             raise Failure(Exit.CONFIG, f"{one_line(word, 80)}: _target_ names code to run, and settings name none")
         if key == "hydra.searchpath" and "pkg:" in value:
@@ -66,24 +68,46 @@ def check_searchpath(primary: Path) -> None:
             raise Failure(Exit.CONFIG, f"{primary}: {_package(one_line(str(place), 80))}")
 
 
-def check_composed(composition: "Composition") -> None:
-    """Refuse composed files and settings that reach into Hydra beyond what ``check_words`` lets through.
+def check_composed(config: Any, files: Iterable[tuple[Path, str]]) -> None:
+    """Refuse what reaches into Hydra beyond what ``check_words`` lets through, in what is composed.
+
+    ``files`` are those that ``config`` was composed of, each with the package that its content went to.
 
     Raises:
         Failure: exit 2, naming file and key, and why; or a file or search path that cannot be read.
     """
-    hydra = composition.config.hydra
+    hydra = config.hydra
     for source in hydra.runtime.config_sources:
         if "searchpath" in source.provider and not (source.schema == "file" and Path(source.path).is_dir()):
             raise Failure(Exit.CONFIG, f"hydra.searchpath: no such directory: {one_line(source.path)}")
-    for path, package in composition.files():
-        if not path.resolve().is_relative_to(conf_dir().resolve()):
+    for path, package in files:
+        if not _is_own(path):
             _check_file(path, tuple(part for part in package.split(".") if part and part != "_global_"))
-    for key in _taken_from_elsewhere(composition.config):
+    for key in _taken_from_elsewhere(config):
         raise Failure(Exit.CONFIG, f"{key} takes its settings from elsewhere (${{...}}), where they could name code")
     if hydra.callbacks or hydra.job.env_set:
         key = "callbacks" if hydra.callbacks else "job.env_set"
         raise Failure(Exit.CONFIG, f"hydra.{key} cannot be set: {OWN[key]}")
+
+
+def check_directories(directories: Iterable[Path]) -> None:
+    """Check every file of the user's directories: which of them a sweeper will have composed is not known yet.
+
+    Raises:
+        Failure: exit 2, as ``check_composed``.
+    """
+    for directory in directories:
+        for path in sorted(directory.rglob("*.y*ml")):
+            if not _is_own(path):
+                group = path.relative_to(directory).parts[:-1]
+                header = PACKAGE.match(path.read_text(encoding="utf-8", errors="replace"))
+                package = header[1].split(".") if header else group
+                _check_file(path, tuple(part for part in package if part != "_global_"))
+
+
+def _is_own(path: Path) -> bool:
+    """True for a file of conf/."""
+    return path.resolve().is_relative_to(conf_dir().resolve())
 
 
 def _refused(parts: tuple[str, ...]) -> str | None:
@@ -106,12 +130,13 @@ def _check_file(path: Path, package: tuple[str, ...]) -> None:
     content = OmegaConf.to_container(_loaded(path), resolve=False)
     defaults = content.pop("defaults", []) if isinstance(content, dict) else []
     for entry in defaults if isinstance(defaults, list) else []:
-        word = str(next(iter(entry)) if isinstance(entry, dict) else entry)
-        group = word.removeprefix("override ").removeprefix("optional ").strip().lstrip("/").partition("@")[0]
-        if why := _refused(tuple(group.split("/"))):
-            raise Failure(Exit.CONFIG, f"{path}: defaults: {one_line(word, 80)} cannot be chosen: {why}")
-    for parts in _keys(content, package):
-        if parts[0] != "hydra":
+        word, name = next(iter(entry.items())) if isinstance(entry, dict) else (str(entry), "")
+        group = str(word).removeprefix("override ").removeprefix("optional ").strip().lstrip("/").partition("@")[0]
+        why = None if f"{group}={name}" in ALWAYS else _refused(tuple(group.split("/")))
+        if why:
+            raise Failure(Exit.CONFIG, f"{path}: defaults: {one_line(str(word), 80)} cannot be chosen: {why}")
+    for parts, value in _leaves(content, package):
+        if parts[0] != "hydra" or f"{'.'.join(parts)}={json.dumps(value, default=str)}" in ALWAYS:
             continue
         named = next((part for part in parts if part in NAMES_CODE), None)
         why = f"{named} names code to run" if named else _refused(parts)
@@ -119,13 +144,13 @@ def _check_file(path: Path, package: tuple[str, ...]) -> None:
             raise Failure(Exit.CONFIG, f"{path}: {'.'.join(parts)} cannot be set: {why}")
 
 
-def _keys(node: Any, above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The full key of each value; of an empty map, its own."""
+def _leaves(node: Any, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Each value with the parts of its full key; an empty map is one."""
     pairs = list(node.items()) if isinstance(node, dict) else list(enumerate(node)) if isinstance(node, list) else []
     for name, value in pairs:
-        yield from _keys(value, (*above, str(name)))
+        yield from _leaves(value, (*above, str(name)))
     if not pairs and above:
-        yield above
+        yield above, node
 
 
 def _taken_from_elsewhere(config: Any) -> Iterator[str]:

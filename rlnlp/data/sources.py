@@ -113,7 +113,8 @@ class DataFile:
     def whole(self, most: int) -> bool:
         """True if ``read(most)`` gives all of it."""
         path = Path(self.name).expanduser()
-        return generated_texts(self.name) is None and not (path.is_file() and path.stat().st_size > most)
+        made = self.fault_of is text_record_fault and generated_texts(self.name) is not None
+        return not made and not (path.is_file() and path.stat().st_size > most)
 
     def checked(self, most: int) -> list[Record]:
         """The records after all checks that need no tokenizer; of the grammar's texts, one.

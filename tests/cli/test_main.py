@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from rlnlp.cli.hydra_app import conf_dir, flags_first, forced
 from rlnlp.cli.main import HYDRA, PLAIN
+from rlnlp.cli.words import flags_first, forced
+from rlnlp.config.choices import conf_dir
 from support.small import ROOT, rlnlp
 
 NOWHERE = "model.path=./nowhere"  # checked settings end here, before anything heavy
