@@ -71,7 +71,7 @@ class Composition:
         from omegaconf import OmegaConf
 
         params = [f"{key}={value}" for key, value in (hydra.sweeper.params or {}).items()]
-        typed = OmegaConf.to_container(hydra.overrides.task, resolve=False)
+        typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         try:
             overrides = OverridesParser.create(self.loader).parse_overrides([*params, *typed])
             found = BasicSweeper.split_arguments(overrides, None)[0]
@@ -86,7 +86,7 @@ class Composition:
             config = self.loader.load_sweep_config(self.config, list(words))
             with open_dict(config.hydra):
                 config.hydra.job.num, config.hydra.job.id = number, f"job_{number}"  # as Hydra's launcher does
-            own = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
+            own: Any = OmegaConf.to_container(self.config.hydra.overrides.hydra, resolve=False)
             job = Composition(config, self.loader, self.name, (*own, *words), False, number)
             check_composed(config, job.files())
         except Failure as failure:
