@@ -102,12 +102,15 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
 
 def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any]]:
     """One record for each response, ``n`` for each prompt, in order."""
-    from rlnlp import build
-    from rlnlp.data.prompts import check_context_length, table_of
-    from rlnlp.rng import stream
-    from rlnlp.rollout.sampling import sampler
+    from rlnlp.run.live import display
 
-    language = build.language(config.model, config.device, config.seed)
+    with display().waiting("loading the model"):
+        from rlnlp import build
+        from rlnlp.data.prompts import check_context_length, table_of
+        from rlnlp.rng import stream
+        from rlnlp.rollout.sampling import sampler
+
+        language = build.language(config.model, config.device, config.seed)
     tokenizer, longest = language.tokenizer, config.sampler.max_new_tokens
     context = language.policy.context
     check_context_length(longest, context)

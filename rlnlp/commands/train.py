@@ -33,7 +33,10 @@ def run_training(settings: Any, directory: Path, command: str, hidden: Collectio
     """
     config = parse_run_config(settings)
     locate(config.model)  # a model that does not exist is reported before torch takes its seconds
-    from rlnlp.run.run import Run
+    from rlnlp.run.live import display
+
+    with display().waiting("loading torch"):
+        from rlnlp.run.run import Run
 
     with Run(directory, config, command, hidden=hidden) as run:
         train(config, run)

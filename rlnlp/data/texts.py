@@ -30,6 +30,11 @@ class TextTable:
     heldout: list[int]
     tokenizer: Tokenizer
 
+    @property
+    def heldout_is_separate(self) -> bool:
+        """True if no held-out row is trained on."""
+        return not set(self.train) & set(self.heldout)
+
     def batch(self, rows: Sequence[int], device: torch.device) -> Rollout:
         """The texts of ``rows`` as a rollout; the mask is True at every token of the completions."""
         pad, prompts = self.tokenizer.pad, self.prompts(rows, device)

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +14,16 @@ import numpy as np
 import torch
 
 from rlnlp import STARTED
+from rlnlp.config.description import block
 from rlnlp.config.schema import Common
 from rlnlp.errors import Exit, Failure
 from rlnlp.rng import stream
 from rlnlp.run import manifest
-from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, weights_sha256
+from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, step_of, weights_sha256
 from rlnlp.run.disk import storage_failure
-from rlnlp.run.display import Display, display
+from rlnlp.run.display import Display
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
+from rlnlp.run.live import display
 from rlnlp.run.lock import owned
 from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
 from rlnlp.run.progress import Progress
@@ -94,8 +96,7 @@ class Run:
             with self._files:
                 if error is not None:
                     self._log.write("".join(traceback.format_exception(kind, error, trace)))
-                seconds = self._earlier_seconds + time.monotonic() - STARTED
-                training_seconds = self._training_seconds
+                seconds, training_seconds = self.seconds()[1], self._training_seconds
                 self._record(status=word, exit_code=int(code), seconds=seconds, training_seconds=training_seconds)
         except OSError as failed:
             if shown is None:
@@ -156,7 +157,7 @@ class Run:
         """
         self._parts = parts
         self._restore(total, parts)
-        self.display.begin(total)
+        self.display.begin(total, self.progress.files["metrics"].rows())
         started = self._clock = time.monotonic()
         self._phase_seconds.clear()
         for step in range(self.progress.done + 1, total + 1):
@@ -214,7 +215,16 @@ class Run:
         for row in rows:
             self.progress.files["samples"].append({"step": step, **row})
         for row in rows[:show]:
-            self.display.sample(row["prompt"], row["response"], row["score"])
+            self.display.sample(step, row["prompt"], row["response"], row["score"])
+
+    def saved_step(self) -> int:
+        """The step of the newest checkpoint that is there; 0 without any."""
+        return max(map(step_of, checkpoints(self.directory / "checkpoints")), default=0)
+
+    def seconds(self) -> tuple[float, float]:
+        """Seconds of this command, and of the run with all the commands before."""
+        now = time.monotonic() - STARTED
+        return now, self._earlier_seconds + now
 
     def due(self, every: int, step: int) -> bool:
         """True at step 1 and at each multiple of ``every``; never for 0."""
@@ -223,8 +233,12 @@ class Run:
     def log_message(self, text: str) -> None:
         """Show a line and append it to train.log."""
         self.display.log_message(text)
-        self._log.write(text + "\n")
-        self._log.flush()
+        self._write_log(text)
+
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Show texts with their labels, and append them to train.log."""
+        self.display.describe(texts)
+        self._write_log(block(texts))
 
     def finish(self, **result: Any) -> None:
         """Record the result in ``run.json``."""
@@ -238,6 +252,10 @@ class Run:
             self.log_message(f"hardware or versions changed ({different}): resuming, but not bit-identical")
             self.facts["bit_exact"] = False
         self._record(fingerprint=now)
+
+    def _write_log(self, text: str) -> None:
+        self._log.write(text + "\n")
+        self._log.flush()
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)
