@@ -44,4 +44,6 @@ def run_training(settings: Any, directory: Path, command: str, hidden: Collectio
 
 def train(config: Any, run: Any) -> None:
     """The algorithm that the settings name, in the directory of ``run``."""
-    import_module(f"rlnlp.algos.{config.algo.name.replace('-', '_')}").main(config, run)
+    with run.display.waiting("loading the algorithm"):
+        module = import_module(f"rlnlp.algos.{config.algo.name.replace('-', '_')}")
+    module.main(config, run)
