@@ -73,10 +73,10 @@ def device_text(device: torch.device, threads: int) -> str:
 
 
 def peak_memory(device: torch.device) -> dict[str, int]:
-    """The most bytes that this process has held so far: ``memory``, and ``cuda_memory`` on such a device."""
+    """The most bytes that this process has held so far: of the machine's memory, and of a CUDA device's."""
     unit = 1 if platform.system() == "Darwin" else 1024
-    found = {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    return {**found, "cuda_memory": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else found
+    found = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    return {**found, "cuda": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else found
 
 
 def compute_device(where: Device) -> torch.device:

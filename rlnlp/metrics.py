@@ -176,8 +176,8 @@ def change(values: Sequence[float]) -> float:
 
 
 def panels() -> list[Metric]:
-    """The rows that have a panel in ``curves.png``, in order."""
-    return [metric for metric in METRICS if metric.panel]
+    """The rows that have a panel in ``curves.png``, in order: first those with a curve in the live display."""
+    return sorted((m for m in METRICS if m.panel), key=lambda metric: metric.curve or len(METRICS))
 
 
 def metric_rows() -> list[list[str]]:

@@ -73,8 +73,8 @@ def test_the_live_display_and_the_curves_show_these_metrics():
     positions = [position for metric in METRICS for position in metric.live.values()]
     assert len(set(positions)) == len(positions)
     assert [metric.names for metric in panels()] == [
-        ("score", "heldout/score", TERM), ("kl", "heldout/kl"), ("entropy",), ("loss", "heldout/loss"),
-        ("approx_kl",), ("clip_fraction",), ("explained_variance",), ("response_tokens",), ("grad_norm",),
+        ("score", "heldout/score", TERM), ("loss", "heldout/loss"), ("kl", "heldout/kl"), ("entropy",), ("approx_kl",),
+        ("clip_fraction",), ("explained_variance",), ("response_tokens",), ("grad_norm",),
     ]  # fmt: skip
     assert len({metric.panel for metric in panels()}) == len(panels())
 

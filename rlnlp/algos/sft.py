@@ -93,7 +93,7 @@ def main(config: SftRun, run: Run) -> None:
         config, run, device, rows, fit, {"policy": policy}, partial(trial_step, policy, fitted, batches, algo)
     )
     train(policy, fitted, batches, observe, algo, run)
-    finish_run(run, before, fit(), policy, tokenizer)
+    finish_run(run, before, fit(), policy, table)
 
 
 @torch.no_grad()

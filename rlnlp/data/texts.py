@@ -46,6 +46,11 @@ class TextTable:
         ended = torch.ones(len(rows), dtype=torch.bool, device=device)
         return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
 
+    def texts(self, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Prompt and completion of ``rows`` in words."""
+        pairs = [self.pairs[r] for r in rows]
+        return [(self.tokenizer.decode(ids), self.tokenizer.decode_rest(ids, rest)) for ids, rest in pairs]
+
     def prompts(self, rows: Sequence[int], device: torch.device) -> Prompts:
         """The prompts of ``rows``, padded on the left."""
         return left_padded([self.pairs[r][0] for r in rows], rows, self.tokenizer.pad, device)

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 
 from rlnlp import STARTED
-from rlnlp.config.description import block
-from rlnlp.config.schema import Common
+from rlnlp.config.description import Trained, block
 from rlnlp.errors import Exit, Failure
 from rlnlp.rng import stream
 from rlnlp.run import manifest
@@ -41,6 +40,14 @@ class ResumeInfo:
     changed: dict[str, list[Any]]
 
 
+class Seconds(NamedTuple):
+    """Of the present command; of all commands of the run; and of training in all of them."""
+
+    command: float
+    whole: float
+    training: float
+
+
 class Run:
     """A run directory, locked from start to exit: a new one, or with ``resume_info`` one that exists.
 
@@ -50,7 +57,7 @@ class Run:
     def __init__(
         self,
         directory: Path,
-        config: Common,
+        config: Trained,
         command: str,
         resume_info: ResumeInfo | None = None,
         hidden: Collection[str] = (),
@@ -96,7 +103,7 @@ class Run:
             with self._files:
                 if error is not None:
                     self._log.write("".join(traceback.format_exception(kind, error, trace)))
-                seconds, training_seconds = self.seconds()[1], self._training_seconds
+                _, seconds, training_seconds = self.seconds()
                 self._record(status=word, exit_code=int(code), seconds=seconds, training_seconds=training_seconds)
         except OSError as failed:
             if shown is None:
@@ -221,10 +228,10 @@ class Run:
         """The step of the newest checkpoint that is there; 0 without any."""
         return max(map(step_of, checkpoints(self.directory / "checkpoints")), default=0)
 
-    def seconds(self) -> tuple[float, float]:
-        """Seconds of this command, and of the run with all the commands before."""
+    def seconds(self) -> Seconds:
+        """How long the run has taken so far."""
         now = time.monotonic() - STARTED
-        return now, self._earlier_seconds + now
+        return Seconds(now, self._earlier_seconds + now, self._training_seconds)
 
     def due(self, every: int, step: int) -> bool:
         """True at step 1 and at each multiple of ``every``; never for 0."""
@@ -233,12 +240,12 @@ class Run:
     def log_message(self, text: str) -> None:
         """Show a line and append it to train.log."""
         self.display.log_message(text)
-        self._write_log(text)
+        self.write_log(text)
 
     def describe(self, texts: Mapping[str, str]) -> None:
         """Show texts with their labels, and append them to train.log."""
         self.display.describe(texts)
-        self._write_log(block(texts))
+        self.write_log(block(texts))
 
     def finish(self, **result: Any) -> None:
         """Record the result in ``run.json``."""
@@ -253,7 +260,8 @@ class Run:
             self.facts["bit_exact"] = False
         self._record(fingerprint=now)
 
-    def _write_log(self, text: str) -> None:
+    def write_log(self, text: str) -> None:
+        """Append to train.log."""
         self._log.write(text + "\n")
         self._log.flush()
 
