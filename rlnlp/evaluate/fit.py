@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from rlnlp.data.texts import TextTable
-from rlnlp.evaluate.report import finish, generate_command, title
+from rlnlp.evaluate.report import data_file, finish, generate_command, title
 from rlnlp.evaluate.summary import Report, table_row
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
@@ -37,11 +37,19 @@ def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, table: TextTab
         [],
         [],
         [(prompt, b, a) for (prompt, b), (_, a) in zip(before.samples, after.samples, strict=True)],
-        generate_command(run.directory, after.samples[0][0]),
+        next_command(run, after),
     )
     finish(
         run, report, result, heldout_rows(texts, before, after), {"heldout/loss": (old, new)}, policy, table.tokenizer
     )
+
+
+def next_command(run: Run, after: Fit) -> str:
+    """What to type for responses: to the prompt of a text, or else to how a text begins."""
+    prompts = [prompt.strip() for prompt, _ in after.samples]
+    file = data_file(run.config) if any(prompts) else None
+    prompts += [" ".join(text.split()[:3]) for _, text in after.samples] if file is None else []
+    return generate_command(run.directory, prompts, file)
 
 
 def heldout_rows(texts: list[tuple[str, str]], before: Fit, after: Fit) -> Iterator[dict[str, Any]]:

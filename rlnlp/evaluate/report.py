@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from rich.text import Text
 from rlnlp.config.description import Trained, description, duration
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.device import peak_memory, return_freed
-from rlnlp.errors import one_line, safe_text
+from rlnlp.errors import command, one_line, safe_text
 from rlnlp.evaluate.curves import Ends, draw
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
@@ -25,6 +25,8 @@ from rlnlp.run.disk import replace, size_text
 from rlnlp.run.run import Run
 
 SAMPLES = 3
+TYPED = 60  # characters of a prompt that one would type
+TYPED = 60  # characters of a prompt that one would type
 
 
 def finish_run(
@@ -41,7 +43,7 @@ def finish_run(
         [],
         list(result["health"].values()),
         list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES],
-        generate_command(run.directory, before.prompts[0]),
+        generate_command(run.directory, before.prompts, data_file(run.config)),
     )
     ends = {"heldout/score": (old["score"], new["score"]), "heldout/kl": (old["kl"], new["kl"])}
     finish(run, report, result, heldout_rows(before, after), ends, policy, tokenizer)
@@ -108,6 +110,15 @@ def unweighted(config: Trained) -> set[str]:
     return {name for name, term in terms.items() if term.weight == 0}
 
 
-def generate_command(directory: Path, prompt: str) -> str:
-    """What to type for responses of the policy."""
-    return f'rlnlp generate {directory} "{one_line(prompt, 60)}"'
+def generate_command(directory: Path, prompts: Sequence[str], file: Path | None) -> str:
+    """The command that draws from a run: for the shortest of ``prompts``; if none is easy to type, for a file's."""
+    easy = [p for p in prompts if p == one_line(p, TYPED) != "" and p[0] != "-" and "=" not in p]
+    words = [min(easy, key=len)] if easy else ["--file", file or Path("prompts.jsonl")]
+    return command("generate", directory, *words)
+
+
+def data_file(config: Trained) -> Path | None:
+    """The file of the run's held-out data, else of its training data; None if they are embedded."""
+    data = asdict(config)["data"]
+    paths = [Path(data[key]).expanduser() for key in ("heldout", "prompts", "texts") if data.get(key) is not None]
+    return next((path for path in paths if path.is_file()), None)
