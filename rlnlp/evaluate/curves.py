@@ -1,5 +1,6 @@
 """The curves of a run, and reading its metrics."""
 
+import io
 import json
 import warnings
 from collections.abc import Collection, Mapping
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.metrics import TERM, Metric, label, panels, smoothed
+from rlnlp.run.disk import replace
 
 ACROSS = 3  # panels in a row
 Ends = Mapping[str, tuple[float, float]]  # of a metric of held-out data: before and after training
@@ -49,7 +51,8 @@ def draw(directory: Path, title: str, ends: Ends, unweighted: Collection[str]) -
     path = directory / "curves.png"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a term's name: a box is drawn instead
-        figure.savefig(path, dpi=110)
+        figure.savefig(picture := io.BytesIO(), format="png", dpi=110)
+    replace(path, picture.getvalue())
     return path
 
 

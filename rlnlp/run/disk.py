@@ -36,11 +36,11 @@ def write(path: Path, data: bytes) -> None:
         os.close(handle)
 
 
-def replace(path: Path, text: str) -> None:
-    """Replace the content of ``path`` atomically: a reader sees the old or the new text, never a part."""
+def replace(path: Path, content: str | bytes) -> None:
+    """Replace the content of ``path`` atomically: a reader sees the old or the new content, never a part."""
     staged = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        write(staged, text.encode())
+        write(staged, content.encode() if isinstance(content, str) else content)
         os.replace(staged, path)
     except BaseException:
         with suppress(OSError):

@@ -29,14 +29,14 @@ from support.small import rlnlp, write_prompts
 
 STEPS, PROMPTS, GENERATIONS, HELDOUT = 3, 4, 4, 6
 DESIGNED = {"config.yaml", "run.json", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "lock", "train.log"}
-DESIGNED |= {"curves.png", "checkpoints", "policy"}
+DESIGNED |= {"curves.png", "checkpoints", "policy", "summary.md", "heldout.jsonl"}
 FACTS = {"id", "command", "algo", "status", "exit_code", "started", "seconds", "training_seconds", "versions"}
 FACTS |= {"fingerprint", "settings_sha256", "steps", "episodes", "tokens", "result"}
 WEIGHTS = {"length": 0.1, "diversity": 0.2, "coherence": 0.2, "similarity": 0.1, "sentiment": 0.4}
 FIGURES = {"step", "score", *(f"score/{name}" for name in WEIGHTS), "kl", "kl_coef", "entropy", "policy_loss"}
 FIGURES |= {"grad_norm", "response_tokens", "ended", "unique", "equal_groups", "learning_rate", "episodes"}
 FIGURES |= {"score_std"}
-SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
+SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl", "policy/model.safetensors")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -179,6 +179,44 @@ def test_samples_keep_every_response_of_the_steps_asked_for_with_its_scores(run)
         assert math.isclose(row["score"], sum(WEIGHTS[n] * v for n, v in row["terms"].items()), rel_tol=1e-5)
     mean = sum(row["score"] for row in samples[:16]) / 16
     assert math.isclose(mean, rows(directory / "metrics.jsonl")[0]["score"], rel_tol=1e-5)
+
+
+def test_the_report_is_printed_unbroken_and_stands_in_the_log_and_in_summary_md(run):
+    directory, _, out, err = run
+    lines = out.rstrip("\n").split("\n")
+    assert lines[0] == f"held-out prompts: {HELDOUT}"
+    assert lines[1].split() == ["before", "after", "difference", "[95", "%", "interval]"]
+    assert not [line for line in lines if line != line.rstrip()]
+    assert [line[:8].rstrip() for line in lines].count("after") == 3
+    assert (directory / "train.log").read_text().endswith(out)
+    (took,) = [line for line in lines if line.startswith("took ")]
+    assert re.fullmatch(r"took \d+ seconds?, \d+ seconds? of training; peak memory \d+\.\d [MG]iB", took)
+    summary = (directory / "summary.md").read_text()
+    assert took in summary
+    result = json.loads((directory / "run.json").read_text())["result"]
+    for name, before in result["before"]["terms"].items():
+        assert f"| {name} | {before:.3f} | {result['after']['terms'][name]:.3f} | " in summary
+    assert "algorithm   REINFORCE" in err
+    assert "Traceback" not in summary
+    assert json.loads((directory / "run.json").read_text())["peak_memory_bytes"]["process"] > 2**27
+
+
+def test_heldout_jsonl_has_both_responses_to_each_prompt_with_all_their_scores(run):
+    directory, *_ = run
+    found = rows(directory / "heldout.jsonl")
+    result = json.loads((directory / "run.json").read_text())["result"]
+    assert len(found) == HELDOUT
+    for when in ("before", "after"):
+        records = [row[when] for row in found]
+        assert all(set(record) == {"response", "score", "terms", "kl", "tokens"} for record in records)
+        assert all(1 <= record["tokens"] <= 6 for record in records)
+        for key in ("score", "kl"):
+            mean = sum(record[key] for record in records) / HELDOUT
+            assert math.isclose(mean, result[when][key], rel_tol=1e-4, abs_tol=1e-6)
+        for name in WEIGHTS:
+            mean = sum(record["terms"][name] for record in records) / HELDOUT
+            assert math.isclose(mean, result[when]["terms"][name], rel_tol=1e-4, abs_tol=1e-6)
+    assert [row["before"] for row in found] != [row["after"] for row in found]
 
 
 def test_the_checkpoints_verify_and_the_last_one_holds_the_result(run):

@@ -26,7 +26,7 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "algo.critic=separate",
     ],
 }
-SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
+SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl", "policy/model.safetensors")
 TOTALS = ("steps", "episodes", "tokens", "result")
 
 
@@ -78,6 +78,8 @@ def broken_off(whole: Path, place: Path, step: int) -> Path:
     """A copy of a finished run as it was when ``step`` had been saved and the next two steps were done."""
     shutil.copytree(whole, place)
     shutil.rmtree(place / "policy")
+    for name in ("summary.md", "heldout.jsonl"):
+        (place / name).unlink()
     for each in (place / "checkpoints").iterdir():
         if int(each.name.partition("-")[2]) > step:
             shutil.rmtree(each)
@@ -97,7 +99,16 @@ def outcome(directory: Path) -> dict[str, object]:
     files = [directory / name for name in SAME]
     files += sorted(p for p in directory.glob("checkpoints/step-*/*") if p.is_file())
     found: dict[str, object] = {str(p.relative_to(directory)): p.read_bytes() for p in files}
-    return found | {name: facts[name] for name in TOTALS}
+    return found | {name: facts[name] for name in TOTALS} | {"summary.md": summary(directory)}
+
+
+def summary(directory: Path) -> str:
+    """What ``summary.md`` says of the result and the samples, without the line of the clock."""
+    title, *lines = (directory / "summary.md").read_text(encoding="utf-8").partition("## The run")[0].split("\n")
+    assert title.startswith("# ")
+    kept = [line for line in lines if not line.startswith("took ")]
+    assert len(kept) == len(lines) - 1
+    return "\n".join(kept)
 
 
 def difference(one: dict[str, object], other: dict[str, object]) -> list[str]:
