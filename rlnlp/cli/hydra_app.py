@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.cli.hydra_guard import check_files, check_words
+from rlnlp.cli.words import check_typed
+from rlnlp.config.changes import declaration
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, Stopped, command, describe, exit_code, one_line
@@ -34,6 +36,9 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     sweep = bool({"-m", "--multirun"} & set(arguments))
     if any(word.startswith("--experimental-rerun") for word in arguments):
         raise Failure(Exit.CONFIG, "--experimental-rerun runs a saved file as code and is refused")
+    if not shell:
+        look = bool(LOOK_ONLY & set(arguments)) and not _config_dirs(arguments)
+        check_typed(name, fixed, arguments, LONG_FLAGS, TAKE_VALUE, look)
     check_words([word for word in arguments if not word.startswith("-")])
     check_files(_config_dirs(arguments))
     directory, given = _directory(arguments, sweep)
@@ -41,7 +46,8 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
         sys.argv = ["rlnlp", *arguments]
     else:
         words = flags_first([*fixed, *arguments, *given])
-        sys.argv = [f"rlnlp {name}", *(words if LOOK_ONLY & set(words) else [forced(word) for word in words])]
+        look = bool(LOOK_ONLY & set(words))
+        sys.argv = [f"rlnlp {name}", *(word if look and not _is_declared(word) else forced(word) for word in words)]
     _guard_help_check()
     import hydra
 
@@ -127,6 +133,10 @@ def forced(word: str) -> str:
     if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", key) or key.split(".")[0] == "hydra":
         return word
     return word if (conf_dir() / key).is_dir() else f"++{word}"
+
+
+def _is_declared(word: str) -> bool:
+    return declaration(word.partition("=")[0]) is not None
 
 
 def explain(error: BaseException) -> str:

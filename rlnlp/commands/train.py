@@ -20,7 +20,8 @@ def parse_run_config(settings: Any) -> Any:
     name = settings.get("algo", {}).get("name") if isinstance(settings, Mapping) else None
     if not isinstance(name, str) or name not in RUNS:
         raise Failure(
-            Exit.CONFIG, f"no algorithm {name!r}{nearest(str(name), list(RUNS))}; choose from: {', '.join(RUNS)}"
+            Exit.CONFIG,
+            f"no algorithm {name!r}{nearest(str(name), list(RUNS), 'algo=')}\nchoose from: {', '.join(RUNS)}",
         )
     return parse(RUNS[name], settings)
 

@@ -28,6 +28,7 @@ class Progress:
         self.consecutive_skips = 0  # steps skipped in a row up to now
         self.best: dict[str, float] = {}
         self.done = self.saved = 0
+        self.step_seconds: list[float] = []  # of each step before this process
         self.seconds = 0.0  # of training, before this process
         self._candidate: float | None = None
         self._verified: set[str] = set()
@@ -68,7 +69,8 @@ class Progress:
             self._retain()
         for file in self.files.values():
             file.truncate_after(self.done)
-        self.seconds = sum(row["seconds"] for row in self.files["timing"].rows())
+        self.step_seconds = [row["seconds"] for row in self.files["timing"].rows()]
+        self.seconds = sum(self.step_seconds)
         self._take_snapshot(parts)
 
     def record_step(

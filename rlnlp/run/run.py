@@ -68,7 +68,7 @@ class Run:
         self.hidden = hidden  # settings whose values are not written to config.yaml
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
-        self.signals = Signals()
+        self.signals = Signals(lambda text: self.display.log_message(text))
         self._unwritten = io.StringIO()
         self._log: TextIO = self._unwritten
         self._accepted = False
@@ -183,11 +183,13 @@ class Run:
         self._phase_seconds.clear()
         for step in range(self.progress.done + 1, total + 1):
             self._phase = UPDATE
+            self.signals.begin_step(step)
             yield step
             with self.signals.deferred():
+                self.signals.end_step()
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
-                if step == total or (every and step % every == 0):
+                if step == total or (every and step % every == 0) or self.signals.arrived is not None:
                     self.progress.save(parts)
             self._training_seconds = self.progress.seconds + time.monotonic() - started
         self.display.close()
@@ -198,6 +200,7 @@ class Run:
         allow = self.resume_info.allow if self.resume_info else ()
         self.progress.restore(total, parts, inputs, allow, self.log_message)
         done, self._training_seconds = self.progress.done, self.progress.seconds
+        self.signals.remember(self.progress.step_seconds)
         if self.resume_info is not None:
             self._open_log(self._files)
             self._accepted = True
