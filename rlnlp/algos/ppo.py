@@ -33,6 +33,7 @@ from rlnlp.maths.statistics import explained_variance
 from rlnlp.models.critic import Critic, critic_like, value_head
 from rlnlp.models.fast import FirstPass
 from rlnlp.models.load import load_critic
+from rlnlp.models.locate import locate_critic
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
@@ -223,7 +224,7 @@ def initial_critic(policy: Policy, config: PpoRun) -> Critic | None:
     """The critic that the config asks for; none if the policy has the value head."""
     if config.algo.critic == "shared":
         return None
-    start = config.algo.critic_path
+    start = locate_critic(config.algo.critic_path, config.model.allow_download)
     return critic_like(policy) if start is None else load_critic(start, not config.model.allow_download, policy)
 
 

@@ -13,7 +13,8 @@ from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
-from rlnlp.data.prompts import check_context_length, prompt_table
+from rlnlp.data.prompts import prompt_table
+from rlnlp.data.sources import check_context_length
 from rlnlp.evaluate.measure import Measurement, measure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1

@@ -1,10 +1,9 @@
-"""One job of a run or a sweep. ``python -m rlnlp.cli.job DIRECTORY`` runs the settings that come on stdin."""
+"""One job of a sweep. ``python -m rlnlp.cli.job DIRECTORY`` runs the settings that come on stdin."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,8 +12,8 @@ from rlnlp.cli.exits import guarded
 from rlnlp.cli.sweep import write_command
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
 from rlnlp.cli.sweep_table import in_words, outcome
+from rlnlp.commands.preflight import parse_run_config
 from rlnlp.commands.resume import check_named, start_or_resume
-from rlnlp.commands.train import parse_run_config, run_training
 from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.run.disk import replace
@@ -23,33 +22,23 @@ from rlnlp.run.signals import handled
 
 
 class Job:
-    """The function that Hydra calls with composed settings."""
+    """The function that Hydra calls with the composed settings of a job of a sweep."""
 
-    def __init__(self, command: str, words: list[str], named: list[str] | None) -> None:
+    def __init__(self, command: str, words: list[str], named: list[str] | None, total: int | None) -> None:
         self.command, self.words = command, words
         self.named = named  # what the user has typed of a sweep that is resumed, whose settings a file holds
-        self.progress = SweepProgress()
+        self.progress = SweepProgress(total)
         self.sweep: Path | None = None
         self.directories: list[Path] = []
         self.stopped: Stopped | None = None
-        self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
 
     def __call__(self, composed: Any) -> float | None:
-        """Run it here; or, as one of a sweep, in a process of its own, whose end stops no other job."""
+        """Run it in a process of its own, whose end stops no other job."""
         from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
         from omegaconf import OmegaConf
 
         hydra = HydraConfig.get()
         directory = _short(Path(hydra.runtime.output_dir))
-        if hydra.mode != RunMode.MULTIRUN:
-            try:
-                run_training(plain(composed), directory, self.command, from_environment(composed))
-            except Exception as error:
-                self.error = error
-                with suppress(OSError):
-                    directory.rmdir()  # if nothing was written, the folder that Hydra made
-            return None
         if self.sweep is None:
             self.sweep = _short(Path(hydra.sweep.dir))
             write_command(self.sweep, self.command, self.words)

@@ -6,10 +6,11 @@ import pytest
 
 from rlnlp.cli.main import main
 from rlnlp.run.manifest import read_config
-from support.small import ROOT, rlnlp, write_prompts
+from support.small import rlnlp, write_prompts
 
 DEADLY = (
     "import os\n\n\ndef f(completions, how):\n"
+    "    if how < 0:\n        raise ValueError(how)\n"
     "    if how:\n        os.kill(os.getpid(), how)\n    return [1.0] * len(completions)\n"
 )
 
@@ -31,14 +32,16 @@ def seeds(model_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deaths(model_dir, tmp_path_factory):
-    """A sweep of four jobs: two with wrong settings, one that is killed, one that is well."""
+    """A sweep of three jobs: one that fails, one that is killed, one that is well."""
     place = tmp_path_factory.mktemp("deaths")
     (place / "deadly.py").write_text(DEADLY)
     words = asked(model_dir, write_prompts(place / "p.jsonl", 20))
-    words += ["-m", "+reward.terms.mine={fn: deadly.py:f}", "+reward.terms.mine.weight=nan,2"]
-    return place / "my sweep", *rlnlp(
-        "reinforce", *words, "+reward.terms.mine.args.how=9,0", "hydra.sweep.dir=my sweep", cwd=place
+    words += ["-m", "+reward.terms.mine={fn: deadly.py:f, weight: 2}", "+reward.terms.mine.args.how=-1,9,0"]
+    found = rlnlp(
+        "reinforce", *words, "hydra.sweep.dir=my sweep-${now:%Y}", "hydra.sweep.subdir=a/${hydra.job.num}", cwd=place
     )
+    (directory,) = place.glob("my sweep-2*")
+    return directory, *found
 
 
 def records(directory):
@@ -106,23 +109,24 @@ def test_a_job_that_fails_or_is_killed_stops_no_other_and_the_sweep_is_exit_10(d
     directory, code, out, err = deaths
     assert code == 10
     assert [(job["exit_code"], job["status"]) for job in records(directory)] == [
-        (2, "failed"), (2, "failed"), (137, "failed"), (0, "done"),
+        (7, "failed"), (137, "failed"), (0, "done"),
     ]  # fmt: skip
-    facts = json.loads((directory / "3" / "run.json").read_text())
+    facts = json.loads((directory / "a" / "2" / "run.json").read_text())
     assert (facts["status"], facts["result"]["after"]["terms"]["mine"]) == ("done", 1)
     table = out[out.rindex("\njob ") + 1 :].rstrip("\n").split("\n")
-    assert [line.split()[:4] for line in table[1:]] == [
-        ["0", "nan", "9", "failed"], ["1", "nan", "0", "failed"], ["2", "2", "9", "failed"], ["3", "2", "0", "done"],
+    assert [line.split()[:3] for line in table[1:]] == [
+        ["0", "-1", "failed"], ["1", "9", "failed"], ["2", "0", "done"],
     ]  # fmt: skip
     assert "Traceback" not in err
 
 
 def test_the_failed_jobs_are_named_with_what_was_wrong(deaths):
-    _, _, _, err = deaths
-    assert err.count("rlnlp reinforce: reward.terms.mine.weight must be finite, got nan\n") == 2
-    last = err.rstrip("\n").split("\n")[-3:]
-    assert [line[: len("job 0 failed with exit ")] for line in last] == [f"job {i} failed with exit " for i in range(3)]
-    assert last[2] == "job 2 failed with exit 137: see my sweep/2/train.log"
+    directory, _, _, err = deaths
+    assert "rlnlp reinforce: reward term 'mine' raised ValueError: -1\n" in err
+    assert err.rstrip("\n").split("\n")[-2:] == [
+        f"job 0 failed with exit 7: see {directory.name}/a/0/train.log",
+        f"job 1 failed with exit 137: see {directory.name}/a/1/train.log",
+    ]
 
 
 def test_a_setting_that_no_job_could_have_starts_no_job(tmp_path, monkeypatch, capsys):
@@ -130,18 +134,3 @@ def test_a_setting_that_no_job_could_have_starts_no_job(tmp_path, monkeypatch, c
     assert main(["train", "-m", "algo=reinforce,pppo"]) == 2
     assert "no algo 'pppo'" in capsys.readouterr().err
     assert not list(tmp_path.rglob("job.json"))
-
-
-def test_a_sweep_directory_with_a_time_in_it_is_where_the_table_looks(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    code = main(["train", "-m", "seed=1", "model.path=./nowhere", "hydra.sweep.dir=sweep-${now:%Y}"])
-    assert code == 10, capsys.readouterr().err
-    (place,) = tmp_path.glob("sweep-2*")
-    assert [job["exit_code"] for job in records(place)] == [4]
-
-
-def test_a_failed_job_in_a_subdirectory_of_the_user_s_choice_is_not_lost(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    assert main(["train", "-m", "seed=1", "model.path=./nowhere", "hydra.sweep.subdir=a/${hydra.job.num}"]) == 10

@@ -17,9 +17,9 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from rlnlp.cli import job
-from rlnlp.cli.hydra_app import conf_dir
 from rlnlp.cli.job import run_training
 from rlnlp.cli.main import main
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Failure

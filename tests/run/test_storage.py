@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rlnlp.cli.hydra_app import _directory
+from rlnlp.cli.composition import stamp
 from rlnlp.errors import Failure
 from rlnlp.run import disk
 from rlnlp.run.jsonl import JsonlFile
@@ -241,8 +241,8 @@ def test_fifty_starts_in_one_instant_get_fifty_directories(monkeypatch):
         def now(cls, tz=None):
             return datetime(2026, 1, 1, tzinfo=tz)
 
-    monkeypatch.setattr("rlnlp.cli.hydra_app.datetime", Frozen)
-    assert len({_directory([], sweep=False)[0] for _ in range(50)}) == 50
+    monkeypatch.setattr("rlnlp.cli.composition.datetime", Frozen)
+    assert len({stamp() for _ in range(50)}) == 50
 
 
 def test_the_lock_names_its_owner(tmp_path):

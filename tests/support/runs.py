@@ -8,8 +8,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlnlp.cli.hydra_app import conf_dir
 from rlnlp.commands import resume, train
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.schema import RUNS
 from rlnlp.evaluate import report
 from support import small
