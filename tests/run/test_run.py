@@ -8,7 +8,6 @@ import os
 import re
 import stat
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,9 +15,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
-from rlnlp.cli import job
-from rlnlp.cli.job import run_training
+from rlnlp.cli import hydra_app
 from rlnlp.cli.main import main
+from rlnlp.commands.train import run_training
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
@@ -318,10 +317,11 @@ def test_a_directory_that_cannot_be_made_is_exit_5(given, tmp_path):
 
 
 def test_a_run_that_fails_says_so_in_run_json_and_keeps_the_traceback_in_its_log(again, tmp_path):
-    with pytest.raises(Failure, match=r"data\.prompts: no such file"):
-        again(f"data.prompts={tmp_path}/none.jsonl")
+    (tmp_path / "mine.py").write_text("def broken(completions):\n    raise ValueError('no')\n")
+    with pytest.raises(Failure, match="reward term 'mine' raised ValueError: no"):
+        again(f"+reward.terms.mine={{fn: '{tmp_path}/mine.py:broken'}}")
     facts = json.loads((tmp_path / "again" / "run.json").read_text())
-    assert (facts["status"], facts["exit_code"], facts["steps"], facts["result"]) == ("failed", 3, 0, {})
+    assert (facts["status"], facts["exit_code"], facts["steps"], facts["result"]) == ("failed", 7, 0, {})
     assert "Traceback" in (tmp_path / "again" / "train.log").read_text()
 
 
@@ -337,13 +337,12 @@ def test_a_disk_that_fills_up_while_training_is_exit_5(given, tmp_path):
 def test_the_directory_is_named_by_algorithm_time_and_chance_and_a_wrong_setting_leaves_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(job, "run_training", lambda settings, directory, command, hidden: seen.append(directory))
+    monkeypatch.setattr(hydra_app, "run_training", lambda settings, directory, command, hidden: seen.append(directory))
     assert main(["train"]) == main(["train"]) == 0
     assert len(set(seen)) == 2
     pattern = r"outputs/ppo/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{8}"
     assert all(re.fullmatch(pattern, str(path)) for path in seen)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    before = len(list(Path("outputs/ppo").iterdir()))
     assert main(["train", "model.path=./nowhere"]) == 4
-    assert len(list(Path("outputs/ppo").iterdir())) == before
+    assert not list(tmp_path.iterdir())
