@@ -1,8 +1,15 @@
 """The live table: what it shows, that it fits any terminal, and that it is drawn no more often than it should be."""
 
+import fcntl
 import io
+import os
 import re
+import struct
+import subprocess
+import sys
+import termios
 import threading
+from contextlib import suppress
 
 import pytest
 from rich.cells import cell_len
@@ -11,6 +18,7 @@ from rich.console import Console
 from rlnlp.metrics import LIVE, label
 from rlnlp.run.display import BestEffortStream, PlainDisplay
 from rlnlp.run.live import THEME, LiveDisplay, display, in_buckets, sparkline
+from support import small
 
 TERMS = {f"score/{name}": 0.5 for name in ("length", "diversity", "coherence", "similarity", "sentiment")}
 ROW = {"score": 0.5, **TERMS, **{name: 0.25 for name in LIVE if "loss" not in name and name != "score"}}
@@ -187,3 +195,37 @@ def test_a_long_series_is_drawn_whole_in_a_short_line():
     means = in_buckets(values, 7)
     assert len(means) == 7
     assert means == sorted(means)
+
+
+def test_the_command_in_a_real_terminal_spins_draws_whole_tables_and_gives_the_cursor_back(model_dir, tmp_path):
+    prompts = small.write_prompts(tmp_path / "prompts.jsonl", 20)
+    words = [
+        "ppo", f"model.path={model_dir}", f"data.prompts={prompts}", "algo.total_steps=3", "algo.batch_size=2",
+        "sampler.max_new_tokens=4", "heldout.size=2", "device=cpu", "hydra.run.dir=run",
+    ]  # fmt: skip
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    env = {**os.environ, "PYTHONPATH": str(small.ROOT), "HF_HUB_OFFLINE": "1", "TERM": "xterm-256color"}
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+        env.pop(name, None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "rlnlp", *words], cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=theirs, text=True
+    ) as child:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # the end of a terminal is an error on Linux
+            while part := os.read(ours, 65536):
+                seen += part
+        out = child.stdout.read()
+    os.close(ours)
+    text = seen.decode()
+    assert child.returncode == 0, text
+    for words in ("loading torch ...", "loading the model ...", "measuring before training ...", "trying a step ..."):
+        assert words in text
+    assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+    assert "since the start" in plain
+    assert "KL to the start" in plain
+    assert "algorithm   Proximal policy optimization" in plain
+    assert out.startswith("held-out prompts: 2\n")
+    assert "\x1b" not in out, "results in a pipe have no color"
