@@ -48,9 +48,8 @@ class Job:
         (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
         self.directories.append(directory)
         typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        own = typed[
-            : len(typed) - len(self.named or [])
-        ]  # what names code and secrets again is no setting of the sweep
+        again = len(self.named or [])  # words that name code and secrets again are no settings of the sweep
+        own = typed[: len(typed) - again]
         overrides = [without_secrets(word.lstrip("+")) for word in own]
         words = " ".join(overrides) if self.names is None else self.names[hydra.job.num]
         before = read_facts(directory).get("seconds")
