@@ -1,6 +1,7 @@
 """Hydra in front of ``train`` and its short forms: what is typed becomes a checked run, or the jobs of a sweep."""
 
 import argparse
+import logging
 import os
 import shlex
 import sys
@@ -50,8 +51,18 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
         from rlnlp.cli.dry_run import print_run
 
         return print_run(plain(task), directory)
+    show_logging(composition.config.hydra.verbose)
     run_training(plain(task), directory, name, from_environment(task))
     return Exit.DONE
+
+
+def show_logging(verbose: Any) -> None:
+    """Show what libraries log, as ``hydra.verbose`` says: true for all of it, or the name of a logger, or several."""
+    if not verbose:
+        return
+    logging.basicConfig(level=logging.DEBUG if verbose is True else None)
+    for logger in [] if verbose is True else [verbose] if isinstance(verbose, str) else verbose:
+        logging.getLogger(logger).setLevel(logging.DEBUG)
 
 
 def compose(words: list[str]) -> tuple[Any, Path]:
