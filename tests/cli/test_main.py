@@ -1,6 +1,5 @@
 """The command line in front of training: words in, help, messages and exit status out."""
 
-import re
 import subprocess
 import sys
 

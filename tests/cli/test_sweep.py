@@ -6,7 +6,7 @@ import pytest
 
 from rlnlp.cli.main import main
 from rlnlp.run.manifest import read_config
-from support.small import ROOT, rlnlp, write_prompts
+from support.small import rlnlp, write_prompts
 
 DEADLY = (
     "import os\n\n\ndef f(completions, how):\n"

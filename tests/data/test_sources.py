@@ -30,7 +30,7 @@ def test_held_out_data_is_read_where_a_run_reads_it(tmp_path):
 
 def test_of_the_grammar_s_texts_one_is_made():
     assert len(checked(TextData("embedded", 1.0, None))["data.texts"]) == 1
-    with pytest.raises(Failure, match="data.best_fraction needs a number 'score'"):
+    with pytest.raises(Failure, match=r"data\.best_fraction needs a number 'score'"):
         checked(TextData("embedded", 0.5, None))
 
 

@@ -9,7 +9,7 @@ from rlnlp.rewards.builtin import MODEL_REWARDS
 from rlnlp.rewards.sources import model_arguments, user_parameters
 from rlnlp.rewards.user import load_function
 
-SOURCE = '''
+SOURCE = """
 open("canary", "w").close()
 import functools
 from math import *
@@ -24,7 +24,7 @@ other = lambda completions: []
 if True:
     def inside(completions): return []
 def by_position(completions, /, word): return []
-'''
+"""
 
 
 @pytest.fixture
@@ -59,7 +59,6 @@ def test_a_module_in_a_package_is_read_without_importing_the_package(mine):
     ("path", "code", "message"),
     [
         ("nowhere.py:f", 2, "reward.terms.x.fn: no such file: nowhere.py"),
-        (".:f", 2, "reward.terms.x.fn: . cannot be imported: "),
         ("mine.py:", 2, "reward.terms.x.fn: must be file.py:function or module:function, got 'mine.py:'"),
         ("mine.py:waits", 2, "reward.terms.x.fn: 'waits' is async; write a plain function"),
         ("nowhere.f:f", 2, "reward.terms.x.fn: nowhere.f cannot be imported: ModuleNotFoundError: "),
