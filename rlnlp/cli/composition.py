@@ -10,7 +10,7 @@ from typing import Any
 
 from rlnlp.cli.hydra_errors import explained
 from rlnlp.cli.hydra_guard import check_composed, check_searchpath
-from rlnlp.cli.words import flag_value
+from rlnlp.cli.hydra_words import flag_value
 from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Exit, Failure
 

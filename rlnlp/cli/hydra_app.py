@@ -3,7 +3,6 @@
 import argparse
 import logging
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,22 @@ from typing import Any
 from rlnlp.cli.composition import Composition, composed, register_stamp
 from rlnlp.cli.hydra_errors import explained
 from rlnlp.cli.hydra_guard import ALWAYS, check_words
-from rlnlp.cli.words import DRY_RUN, LOOK_ONLY, forced, quoted, readable, split_flags, whole_flag
+from rlnlp.cli.hydra_words import (
+    DRY_RUN,
+    LONG_FLAGS,
+    LOOK_ONLY,
+    TAKE_VALUE,
+    forced,
+    quoted,
+    readable,
+    split_flags,
+    whole_flag,
+)
+from rlnlp.cli.words import check_typed
 from rlnlp.commands.train import check_device, run_training
+from rlnlp.config.changes import declaration
 from rlnlp.config.choices import conf_dir
-from rlnlp.errors import Exit, Failure, Stopped, describe, exit_code
+from rlnlp.errors import Exit, Failure, Stopped, command, describe, exit_code
 
 OWN_FILES = ("-cd", "--config-dir", "-cp", "--config-path")
 
@@ -29,18 +40,23 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     """
     if arguments[:1] == ["-sc"]:
         return _hydra_main(["rlnlp", *arguments], None)
-    flags, settings = split_flags([whole_flag(word) for word in arguments])
+    arguments = [whole_flag(word) for word in arguments]
+    flags, settings = split_flags(arguments)
     if any(word.startswith("--experimental-rerun") for word in flags):
         raise Failure(Exit.CONFIG, "--experimental-rerun runs a saved file as code and is refused")
     dry = DRY_RUN in flags
+    named_flags = {word.partition("=")[0] for word in flags}
+    look, own_files = bool(LOOK_ONLY & named_flags), bool(named_flags & set(OWN_FILES))
+    check_typed(name, fixed, arguments, LONG_FLAGS, TAKE_VALUE, look and not own_files)
     flags = _absolute([word for word in flags if word != DRY_RUN])
     check_words(settings)
     sweep = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in settings
     words = [readable(word, sweep) for word in [*fixed, *settings]]
-    if LOOK_ONLY & {word.partition("=")[0] for word in flags}:
-        if {word.partition("=")[0] for word in flags} & set(OWN_FILES) or "hydra.searchpath" in " ".join(words):
+    if look:
+        if own_files or "hydra.searchpath" in " ".join(words):
             composed(flags, words, sweep)
-        return _hydra_main([f"rlnlp {name}", *flags, *words], None)
+        known = [forced(word) if declaration(word.partition("=")[0]) else word for word in words]
+        return _hydra_main([f"rlnlp {name}", *flags, *known], None)
     composition = composed(flags, [*map(forced, words), *ALWAYS], sweep)
     if composition.sweep:
         return _sweep(name, flags, composition, arguments, named, dry)
@@ -103,7 +119,7 @@ def _sweep(
     except Stopped as stopped:
         if job.sweep is None:
             raise
-        way = shlex.join(["rlnlp", "resume", str(job.sweep)])
+        way = command("resume", job.sweep)
         raise Failure(exit_code(stopped), f"stopped by {stopped}\nto do what is missing: {way}") from stopped
     return summary(directory, job.directories)
 

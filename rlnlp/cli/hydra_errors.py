@@ -43,6 +43,6 @@ def _unreadable(word: str, message: str) -> str:
         return (
             f"{first}\nput quotes around texts in it that are more than letters and digits: {{fn: 'my rewards.py:f'}}"
         )
-    from rlnlp.cli.words import quoted
+    from rlnlp.cli.hydra_words import quoted
 
     return f"{first}\nif it is a text, type: {shlex.quote(f'{key}={quoted(value)}')}"

@@ -82,7 +82,8 @@ def _schema(settings: Any) -> Any:
     name = settings.get("algo", {}).get("name") if isinstance(settings, Mapping) else None
     if not isinstance(name, str) or name not in RUNS:
         raise Failure(
-            Exit.CONFIG, f"no algorithm {name!r}{nearest(str(name), list(RUNS))}; choose from: {', '.join(RUNS)}"
+            Exit.CONFIG,
+            f"no algorithm {name!r}{nearest(str(name), list(RUNS), 'algo=')}\nchoose from: {', '.join(RUNS)}",
         )
     return RUNS[name]
 

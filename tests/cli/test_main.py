@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
+from rlnlp.cli.hydra_words import flags_first, forced
 from rlnlp.cli.main import HYDRA, PLAIN
-from rlnlp.cli.words import flags_first, forced
 from rlnlp.config.choices import conf_dir
 from support.small import ROOT, rlnlp
 
@@ -77,7 +77,7 @@ def test_all_wrong_settings_are_told_at_once_with_exit_2_and_no_traceback(tmp_pa
             "heldout.every must be a whole number, got null",
             "algo.learning_rate must be >= 0, got -1.5",
             "algo.kl_coef must be finite, got nan",
-            "no setting 'sampler.temprature'; did you mean 'temperature'?",
+            "no setting 'sampler.temprature'; did you mean 'sampler.temperature=2'?",
         ]
     )
 
@@ -88,11 +88,11 @@ def test_all_wrong_settings_are_told_at_once_with_exit_2_and_no_traceback(tmp_pa
         ("algo.total_steps=2.0", "algo.total_steps must be a whole number, got 2.0; write 2"),
         ("+foo=1", "no setting 'foo'; the groups are: seed, checkpoint, "),
         ("++foo=1", "no setting 'foo'; the groups are: seed, checkpoint, "),
-        ("+sampler.topk=5", "no setting 'sampler.topk'; did you mean 'top_k'?"),
-        ("modl=embedded", "no setting 'modl'; did you mean 'model'?"),
+        ("+sampler.topk=5", "no setting 'sampler.topk'; did you mean 'sampler.top_k=5'?"),
+        ("modl=embedded", "no setting 'modl'; did you mean 'model=embedded'?"),
         ("model=embeded", "no model 'embeded'; did you mean 'embedded'?"),
         ("algo=reinforc", "no algo 'reinforc'; did you mean 'reinforce'?"),
-        ("algo.name=reinforc", "no algorithm 'reinforc'; did you mean 'reinforce'?"),
+        ("algo.name=reinforc", "no algorithm 'reinforc'; did you mean 'algo=reinforce'?"),
         ("data=prompts", "data.prompts is missing"),
         ("~seed", "seed is missing"),
         ("heldout.prompts=2", "heldout.prompts is now heldout.size\n"),
@@ -181,7 +181,7 @@ def test_a_group_file_of_the_user_is_chosen_by_name(tmp_path):
     with (tmp_path / "own" / "model" / "mine.yaml").open("a") as file:
         file.write("toknizer: x\n")
     code, _, err = rlnlp("train", "--config-dir", "own", "model=mine", cwd=tmp_path)
-    assert (code, err) == (2, "rlnlp train: no setting 'model.toknizer'; did you mean 'tokenizer'?\n")
+    assert (code, err) == (2, "rlnlp train: no setting 'model.toknizer'; did you mean 'model.tokenizer=x'?\n")
 
 
 @pytest.mark.parametrize(
