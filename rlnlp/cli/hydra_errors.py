@@ -8,6 +8,8 @@ from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
 from rlnlp.errors import describe, one_line
 
+HIDDEN = re.compile(r"hydra\.cc/docs|^\s*(Config s|S)earch path:")  # lines of Hydra's that help nobody here
+
 
 def explained(error: BaseException) -> str:
     """An error message of Hydra's in a line or two, with the nearest right word."""
@@ -30,7 +32,7 @@ def explained(error: BaseException) -> str:
         return f"this algorithm does not read the group '{unread[1]}'"
     hydras = isinstance(error, HydraException) or type(error).__name__.startswith("Lexer")
     text = (str(error) if hydras else f"Hydra: {describe(error)}").replace("++", "")
-    return "\n".join(line for line in text.split("\n")[:3] if line.strip() and "hydra.cc/docs" not in line)
+    return "\n".join(line for line in text.split("\n")[:3] if line.strip() and not HIDDEN.search(line))
 
 
 def _unreadable(word: str, message: str) -> str:

@@ -66,6 +66,7 @@ def usage() -> str:
             *lines,
             "",
             "rlnlp COMMAND --help lists what a command takes.",
+            "rlnlp train --dry-run checks the settings, says what would be trained, and makes nothing.",
             'eval "$(rlnlp -sc install=bash)" turns on tab completion.',
         ]
     )

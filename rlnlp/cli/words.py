@@ -36,7 +36,7 @@ def check_typed(
     settings, faults = _settings(arguments, [*flags, *SHORT_FLAGS], {*valued, *TAKE_A_WORD}, schema)
     faults += [line for word in settings for line in _other_algorithm(name, fixed, word, arguments)]
     faults += [line for word in settings for line in _misplaced(word, schema, look)]
-    if not faults and not {"-m", "--multirun"} & set(arguments):
+    if not faults and not {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
         faults += [line for word in settings for line in _several(word, name, arguments)]
     if faults:
         raise Failure(Exit.CONFIG, "\n".join(dict.fromkeys(faults)))
