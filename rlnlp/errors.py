@@ -52,8 +52,6 @@ def exit_code(error: BaseException) -> Exit:
         return Exit.INTERRUPT
     if isinstance(error, Failure):
         return error.code
-    if isinstance(error, BrokenPipeError):
-        return Exit.PIPE
     if out_of_memory(error):
         return Exit.MEMORY
     return Exit.STORAGE if isinstance(error, OSError) else Exit.BUG

@@ -51,8 +51,6 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     job = Job(name, arguments, named)
     try:
         hydra.main(config_path=str(conf_dir()), config_name="train", **_version_base(hydra))(job)()
-    except BrokenPipeError:
-        raise
     except Stopped as stopped:
         if job.sweep is None:
             raise
