@@ -6,11 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.train import parse_run_config, run_training, train
-from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, leaves, resume_class
+from rlnlp.commands.preflight import check_files, parse_run_config
+from rlnlp.commands.train import check_device, run_training, train
+from rlnlp.commands.words import parse_words
+from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, resume_class
 from rlnlp.config.choices import merged, plain_word
+from rlnlp.config.schema import PpoRun
+from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, command, one_line
-from rlnlp.models.locate import locate
 from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts
 
 ALLOW = "resume.allow="
@@ -35,7 +38,11 @@ def main(argv: list[str]) -> int:
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """The words of the command line."""
+    """The words of the command line.
+
+    Raises:
+        Failure: exit 2, for a word that is no setting.
+    """
     parser = argparse.ArgumentParser(
         prog="rlnlp resume",
         description="Continue a run from its last checkpoint; it ends with the bytes of one never interrupted.",
@@ -43,10 +50,16 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("words", metavar="key=value", nargs="*", help="settings that are to change, or are asked for")
-    args = parser.parse_intermixed_args(argv)
+    args = parse_words(parser, argv, PpoRun)
+    words = [args.run, *args.words]
+    runs = [word for word in words if "=" not in word or Path(word).expanduser().is_dir()]
+    args.run = (runs or words)[0]
+    words.remove(args.run)
+    args.words = words
     for word in args.words:
-        if "=" not in word:
-            parser.error(f"'{one_line(word, 60)}' is no setting: want key=value")
+        if "=" not in word.strip("="):
+            spaced = "; it has no spaces around '='" if "=" in words else ""
+            raise Failure(Exit.CONFIG, f"'{one_line(word, 60)}' is no setting: want key=value{spaced}")
     return args
 
 
@@ -116,8 +129,12 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return
-    locate(config.model)
-    from rlnlp.run.run import ResumeInfo, Run
+    check_files(config)
+    from rlnlp.run.live import display
+
+    with display().waiting("loading torch"):
+        check_device(config)
+        from rlnlp.run.run import ResumeInfo, Run
 
     hidden = [key for key, value in leaves(old) if value == REDACTED]
     with Run(directory, config, str(facts.get("command", "resume")), ResumeInfo(allow, changed), hidden) as run:

@@ -6,10 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.hints import did_you_mean, keys_of, meant
 from rlnlp.config.migrate import new_key
-from rlnlp.config.parse import NAME, declared
 from rlnlp.config.schema import RUNS
-from rlnlp.errors import Exit, Failure, one_line, quoted
+from rlnlp.config.setting import NAME, declared, leaves
+from rlnlp.errors import Exit, Failure, one_line, shell_word
 
 FREE, ALLOWED, NEVER = "free", "allowed", "never"  # as declared by setting()
 
@@ -55,15 +56,6 @@ def code_in(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from code_in(value, f"{prefix}{f.name}.")
 
 
-def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of nested settings with its full key."""
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from leaves(value, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, node
-
-
 def resume_class(key: str) -> str:
     """``free``, ``allowed`` or ``never``, for the full key of a setting."""
     found: str = declarations()[generic(key)]["resume"]
@@ -90,7 +82,9 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
         known = declaration(key)
         if known is None:
             now = next((now for schema in RUNS.values() if (now := new_key(schema, key)) != key), None)
-            why = f"is now {now}" if now else "is no setting; it cannot be allowed"
+            found = [f"{way}{one.key}" for schema in RUNS.values() for one in meant(key, keys_of(schema))]
+            hint = did_you_mean(found[:1]) or "; it cannot be allowed"
+            why = f"is now {now}" if now else f"is no setting{hint}"
             raise Failure(Exit.CONFIG, f"resume.allow: '{one_line(key, 60)}' {why}")
         if known["resume"] != ALLOWED and key not in bound:
             why = f"is of the class '{known['resume']}'; it cannot be allowed"
@@ -104,7 +98,7 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
     asked = [key for key in asked if key not in allow and not declarations()[generic(key)]["by_content"]]
     if asked:
         what = f"{_shown(asked, changed)}: the run would not be the one it was"
-        raise Failure(Exit.RUN, f"{what}\nto have it so, add: {quoted(way + ','.join([*sorted(allow), *asked]))}")
+        raise Failure(Exit.RUN, f"{what}\nto have it so, add: {shell_word(way + ','.join([*sorted(allow), *asked]))}")
 
 
 def check_total_steps(total: int, done: int, directory: Path) -> None:

@@ -14,9 +14,8 @@ from safetensors.torch import load_file, save_file
 from rlnlp.cli.main import main
 from rlnlp.commands.resume import start_or_resume
 from rlnlp.config.changes import ALLOWED, FREE, NEVER, changes, code_in, declarations, resume_class
-from rlnlp.config.parse import declared
 from rlnlp.config.schema import RUNS
-from rlnlp.config.setting import setting
+from rlnlp.config.setting import declared, setting
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.manifest import read_config, without_secrets
@@ -259,10 +258,9 @@ def test_unknown_and_wrong_settings_are_exit_2_and_no_run_is_exit_6(broken_off, 
     directory = broken_off("sft")
     code, err = told(capsys, directory, "algo.learning_rte=1", "seed=x")
     assert (code, err.count("\n")) == (2, 2)
-    assert "did you mean 'learning_rate'" in err
+    assert "did you mean 'algo.learning_rate=1'" in err
     assert told(capsys, tmp_path / "nowhere")[0] == 6
-    with pytest.raises(SystemExit, match="2"):
-        main(["resume", str(directory), "nonsense"])
+    assert told(capsys, directory, "nonsense") == (2, "rlnlp resume: 'nonsense' is no setting: want key=value\n")
 
 
 def test_settings_that_were_changed_in_the_directory_are_refused(broken_off, capsys):

@@ -6,7 +6,7 @@ GROUPS = [
     (
         "errors.py", (WORDS,),
         [
-            ("a shell reads words of its own", "return shlex.quote(text)", "return text"),
+            ("a shell reads words of its own", "else shlex.quote(text)", "else text"),
             ("a newline ends a command", "if not any(_moves(character) for character in text):", "if True:"),
             ("a directory is read as a flag", 'startswith(("-", "~"))', 'startswith("~")'),
         ],
