@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from rlnlp.commands.train import parse_run_config
+from rlnlp.commands.preflight import parse_run_config
 from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.report import cost, print_lines, title, unweighted
