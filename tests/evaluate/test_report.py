@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from rlnlp.commands.train import parse_run_config
+from rlnlp.commands.preflight import parse_run_config
 from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.report import cost, print_lines, title, unweighted
@@ -77,8 +77,8 @@ def test_the_markdown_has_every_part_in_its_place():
     assert fence.content == "rlnlp generate RUN 'the film'\n"
     paragraphs = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "paragraph_open"]
     assert {"held-out prompts: 4", "a note", "**Warning:** raise algo.kl\\_coef", "took 3 seconds"} <= set(paragraphs)
-    (block,) = [token for token in MARKDOWN.parse(fenced("a ``` b\n```` c")) if token.type == "fence"]
-    assert block.content == "a ``` b\n```` c\n"
+    (block,) = [token for token in MARKDOWN.parse(fenced("a ``` b\n````\nc")) if token.type == "fence"]
+    assert block.content == "a ``` b\n````\nc\n"
 
 
 def test_the_lines_have_every_part_and_figures_stand_below_each_other(tmp_path):
@@ -184,7 +184,7 @@ def test_the_curves_of_sft_have_the_held_out_loss_from_before_to_after(tmp_path,
     assert (list(held.get_xdata()), list(held.get_ydata())) == ([0, 5, 10], [3.0, 6.0, 0.5])
 
 
-@pytest.mark.parametrize("name", ["$\\frac{", "_hidden", "界", "a\nb", "[red]", "<b>"])
+@pytest.mark.parametrize("name", ["$\\frac{$", "_hidden", "界", "a\nb", "[red]", "<b>"])
 def test_a_term_of_any_name_can_be_drawn_and_is_in_the_legend(name, tmp_path, figures):
     rows = [{"step": i, "score": 0.5, f"score/{name}": 0.5} for i in range(1, 4)]
     curves(tmp_path, rows, name, {"heldout/score": (0.1, 0.2)}, {name})

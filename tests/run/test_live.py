@@ -89,9 +89,9 @@ def test_the_change_is_over_smoothed_values_and_a_resumed_run_knows_what_was_bef
     screen.begin(40, done)
     screen.close()
     for step in range(21, 41):
-        screen.step(step, {"score": 1.0 if step < 40 else 11.0}, {"tokens_per_second": 1.0})
-    (line,) = [line for line in shown(screen) if re.match(r"score +11 ", line)]
-    assert re.split(r"  +", line.strip())[:3] == ["score", "11", "+2"], (
+        screen.step(step, {"score": 1.0 if step < 40 else 21.0}, {"tokens_per_second": 1.0})
+    (line,) = [line for line in shown(screen) if re.match(r"score +21 ", line)]
+    assert re.split(r"  +", line.strip())[:3] == ["score", "21", "+3"], (
         "the mean of ten values less that of the first ten"
     )
     assert "40/40" in shown(screen)[0]
