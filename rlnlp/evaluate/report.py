@@ -26,7 +26,6 @@ from rlnlp.run.run import Run
 
 SAMPLES = 3
 TYPED = 60  # characters of a prompt that one would type
-TYPED = 60  # characters of a prompt that one would type
 
 
 def finish_run(
