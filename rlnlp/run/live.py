@@ -38,7 +38,8 @@ def display() -> Display:
     """A live display in a terminal, plain lines elsewhere; on stderr, so that stdout holds results only."""
     stream = BestEffortStream(sys.stderr)
     console = Console(file=cast(IO[str], stream), highlight=False, theme=THEME)
-    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(stream)
+    drawn = stream.isatty() and not console.is_dumb_terminal  # FORCE_COLOR makes no terminal of a file
+    return LiveDisplay(console) if drawn else PlainDisplay(stream)
 
 
 class LiveDisplay:

@@ -101,9 +101,12 @@ def test_the_lines_have_every_part_and_figures_stand_below_each_other(tmp_path):
 def test_nothing_is_broken_in_a_pipe_and_a_terminal_breaks_samples_between_words(tmp_path):
     long = " ".join(f"word{i}" for i in range(50))
     lines = report_lines(report(samples=[(long, long, "[red]x")]), tmp_path, "took 3 seconds")
-    pipe, terminal = io.StringIO(), io.StringIO()
+    pipe, colored, terminal = io.StringIO(), io.StringIO(), io.StringIO()
     print_lines(Console(file=pipe, width=80, highlight=False), lines)
     assert pipe.getvalue().split("\n")[:-1] == [line.text for line in lines]
+    print_lines(Console(file=colored, width=80, force_terminal=True, _environ={}), lines)
+    assert colored.getvalue().count("\n") == len(lines), "colors that are forced make no terminal of a pipe"
+    terminal.isatty = lambda: True
     print_lines(Console(file=terminal, width=60, force_terminal=True, _environ={}), lines)
     shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).split("\n")
     start = shown.index(next(line for line in shown if line.startswith("before  word0")))

@@ -162,7 +162,8 @@ def test_a_block_goes_on_in_its_second_column():
     ]
 
 
-def test_without_a_terminal_nothing_spins_and_lines_are_not_wrapped(capsys):
+def test_without_a_terminal_nothing_spins_and_lines_are_not_wrapped(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
     plain = display()
     assert isinstance(plain, PlainDisplay)
     with plain.waiting("loading"):
