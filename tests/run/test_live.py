@@ -99,6 +99,15 @@ def test_the_change_is_over_smoothed_values_and_a_resumed_run_knows_what_was_bef
     assert "+" not in "\n".join(shown(one)).replace("+/", ""), "one step has not changed"
 
 
+def test_the_clock_of_the_table_begins_with_the_first_step_and_not_with_the_loading():
+    screen, _ = live()
+    loading = screen.progress.tasks[0].elapsed
+    screen.begin(3, [])
+    screen.close()
+    assert loading is None
+    assert screen.progress.tasks[0].start_time is not None
+
+
 def test_score_and_kl_have_a_curve_each_over_the_whole_run():
     screen, _ = live(100)
     lines = shown(fed(screen, steps=500))
