@@ -42,6 +42,8 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
         check_typed(name, fixed, arguments, LONG_FLAGS, TAKE_VALUE, look)
     check_words([word for word in arguments if not word.startswith("-")])
     check_files(_config_dirs(arguments))
+    if {"-h", "--help"} & set(arguments):
+        return _help(name, [*fixed, *arguments], sweep)
     directory, given = _directory(arguments, sweep)
     if shell:
         sys.argv = ["rlnlp", *arguments]
@@ -84,20 +86,42 @@ def compose(words: list[str]) -> tuple[Any, Path]:
     Raises:
         Failure: exit 2, for what Hydra refuses.
     """
-    import hydra
     from omegaconf import open_dict
 
     check_words(words)
     _, given = _directory(words, sweep=False)
-    try:
-        with hydra.initialize_config_dir(str(conf_dir()), **_version_base(hydra)):
-            composed = hydra.compose("train", [forced(word) for word in [*words, *given]], return_hydra_config=True)
-            directory = Path(composed.hydra.run.dir)
-    except Exception as error:
-        raise Failure(Exit.CONFIG, explain(error)) from error
+    composed = _composed([*words, *given])
+    directory = Path(composed.hydra.run.dir)
     with open_dict(composed):
         del composed["hydra"]
     return composed, directory
+
+
+def _composed(words: list[str]) -> Any:
+    """All settings, Hydra's own among them."""
+    import hydra
+
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), **_version_base(hydra)):
+            return hydra.compose("train", [forced(word) for word in words], return_hydra_config=True)
+    except Exception as error:
+        raise Failure(Exit.CONFIG, explain(error)) from error
+
+
+def _help(name: str, words: list[str], sweep: bool) -> int:
+    """Print the page of a command for the settings among ``words``; of a sweep, for those that it does not change."""
+    from omegaconf import OmegaConf
+
+    from rlnlp.cli.help import show_help
+
+    settings = [word for word in split_flags(words)[1] if not (sweep and "," in word)]
+    directories = _config_dirs(words)
+    paths = [f"file://{Path(directory).expanduser().resolve()}" for directory in directories]
+    composed = _composed([*settings, *([f"hydra.searchpath=[{','.join(paths)}]"] if paths else [])])
+    chosen = {group: name for group, name in composed.hydra.runtime.choices.items() if name is not None}
+    plain: Any = OmegaConf.to_container(composed, resolve=False)
+    show_help(name, plain, chosen, directories, LONG_FLAGS)
+    return Exit.DONE
 
 
 def _version_base(hydra: Any) -> dict[str, Any]:
@@ -113,6 +137,12 @@ def whole_flag(word: str) -> str:
 
 def flags_first(words: list[str]) -> list[str]:
     """The words with flags before settings: Hydra 1.3 refuses settings on both sides of a flag."""
+    flags, settings = split_flags(words)
+    return flags + settings
+
+
+def split_flags(words: list[str]) -> tuple[list[str], list[str]]:
+    """The flags, each with its value, and the settings."""
     flags: list[str] = []
     settings: list[str] = []
     rest = list(words)
@@ -121,7 +151,7 @@ def flags_first(words: list[str]) -> list[str]:
         (flags if word.startswith("-") else settings).append(word)
         if word in TAKE_VALUE:
             flags.append(rest.pop(0) if rest and "=" not in rest[0] else "all")
-    return flags + settings
+    return flags, settings
 
 
 def forced(word: str) -> str:

@@ -28,6 +28,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _answer(words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = _help_about(words[1])
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(), flush=True)
         return 0
@@ -45,14 +47,22 @@ def _answer(words: list[str]) -> int:
                 return 0
             words = found
     name, arguments = words[0], words[1:]
-    if name not in HYDRA and name not in PLAIN:
-        from rlnlp.config.parse import nearest
-
-        print(f"rlnlp: no command '{name}'{nearest(name, [*HYDRA, *PLAIN])}\n\n{usage()}", file=sys.stderr)
-        return 2
     from rlnlp.cli.exits import guarded
 
+    if name not in HYDRA and name not in PLAIN:
+        from rlnlp.cli.words import refuse_command
+
+        return guarded("rlnlp", lambda: refuse_command(words, [*HYDRA, *PLAIN]))
     return guarded(f"rlnlp {name}", lambda: _dispatch(name, arguments))
+
+
+def _help_about(word: str) -> list[str]:
+    """The command that ``rlnlp help WORD`` stands for: a command's own help, a page of the handbook, a setting."""
+    if word in HYDRA or word in PLAIN:
+        return [word, "--help"]
+    from rlnlp.commands.guide import TOPICS
+
+    return ["guide" if word in TOPICS else "explain", word]
 
 
 def usage() -> str:
@@ -65,8 +75,9 @@ def usage() -> str:
             "commands:",
             *lines,
             "",
-            "rlnlp COMMAND --help lists what a command takes.",
-            'eval "$(rlnlp -sc install=bash)" turns on tab completion.',
+            "rlnlp COMMAND --help lists what a command takes;",
+            "rlnlp help WORD explains a command, a topic of the handbook, or a setting;",
+            'eval "$(rlnlp -sc install=bash)" turns on tab completion; also zsh, fish.',
         ]
     )
 

@@ -1,4 +1,4 @@
-"""The words behind ``train`` and its short forms, before Hydra reads them: for a wrong one, what to type instead."""
+"""Words of the command line that no command takes: for a wrong one, what to type instead. Before Hydra reads them."""
 
 import re
 import shlex
@@ -8,9 +8,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rlnlp.commands.guide import TOPICS
 from rlnlp.config.changes import declaration, generic
 from rlnlp.config.choices import choices_of, conf_dir, is_run
-from rlnlp.config.hints import did_you_mean, hint_for, keys_of, meant, quoted
+from rlnlp.config.hints import did_you_mean, hint_for, keys_of, meant, quoted, resembles
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.run.manifest import without_secrets
@@ -18,7 +19,35 @@ from rlnlp.run.manifest import without_secrets
 SHORT_FLAGS = ("-h", "-c", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i", "-p")
 TAKE_A_WORD = {"-sc", "--shell-completion", "-cp", "--config-path"}  # with those that hydra_app puts in front
 DIRECTORY = ("output_dir", "output_directory", "out_dir", "outdir", "run_dir", "save_dir", "logdir", "log_dir")
+OTHER_COMMANDS = {  # what other tools call them
+    "continue": "resume", "docs": "guide", "finetune": "sft", "fit": "train", "inference": "generate", "run": "train",
+    "manual": "guide", "sample": "generate", "tune": "train",
+}  # fmt: skip
 KEY = re.compile(r"[A-Za-z_][\w.]*")
+
+
+def refuse_command(words: list[str], commands: list[str]) -> int:
+    """Say that the first of ``words`` is no command, and what was meant.
+
+    Raises:
+        Failure: exit 2, always.
+    """
+    word, rest = words[0], words[1:]
+    near = get_close_matches(word.lower(), commands, 1, 0.6)
+    if near or word in OTHER_COMMANDS:
+        meant_words = [near[0] if near else OTHER_COMMANDS[word], *rest]
+    elif word.startswith("-") or "=" in word:
+        meant_words = ["train", *words]
+    elif word in TOPICS:
+        meant_words = ["guide", word]
+    elif is_run(Path(word).expanduser()):
+        meant_words = ["resume", *words]
+    elif not rest and resembles(word, RUNS["ppo"]):
+        meant_words = ["explain", word]
+    else:
+        raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'\nthe commands are: {', '.join(commands)}")
+    way = without_secrets(shlex.join(["rlnlp", *meant_words]))
+    raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'; type: {way}\nrlnlp --help lists the commands")
 
 
 def check_typed(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from rlnlp.cli.hydra_app import conf_dir, flags_first, forced
-from rlnlp.cli.main import HYDRA, PLAIN
+from rlnlp.cli.main import HYDRA, PLAIN, main
 from support.small import ROOT, rlnlp
 
 NOWHERE = "model.path=./nowhere"  # checked settings end here, before anything heavy
@@ -48,22 +48,30 @@ def test_the_version_is_that_of_the_package(tmp_path):
     assert rlnlp("--version", cwd=tmp_path) == (0, f"rlnlp {__version__}\n", "")
 
 
-@pytest.mark.parametrize(("word", "hint"), [("trian", "; did you mean 'train'?"), ("zzz", "")])
-def test_an_unknown_command_is_told_with_the_nearest(word, hint, tmp_path):
-    code, out, err = rlnlp(word, cwd=tmp_path)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"rlnlp: no command '{word}'{hint}\n")
-    assert "\n  train " in err
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["trian", "seed=1"], "rlnlp train seed=1"),
+        (["PPO"], "rlnlp ppo"),
+        (["sample", "embedded", "a b"], "rlnlp generate embedded 'a b'"),
+        (["algo=ppo", "data.prompts=a b"], "rlnlp train algo=ppo 'data.prompts=a b'"),
+        (["-m", "seed=1,2"], "rlnlp train -m seed=1,2"),
+        (["rewards"], "rlnlp guide rewards"),
+        (["kl_coef"], "rlnlp explain kl_coef"),
+    ],
+)
+def test_an_unknown_command_is_told_with_the_command_that_was_meant(words, command, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "",
+        f"rlnlp: no command '{words[0]}'; type: {command}\n  rlnlp --help lists the commands\n",
+    )
 
 
-@pytest.mark.parametrize("words", [["train", "--help"], ["sft", "--help"], ["train", "-h"]])
-def test_help_of_training_lists_the_groups_with_their_choices(words, tmp_path):
-    code, out, err = rlnlp(*words, cwd=tmp_path)
-    assert (code, err) == (0, "")
-    for group in conf_dir().iterdir():
-        if group.is_dir():
-            assert f"\n{group.name}: {', '.join(sorted(p.stem for p in group.glob('*.yaml')))}\n" in out
-    assert "learning_rate: " in out
+def test_a_command_that_is_near_to_none_is_told_with_all(capsys):
+    assert main(["zzz"]) == 2
+    assert capsys.readouterr().err == f"rlnlp: no command 'zzz'\n  the commands are: {', '.join([*HYDRA, *PLAIN])}\n"
 
 
 def test_all_wrong_settings_are_told_at_once_with_exit_2_and_no_traceback(tmp_path):
