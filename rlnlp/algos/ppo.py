@@ -173,7 +173,8 @@ def main(config: PpoRun, run: Run) -> None:
     model = actor_critic(policy, initial_critic(policy, config), setup.distribution, algo)
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
     before = setup.measure_policy()
-    run.log_message(schedule_text(algo, config.sampler.max_new_tokens, trial_step(setup, model, algo, run)))
+    run.signals.estimate = trial_step(setup, model, algo, run)
+    run.log_message(schedule_text(algo, config.sampler.max_new_tokens, run.signals.estimate))
     if setup.distribution.filtered:
         run.log_message(FILTERED)
     train(

@@ -4,7 +4,6 @@ import argparse
 import os
 import re
 import secrets
-import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from rlnlp.cli.words import check_typed
 from rlnlp.config.changes import declaration
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
-from rlnlp.errors import Exit, Failure, Stopped, describe, exit_code, one_line
+from rlnlp.errors import Exit, Failure, Stopped, command, describe, exit_code, one_line
 
 TAKE_VALUE = {"-c", "--cfg", "-i", "--info", "-p", "--package", "-cd", "--config-dir", "-cn", "--config-name"}
 LOOK_ONLY = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc", "--shell-completion"}
@@ -65,7 +64,7 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     except Stopped as stopped:
         if job.sweep is None:
             raise
-        way = shlex.join(["rlnlp", "resume", str(job.sweep)])
+        way = command("resume", job.sweep)
         raise Failure(exit_code(stopped), f"stopped by {stopped}\nto do what is missing: {way}") from stopped
     except Exception as error:  # what the job itself raises is kept in the job: this is Hydra's, about the settings
         if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rlnlp.cli.exits import guarded
@@ -18,7 +19,7 @@ from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.run.disk import replace
 from rlnlp.run.manifest import read_facts, without_secrets
-from rlnlp.run.signals import Signals
+from rlnlp.run.signals import handled
 
 
 class Job:
@@ -75,17 +76,23 @@ class Job:
     def _process(self, composed: Any, directory: Path, output: JobOutput) -> int:
         """The exit status of the settings run in a process of their own; below 0 for a signal.
 
-        A signal goes to that process once, from here: it is in a session of its own, out of the terminal's reach.
+        Every signal goes to that process from here: it is in a session of its own, out of the terminal's reach.
         """
+        running: list[subprocess.Popen[str]] = []
+
+        def forward(number: int, _: FrameType | None) -> None:
+            self.stopped, output.passing = Stopped(number), True
+            for child in running:
+                child.send_signal(number)
+
         request = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
         words = [sys.executable, "-m", "rlnlp.cli.job", str(directory), self.command]
         streams: Any = {"stdin": subprocess.PIPE, "stdout": output.stdout, "stderr": output.stderr}
-        with Signals(), subprocess.Popen(words, **streams, text=True, start_new_session=True) as child:
-            try:
-                child.communicate(request)
-            except Stopped as stopped:
-                self.stopped, output.passing = stopped, True
-                child.send_signal(stopped.number)
+        with handled(forward), subprocess.Popen(words, **streams, text=True, start_new_session=True) as child:
+            running.append(child)
+            if self.stopped is not None:  # while the process was made
+                child.send_signal(self.stopped.number)
+            child.communicate(request)
         return child.returncode
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from rlnlp.commands.train import parse_run_config, run_training, train
 from rlnlp.commands.words import parse_words
-from rlnlp.config.changes import FREE, changes, check_allowed, code_in, resume_class
-from rlnlp.config.choices import merged
+from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, resume_class
+from rlnlp.config.choices import merged, plain_word
 from rlnlp.config.schema import PpoRun
 from rlnlp.config.setting import leaves
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.models.locate import locate
 from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts
 
@@ -46,7 +46,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="rlnlp resume",
         description="Continue a run from its last checkpoint; it ends with the bytes of one never interrupted.",
-        epilog="Settings that would change the steps to come must be allowed: resume.allow=[algo.learning_rate].",
+        epilog="Settings that would change the steps to come must be allowed: resume.allow=algo.learning_rate.",
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("words", metavar="key=value", nargs="*", help="settings that are to change, or are asked for")
@@ -81,7 +81,7 @@ def check_named(directory: Path, config: Any, words: list[str]) -> None:
         Failure: exit 6, with the words to type.
     """
     given = {word.partition("=")[0] for word in words}
-    missing = [f"{key}={value}" for key, value in code_in(config) if key not in given]
+    missing = [f"{key}={plain_word(value)}" for key, value in code_in(config) if key not in given]
     hidden = [key for key, value in leaves(asdict(config)) if value == REDACTED and key not in given]
     if missing or hidden:
         why = (
@@ -89,8 +89,8 @@ def check_named(directory: Path, config: Any, words: list[str]) -> None:
             if missing
             else "it needs what was not written down"
         )
-        typed = " ".join([*map(one_line, missing), *(f"{key}=..." for key in hidden)])
-        raise Failure(Exit.RUN, f"{why}; name it again:\nrlnlp resume {directory} {typed}")
+        again = command("resume", directory, *missing, *(f"{key}=..." for key in hidden))
+        raise Failure(Exit.RUN, f"{why}; name it again:\n{again}")
 
 
 def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:
@@ -124,6 +124,8 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
     check_allowed(changed, allow, ALLOW, falling=config.algo.lr_schedule != "constant")
     facts = read_facts(directory)
+    if facts.get("status") == "done":  # else the steps that are saved may be fewer
+        check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return

@@ -153,6 +153,15 @@ def plain_value(text: str) -> Any:
     return value
 
 
+def plain_word(text: str) -> str:
+    """``text`` as the value of a word that ``plain_value`` reads back as this text."""
+    import yaml
+
+    if plain_value(text) == text:
+        return text
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10 * len(text) + 9).rstrip()
+
+
 def is_run(directory: Path) -> bool:
     """True for a run directory, finished or not."""
     return (directory / "run.json").is_file() and (directory / "config.yaml").is_file()

@@ -9,7 +9,7 @@ from rich.console import Console
 from torch import Tensor
 
 from rlnlp.evaluate.curves import draw
-from rlnlp.evaluate.report import print_next_steps, show_samples
+from rlnlp.evaluate.report import data_file, generate_command, print_next_steps, show_samples
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
 from rlnlp.models.save import save_policy
@@ -43,7 +43,10 @@ def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tok
     for line in lines:
         console.print(as_text(line))
     show_samples(console, [(p, b, a) for (p, b), (_, a) in zip(before.samples, after.samples, strict=True)])
-    print_next_steps(run.directory, console, after.samples[0][0])
+    prompts = [prompt.strip() for prompt, _ in after.samples]
+    file = data_file(run.config) if any(prompts) else None
+    prompts += [" ".join(text.split()[:3]) for _, text in after.samples] if file is None else []  # how a text begins
+    print_next_steps(run.directory, console, generate_command(run.directory, prompts, file))
 
 
 def comparison(before: Fit, after: Fit) -> dict[str, Any]:

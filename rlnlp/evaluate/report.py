@@ -1,14 +1,17 @@
 """The report at the end of a run: scores before and after, samples of both, its files and the next command."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from rlnlp.config.schema import Common
 from rlnlp.device import return_freed
-from rlnlp.errors import one_line
+from rlnlp.errors import command, one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison
@@ -19,6 +22,7 @@ from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
 SAMPLES = 3
+TYPED = 60  # characters of a prompt that one would type
 
 
 def finish_run(
@@ -35,7 +39,7 @@ def finish_run(
     for finding in result["health"].values():
         console.print(as_text(f"warning: {finding}"), style="yellow")
     show_samples(console, list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES])
-    print_next_steps(run.directory, console, before.prompts[0])
+    print_next_steps(run.directory, console, generate_command(run.directory, before.prompts, data_file(run.config)))
 
 
 def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
@@ -46,7 +50,21 @@ def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
         console.print(as_text(f"after   {one_line(after, 400)}"))
 
 
-def print_next_steps(directory: Path, console: Console, prompt: str) -> None:
+def generate_command(directory: Path, prompts: Sequence[str], file: Path | None) -> str:
+    """The command that draws from a run: for the shortest of ``prompts``; if none is easy to type, for a file's."""
+    easy = [p for p in prompts if p == one_line(p, TYPED) != "" and p[0] != "-" and "=" not in p]
+    words = [min(easy, key=len)] if easy else ["--file", file or Path("prompts.jsonl")]
+    return command("generate", directory, *words)
+
+
+def data_file(config: Common) -> Path | None:
+    """The file of the run's held-out data, else of its training data; None if they are embedded."""
+    data = asdict(config)["data"]
+    paths = [Path(data[key]).expanduser() for key in ("heldout", "prompts", "texts") if data.get(key) is not None]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def print_next_steps(directory: Path, console: Console, generate: str) -> None:
     """Print the files of the run and the next command."""
     lines = [
         "",
@@ -54,7 +72,7 @@ def print_next_steps(directory: Path, console: Console, prompt: str) -> None:
         "  policy/        the model, for transformers' from_pretrained",
         "  curves.png     the metrics over the steps (metrics.jsonl)",
         "  samples.jsonl  responses during training",
-        f'next: rlnlp generate {directory} "{one_line(prompt, 60)}"',
+        f"next: {generate}",
     ]
     for line in lines:
         console.print(as_text(line), soft_wrap=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.changes import check_total_steps
 from rlnlp.config.migrate import migrate_state
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.run import checkpoint
 from rlnlp.run.checkpoint import Parts, StepSnapshot
 from rlnlp.run.jsonl import JsonlFile
@@ -27,6 +28,7 @@ class Progress:
         self.consecutive_skips = 0  # steps skipped in a row up to now
         self.best: dict[str, float] = {}
         self.done = self.saved = 0
+        self.step_seconds: list[float] = []  # of each step before this process
         self.seconds = 0.0  # of training, before this process
         self._candidate: float | None = None
         self._verified: set[str] = set()
@@ -35,21 +37,28 @@ class Progress:
         self._counts = ""
 
     def restore(
-        self, parts: Parts, inputs: dict[str, str], allow: Collection[str], log_message: Callable[[str], None]
+        self,
+        total: int,
+        parts: Parts,
+        inputs: dict[str, str],
+        allow: Collection[str],
+        log_message: Callable[[str], None],
     ) -> None:
         """Bring ``parts`` and the files to the newest valid checkpoint; without any checkpoint, to the start.
 
-        ``inputs`` identifies the content of what the run is built from, by setting; ``allow`` must name what differs
-        from the checkpoint's.
+        ``total`` is the last step of the run. ``inputs`` identifies the content of what the run is built from, by
+        setting; ``allow`` must name what differs from the checkpoint's.
 
         Raises:
-            Failure: exit 6, if no checkpoint is valid, or if an input differs.
+            Failure: exit 6, with no file changed, if no checkpoint is valid, if an input differs, or if the newest
+                checkpoint is of a step after ``total``.
         """
         self._inputs = inputs
         if checkpoint.checkpoints(self.folder):
             state = migrate_state(checkpoint.load(self.folder, parts, log_message), inputs)
             for key in sorted(state["inputs"].keys() | inputs.keys()):
                 self._compare(key, state["inputs"].get(key), inputs.get(key), allow, log_message)
+            check_total_steps(total, state["step"], self.folder.parent)
             self.totals, self.best, self.consecutive_skips = state["totals"], state["best"], state["consecutive_skips"]
             self.done = self.saved = state["step"]
             self._verified.add(checkpoint.name_of(self.saved))
@@ -60,7 +69,8 @@ class Progress:
             self._retain()
         for file in self.files.values():
             file.truncate_after(self.done)
-        self.seconds = sum(row["seconds"] for row in self.files["timing"].rows())
+        self.step_seconds = [row["seconds"] for row in self.files["timing"].rows()]
+        self.seconds = sum(self.step_seconds)
         self._take_snapshot(parts)
 
     def record_step(
@@ -144,6 +154,6 @@ class Progress:
         if key in allow:
             log_message(f"{key}: its content differs from before, as allowed")
             return
-        command = f"rlnlp resume {self.folder.parent} resume.allow=[{key}]"
-        advice = f"\nto resume anyway: {command}" if key != "seed" else ""
+        anyway = command("resume", self.folder.parent, f"resume.allow={key}")
+        advice = f"\nto resume anyway: {anyway}" if key != "seed" else ""
         raise Failure(Exit.RUN, f"{key}: its content differs from what {self.folder} was made with{advice}")

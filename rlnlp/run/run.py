@@ -1,5 +1,6 @@
 """One run: its directory and lock, its random streams, its steps with their checkpoints, and its log."""
 
+import io
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator
@@ -8,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 import numpy as np
 import torch
 
 from rlnlp import STARTED
 from rlnlp.config.schema import Common
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.rng import stream
 from rlnlp.run import manifest
 from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, weights_sha256
@@ -42,7 +43,8 @@ class ResumeInfo:
 class Run:
     """A run directory, locked from start to exit: a new one, or with ``resume_info`` one that exists.
 
-    ``metrics.jsonl`` is the same to the last bit for the same seed; clock readings go to ``timing.jsonl``.
+    ``metrics.jsonl`` is the same to the last bit for the same seed; clock readings go to ``timing.jsonl``. A run that
+    is resumed keeps its record as it was until its checkpoint is loaded: nothing that is refused changes it.
     """
 
     def __init__(
@@ -57,7 +59,10 @@ class Run:
         self.hidden = hidden  # settings whose values are not written to config.yaml
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
-        self.signals = Signals()
+        self.signals = Signals(lambda text: self.display.log_message(text))
+        self._unwritten = io.StringIO()
+        self._log: TextIO = self._unwritten
+        self._accepted = False
         self._parts: Parts = {}
         self._phase = START
         self._phase_seconds: dict[str, float] = {}
@@ -92,6 +97,8 @@ class Run:
         word, code = status(shown)
         try:
             with self._files:
+                if error is not None and not (self._accepted or isinstance(error, Failure | KeyboardInterrupt)):
+                    self._open_log(self._files)  # for the traceback of a bug; run.json stays
                 if error is not None:
                     self._log.write("".join(traceback.format_exception(kind, error, trace)))
                 seconds = self._earlier_seconds + time.monotonic() - STARTED
@@ -114,12 +121,13 @@ class Run:
             self.directory.mkdir(parents=True, exist_ok=True)
         opened.enter_context(owned(self.directory))
         if self.resume_info is None and (manifest.has_run(self.directory) or checkpoints(folder)):
-            advice = f"continue it with rlnlp resume {self.directory}, or choose another directory with hydra.run.dir="
+            advice = (
+                f"continue with: {command('resume', self.directory)}\nor choose another directory: hydra.run.dir=..."
+            )
             raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{advice}")
         folder.mkdir(exist_ok=True)
         clear_leftovers(folder)
         manifest.clear_leftovers(self.directory)
-        self._log = opened.enter_context((self.directory / "train.log").open("a"))
         self.progress = Progress(self.directory, self.config.checkpoint.keep)
         opened.callback(self.progress.close)
         if self.resume_info is not None:
@@ -127,8 +135,14 @@ class Run:
             self.facts |= facts | {key: self.facts[key] for key in ("versions", "status", "exit_code")}
             self._earlier_seconds = float(facts.get("seconds") or 0.0)
         else:
+            self._open_log(opened)
+            self._accepted = True
             manifest.write_config(self.directory, self.config, self.hidden)
-        self._record()
+            self._record()
+
+    def _open_log(self, files: ExitStack) -> None:
+        self._log = files.enter_context((self.directory / "train.log").open("a", encoding="utf-8"))
+        self._log.write(self._unwritten.getvalue())
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""
@@ -161,11 +175,13 @@ class Run:
         self._phase_seconds.clear()
         for step in range(self.progress.done + 1, total + 1):
             self._phase = UPDATE
+            self.signals.begin_step(step)
             yield step
             with self.signals.deferred():
+                self.signals.end_step()
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
-                if step == total or (every and step % every == 0):
+                if step == total or (every and step % every == 0) or self.signals.arrived is not None:
                     self.progress.save(parts)
             self._training_seconds = self.progress.seconds + time.monotonic() - started
         self.display.close()
@@ -173,11 +189,13 @@ class Run:
     def _restore(self, total: int, parts: Parts) -> None:
         own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
         inputs = {**own, **manifest.sources(self.config), **self.facts.get("code", {})}
-        self.progress.restore(parts, inputs, self.resume_info.allow if self.resume_info else (), self.log_message)
+        allow = self.resume_info.allow if self.resume_info else ()
+        self.progress.restore(total, parts, inputs, allow, self.log_message)
         done, self._training_seconds = self.progress.done, self.progress.seconds
-        if done > total:
-            raise Failure(Exit.RUN, f"algo.total_steps is {total}, but {self.directory} has done step {done} already")
-        if self.resume_info is not None:  # only now: settings that do not fit the checkpoint are not written
+        self.signals.remember(self.progress.step_seconds)
+        if self.resume_info is not None:
+            self._open_log(self._files)
+            self._accepted = True
             manifest.write_config(self.directory, self.config, self.hidden)
             resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.resume_info.changed}
             sha = manifest.facts(self.config, "")["settings_sha256"]
@@ -241,4 +259,5 @@ class Run:
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)
-        manifest.write_facts(self.directory, self.facts)
+        if self._accepted:
+            manifest.write_facts(self.directory, self.facts)

@@ -201,7 +201,7 @@ def test_a_setting_that_changes_the_steps_to_come_must_be_allowed_by_name(wholes
     assert code == 6
     assert "algo.learning_rate 0.01 -> 0.002; algo.weight_decay 0.0 -> 0.5: the run would not be the one it was" in err
     way = err.rpartition("add: ")[2].strip()
-    assert way == "resume.allow=[algo.learning_rate,algo.weight_decay]"
+    assert way == "resume.allow=algo.learning_rate,algo.weight_decay"
     assert {p: p.read_bytes() for p in directory.rglob("*") if p.is_file()} == before
     code, _ = told(capsys, directory, "algo.learning_rate=2e-3", "algo.weight_decay=0.5", way)
     assert code == 0
@@ -295,7 +295,7 @@ def test_other_data_in_the_same_file_are_refused_unless_allowed(wholes, broken_o
     code, err = told(capsys, directory, f"data.texts={changed}")
     assert code == 6
     assert "data.texts: its content differs from what " in err
-    assert f"rlnlp resume {directory} resume.allow=[data.texts]" in err
+    assert f"rlnlp resume {directory} resume.allow=data.texts" in err
     assert read_config(directory) == read_config(wholes("sft")), "what was refused is not the run's"
     changed.write_text(content)
     runs.go_on(directory, f"data.texts={changed}")

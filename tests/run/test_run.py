@@ -100,7 +100,7 @@ def test_a_run_ends_with_exit_0_and_prints_where_it_is(run):
     _, code, out, err = run
     assert code == 0
     assert "the run/" in out
-    assert 'next: rlnlp generate the run "' in out
+    assert "next: rlnlp generate 'the run' 'the " in out
     assert f"step {STEPS}/{STEPS}" in err
     assert err.startswith("run directory the run\n")
     assert "Traceback" not in err
@@ -257,8 +257,8 @@ def test_a_second_run_in_the_same_directory_is_exit_6_and_changes_nothing(run, g
     before = contents(directory)
     code, out, err = rlnlp("train", *given, "hydra.run.dir=the run", cwd=directory.parent)
     assert (code, out) == (6, "")
-    way = "continue it with rlnlp resume the run, or choose another directory with hydra.run.dir="
-    assert err == f"rlnlp train: the run holds a run already\n  {way}\n"
+    way = "  continue with: rlnlp resume 'the run'\n  or choose another directory: hydra.run.dir=...\n"
+    assert err == f"rlnlp train: the run holds a run already\n{way}"
     assert contents(directory) == before
 
 
