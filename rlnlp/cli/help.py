@@ -1,7 +1,6 @@
 """``rlnlp train --help`` and that of its short forms: parts, settings with their values in force, flags."""
 
 import re
-import shlex
 import shutil
 import sys
 import textwrap
@@ -16,7 +15,7 @@ from rlnlp.commands.explain.terms import terms
 from rlnlp.config.choices import choice, choices_of, same_as
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import settings
-from rlnlp.errors import one_line, safe_text
+from rlnlp.errors import one_line, quoted, safe_text
 
 ORDER = ("algo", "model", "sampler", "reward", "data", "heldout", "checkpoint", "device", "samples")
 FLAGS = (  # as they are typed, what they do, and the flag itself
@@ -87,17 +86,21 @@ def _sections(
             yield (f"{group}: {groups[group]}" if group else "beside the groups", rows)
 
 
-def _choices(group: str, schema: Any, chosen: str | None, directories: Sequence[str]) -> str:
-    """The choices of a group that the algorithm can read, with a mark on the one in force."""
+def readable(group: str, schema: type) -> list[str]:
+    """The choices of a group that an algorithm with this schema can read."""
     kind = get_type_hints(schema).get(group)
+    if kind is None or group == "algo":
+        return choices_of(group)
+    names = {f.name for f in fields(kind)}
+    return [name for name in choices_of(group) if set(choice(group, name)) <= names]
+
+
+def _choices(group: str, schema: Any, chosen: str | None, directories: Sequence[str]) -> str:
+    """The choices of a group, with a mark on the one in force."""
     own = [path.stem for folder in directories for path in sorted((Path(folder).expanduser() / group).glob("*.yaml"))]
-    fit = [name for name in choices_of(group) if group in ("algo", "experiment") or _reads(kind, choice(group, name))]
+    fit = readable(group, schema)
     names = [f"{name} (={same})" if (same := same_as(group, name)) else name for name in fit]
     return "  ".join(f"*{one}" if one.partition(" ")[0] == chosen else one for one in dict.fromkeys([*names, *own]))
-
-
-def _reads(kind: Any, values: Mapping[str, Any]) -> bool:
-    return set(values) <= {f.name for f in fields(kind)}
 
 
 def _setting(key: str, kind: Any, declared: Mapping[str, Any], value: Any) -> Row:
@@ -124,4 +127,4 @@ def _terms(found: Any) -> Iterator[Row]:
 
 
 def _word(key: str, value: Any) -> str:
-    return shlex.quote(one_line(f"{key}={show(value)}", 100))
+    return quoted(one_line(f"{key}={show(value)}", 100))

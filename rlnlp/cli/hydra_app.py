@@ -32,24 +32,20 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     Raises:
         Failure: what the job raises; or exit 2 with Hydra's complaint in words.
     """
-    shell, arguments = arguments[:1] == ["-sc"], [whole_flag(word) for word in arguments]
+    arguments = [whole_flag(word) for word in arguments]
     sweep = bool({"-m", "--multirun"} & set(arguments))
     if any(word.startswith("--experimental-rerun") for word in arguments):
         raise Failure(Exit.CONFIG, "--experimental-rerun runs a saved file as code and is refused")
-    if not shell:
-        look = bool(LOOK_ONLY & set(arguments)) and not _config_dirs(arguments)
-        check_typed(name, fixed, arguments, LONG_FLAGS, TAKE_VALUE, look)
+    look = bool(LOOK_ONLY & set(arguments)) and not _config_dirs(arguments)
+    check_typed(name, fixed, arguments, LONG_FLAGS, TAKE_VALUE, look)
     check_words([word for word in arguments if not word.startswith("-")])
     check_files(_config_dirs(arguments))
     if {"-h", "--help"} & set(arguments):
         return _help(name, [*fixed, *arguments], sweep)
     directory, given = _directory(arguments, sweep)
-    if shell:
-        sys.argv = ["rlnlp", *arguments]
-    else:
-        words = flags_first([*fixed, *arguments, *given])
-        look = bool(LOOK_ONLY & set(words))
-        sys.argv = [f"rlnlp {name}", *(word if look and not _is_declared(word) else forced(word) for word in words)]
+    words = flags_first([*fixed, *arguments, *given])
+    look = bool(LOOK_ONLY & set(words))
+    sys.argv = [f"rlnlp {name}", *(word if look and not _is_declared(word) else forced(word) for word in words)]
     _guard_help_check()
     import hydra
 

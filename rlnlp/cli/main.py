@@ -38,17 +38,11 @@ def _answer(words: list[str]) -> int:
 
         print(f"rlnlp {__version__}")
         return 0
-    if words[0] == "-sc":
-        if not words[-1].startswith("query="):
-            words = ["train", *words]
-        else:
-            found = complete(words[-1])
-            if found is None:
-                return 0
-            words = found
     name, arguments = words[0], words[1:]
     from rlnlp.cli.exits import guarded
 
+    if {"-sc", "--shell-completion"} & set(words[:2]):
+        return guarded("rlnlp", lambda: _complete(words[-1]))
     if name not in HYDRA and name not in PLAIN:
         from rlnlp.cli.words import refuse_command
 
@@ -82,20 +76,15 @@ def usage() -> str:
     )
 
 
-def complete(query: str) -> list[str] | None:
-    """Answer a tab on the first word and return None; or take that word out of COMP_LINE and return Hydra's argv."""
-    line = os.environ.get("COMP_LINE", "")
-    words = line.split()[1:]
-    if not words or (len(words) == 1 and not line.endswith(" ")):
-        print(("\n" if "fish" in query else " ").join([*HYDRA, *PLAIN]))
-        return None
-    if words[0] not in HYDRA:
-        return None
-    from rlnlp.cli.hydra_app import flags_first
+def _complete(request: str) -> int:
+    from rlnlp.cli.completion import candidates
+    from rlnlp.cli.shells import answer
 
-    settings = flags_first([*HYDRA[words[0]][0], *words[1:]])
-    os.environ["COMP_LINE"] = " ".join(["rlnlp", *settings]) + " " * line.endswith(" ")
-    return [words[0], "-sc", query]
+    def find(words: list[str], last: str) -> list[tuple[str, str]]:
+        training = {name: fixed for name, (fixed, _) in HYDRA.items()}
+        return [(one.text, one.help) for one in candidates(words, last, training, PLAIN)]
+
+    return answer(request, find)
 
 
 def _dispatch(name: str, arguments: list[str]) -> int:

@@ -1,7 +1,6 @@
 """Words of the command line that no command takes: for a wrong one, what to type instead. Before Hydra reads them."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import MISSING
 from difflib import get_close_matches
@@ -11,9 +10,9 @@ from typing import Any
 from rlnlp.commands.guide import TOPICS
 from rlnlp.config.changes import declaration, generic
 from rlnlp.config.choices import choices_of, conf_dir, is_run
-from rlnlp.config.hints import did_you_mean, hint_for, keys_of, meant, quoted, resembles
+from rlnlp.config.hints import did_you_mean, hint_for, in_quotes, keys_of, meant, resembles
 from rlnlp.config.schema import RUNS
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.run.manifest import without_secrets
 
 SHORT_FLAGS = ("-h", "-c", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i", "-p")
@@ -46,7 +45,7 @@ def refuse_command(words: list[str], commands: list[str]) -> int:
         meant_words = ["explain", word]
     else:
         raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'\nthe commands are: {', '.join(commands)}")
-    way = without_secrets(shlex.join(["rlnlp", *meant_words]))
+    way = without_secrets(command(*meant_words))
     raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'; type: {way}\nrlnlp --help lists the commands")
 
 
@@ -97,7 +96,7 @@ def _settings(
             value = word.partition("=")[2] + rest.pop(0).lstrip("=")
             value = rest.pop(0) if not value and rest else value
             typed = _typed(word.rstrip("="), value, schema)
-            faults.append(f"no spaces around '='; type {quoted(typed)}")
+            faults.append(f"no spaces around '='; type {in_quotes(typed)}")
         elif "=" in word or word.startswith("~"):
             settings.append(word)
         else:
@@ -144,11 +143,11 @@ def _bare(word: str, after: str, schema: Any) -> str:
     if chosen := _choices(word):
         return f"no setting {shown}{did_you_mean(chosen)}"
     if found and value:
-        return f"{shown} has no '='; type {quoted(_typed(key, value, schema))}"
+        return f"{shown} has no '='; type {in_quotes(_typed(key, value, schema))}"
     if found and not colon:
-        return f"{shown} has no value; type {quoted(_typed(key, '...', schema))}"
+        return f"{shown} has no value; type {in_quotes(_typed(key, '...', schema))}"
     if is_run(path):
-        return f"{shown} is a run; to go on with it: {shlex.join(['rlnlp', 'resume', word])}"
+        return f"{shown} is a run; to go on with it: {command('resume', word)}"
     if path.is_dir() or path.is_file():
         data = next(key for key in ("data.prompts", "data.texts") if key in keys_of(schema))
         key = "model.path" if path.is_dir() else data
@@ -160,8 +159,7 @@ def _other_algorithm(name: str, fixed: list[str], word: str, arguments: list[str
     """Told of ``algo=`` behind a short form that has chosen another, and of the algorithm chosen by its name alone."""
     key, _, value = word.lstrip("+").partition("=")
     if key == "algo" and fixed and word not in fixed:
-        command = without_secrets(shlex.join(["rlnlp", "train", *arguments]))
-        yield f"rlnlp {name} trains with {fixed[0]}; type: {command}"
+        yield f"rlnlp {name} trains with {fixed[0]}; type: {without_secrets(command('train', *arguments))}"
     if key == "algo.name" and value in RUNS and f"algo={value}" not in [*fixed, *arguments]:
         yield f"algo.name does not choose the algorithm{did_you_mean([f'algo={value}'])}"
 
@@ -189,14 +187,13 @@ def _several(word: str, name: str, arguments: list[str]) -> Iterator[str]:
     except HydraException:
         return  # it is told when Hydra reads all words
     key, _, value = word.partition("=")
-    yield f"{quoted(word)} gives several values; for a run with each: " + without_secrets(
-        shlex.join(["rlnlp", name, "-m", *arguments])
-    )
+    sweep = without_secrets(command(name, "-m", *arguments))
+    yield f"{in_quotes(word)} gives several values; for a run with each: {sweep}"
     known = generic(key.lstrip("+"))
     kind = next((str(f.type) for schema in RUNS.values() for one, f in keys_of(schema).items() if one == known), "")
     if "list[" in kind or "str" in kind:
         one = f"[{value}]" if "list[" in kind else f"'{value}'"
-        yield f"for one value that has a comma: {quoted(f'{key}={one}')}"
+        yield f"for one value that has a comma: {in_quotes(f'{key}={one}')}"
 
 
 def _choices(word: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from rlnlp.config.migrate import STEPS
 from rlnlp.config.schema import REWARDS, RUNS
 from rlnlp.config.setting import NAME, declared, leaves
-from rlnlp.errors import one_line
+from rlnlp.errors import quoted
 
 COMMON = {  # names that people type from habit, in lower case: the setting that is meant
     "batch": "algo.batch_size", "bs": "algo.batch_size", "clip": "algo.cliprange", "clip_range": "algo.cliprange",
@@ -89,15 +89,15 @@ def of_new_name(kind: type, key: str, node: Mapping[str, Any], names: Iterable[s
 
 def did_you_mean(words: list[str]) -> str:
     """``; did you mean 'a' or 'b'?``, each word as a shell reads it; nothing without words."""
-    return f"; did you mean {' or '.join(map(quoted, words))}?" if words else ""
+    return f"; did you mean {' or '.join(map(in_quotes, words))}?" if words else ""
 
 
-def quoted(text: str) -> str:
-    """``text`` as one word for a shell, always in quotes."""
-    safe = one_line(text, 200)
-    if "'" in safe and not set(safe) & set('"$`\\!'):
-        return f'"{safe}"'
-    return "'" + safe.replace("'", "'\"'\"'") + "'"
+def in_quotes(text: str) -> str:
+    """``text`` as one word for a shell, always in quotes, so that its ends are seen; no longer than a line."""
+    if "'" in text and text.isprintable() and not set(text) & set('"$`\\!'):
+        return f'"{text}"'
+    shown = quoted(text)
+    return f"'{text}'" if shown == text else shown
 
 
 def word(key: str, value: Any) -> str:
