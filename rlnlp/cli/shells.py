@@ -34,7 +34,7 @@ OFF = {
     "zsh": "compdef -d rlnlp; unfunction _rlnlp_complete",
     "fish": "complete -e -c rlnlp; functions -e __rlnlp_complete",
 }
-WORD = re.compile(r"""(?:\\.|'[^']*(?:'|$)|"(?:\\.|[^"\\])*(?:"|$)|[^\s\\'"])+""")  # as a shell splits words
+WORD = re.compile(r"""(?:\\.|\\$|'[^']*(?:'|$)|"(?:\\.|[^"\\])*(?:"|$)|[^\s\\'"])+""")  # as a shell splits words
 GOES_ON = ("=", ".", "/", ":", ",")  # no space behind a word that ends so
 
 
@@ -74,7 +74,7 @@ def split(line: str) -> tuple[str, list[str]]:
 
 
 def _unquoted(raw: str) -> str:
-    for closed in (raw, f"{raw}'", f'{raw}"', raw[:-1]):
+    for closed in (raw, raw.removesuffix("\\"), f"{raw}'", f'{raw}"'):
         try:
             return "".join(shlex.split(closed))
         except ValueError:

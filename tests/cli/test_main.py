@@ -26,14 +26,6 @@ def process(words, cwd):
     return done.returncode, done.stdout, done.stderr
 
 
-def completed(line, cwd):
-    words = line.split(" ")
-    env = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_CWORD": str(len(words) - 1)}
-    code, out, err = rlnlp("-sc", "query=bash", cwd=cwd, env=env)
-    assert (code, err) == (0, "")
-    return out.split()
-
-
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
 def test_help_lists_every_command(words, tmp_path):
     code, out, err = rlnlp(*words, cwd=tmp_path)
@@ -252,25 +244,6 @@ def test_a_reader_that_closes_early_is_no_error(tmp_path):
         command = f"{sys.executable} -u -m rlnlp {words} | true; exit ${{PIPESTATUS[0]}}"
         code, _, err = process(["bash", "-c", command], tmp_path)
         assert (code in (0, 141), err) == (True, "")
-
-
-def test_tab_completes_the_command(tmp_path):
-    assert completed("rlnlp ", tmp_path) == completed("rlnlp tr", tmp_path) == [*HYDRA, *PLAIN]
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("rlnlp train algo=", [f"algo={algo}" for algo in sorted(p.stem for p in (conf_dir() / "algo").iterdir())]),
-        ("rlnlp reinforce sampler=g", ["sampler=greedy"]),
-        ("rlnlp train -m sampler=gr", ["sampler=greedy"]),
-        ("rlnlp sft algo.w", ["algo.warmup_steps=", "algo.weight_decay="]),
-        ("rlnlp generate x", []),
-        ("rlnlp nothing x", []),
-    ],
-)
-def test_tab_completes_groups_and_settings_behind_the_command(line, words, tmp_path):
-    assert completed(line, tmp_path) == words
 
 
 PYTHON_314 = """
