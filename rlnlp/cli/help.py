@@ -36,7 +36,7 @@ Row = tuple[str, str]  # label, text
 
 
 def show_help(
-    name: str, composed: Mapping[str, Any], chosen: Mapping[str, str], directories: Sequence[str], flags: Sequence[str]
+    name: str, composed: Mapping[str, Any], chosen: Mapping[str, str], directories: Sequence[Path], flags: Sequence[str]
 ) -> None:
     """Print the page of the command ``name`` for the ``composed`` settings and the choice of each group.
 
@@ -65,7 +65,7 @@ def _sections(
     schema: Any,
     composed: Mapping[str, Any],
     chosen: Mapping[str, str],
-    directories: Sequence[str],
+    directories: Sequence[Path],
     flags: Sequence[str],
 ) -> Iterator[tuple[str, list[Row]]]:
     groups = {f.name: f.metadata["help"] for f in fields(schema)}
@@ -95,11 +95,12 @@ def readable(group: str, schema: type) -> list[str]:
     return [name for name in choices_of(group) if set(choice(group, name)) <= names]
 
 
-def _choices(group: str, schema: Any, chosen: str | None, directories: Sequence[str]) -> str:
+def _choices(group: str, schema: Any, chosen: str | None, directories: Sequence[Path]) -> str:
     """The choices of a group, with a mark on the one in force."""
-    own = [path.stem for folder in directories for path in sorted((Path(folder).expanduser() / group).glob("*.yaml"))]
+    own = [path.stem for folder in directories for path in sorted((folder / group).glob("*.yaml"))]
     fit = readable(group, schema)
-    names = [f"{name} (={same})" if (same := same_as(group, name)) else name for name in fit]
+    same = {name: same_as(group, name) for name in fit}
+    names = [f"{name} (={same[name]})" if same[name] else name for name in fit if not same[name] or name != "default"]
     return "  ".join(f"*{one}" if one.partition(" ")[0] == chosen else one for one in dict.fromkeys([*names, *own]))
 
 

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.train import parse_run_config, run_training, train
+from rlnlp.commands.preflight import check_files, parse_run_config
+from rlnlp.commands.train import check_device, run_training, train
 from rlnlp.commands.words import parse_words
 from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, resume_class
 from rlnlp.config.choices import merged, plain_word
 from rlnlp.config.schema import PpoRun
 from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, command, one_line
-from rlnlp.models.locate import locate
 from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts
 
 ALLOW = "resume.allow="
@@ -129,8 +129,12 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return
-    locate(config.model)
-    from rlnlp.run.run import ResumeInfo, Run
+    check_files(config)
+    from rlnlp.run.live import display
+
+    with display().waiting("loading torch"):
+        check_device(config)
+        from rlnlp.run.run import ResumeInfo, Run
 
     hidden = [key for key, value in leaves(old) if value == REDACTED]
     with Run(directory, config, str(facts.get("command", "resume")), ResumeInfo(allow, changed), hidden) as run:

@@ -12,8 +12,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlnlp.cli.hydra_app import conf_dir
 from rlnlp.cli.main import main
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
 from rlnlp.run import manifest
