@@ -1,7 +1,6 @@
 """conf/ as Hydra composes it: algorithms nest, and what is read without Hydra is the same."""
 
 import functools
-import re
 import shutil
 from pathlib import Path
 
