@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rlnlp.cli.exits import print_error
-from rlnlp.config.description import counted
-from rlnlp.errors import one_line
+from rlnlp.errors import counted, one_line
 
 STEP = "step "  # how the line of a training step begins
 CLEAR = "\r\x1b[K"
