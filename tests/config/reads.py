@@ -18,7 +18,7 @@ KINDS: dict[str, type] = {
     name: kind
     for name, kind in {**vars(config_algos), **vars(config)}.items()
     if is_dataclass(kind) and isinstance(kind, type)
-}
+} | {"Trained": config.Common}  # what the settings of any training have
 Owner = tuple[str, str]  # the class that declares a setting, and the setting's name in it
 
 
