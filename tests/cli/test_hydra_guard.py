@@ -166,6 +166,13 @@ def test_settings_of_launchers_are_not_taken_from_where_nothing_is_looked_at(hyd
     assert list(_taken_from_elsewhere(config)) == ([] if key is None else [key])
 
 
+def test_a_composed_map_that_is_taken_from_elsewhere_is_refused(asked):
+    text = GLOBAL + "hydra: {sweeper: {params: '${evil}'}}\nevil: {seed: '1,2'}\n"
+    code, _, err = asked("train", "--config-dir", "own", "-m", "experiment=e", "--dry-run", experiment__e=text)
+    assert code == 2
+    assert err.startswith("rlnlp train: hydra.sweeper.params takes its settings from elsewhere (${...})")
+
+
 def test_the_directory_in_an_experiment_file_is_obeyed_and_the_word_wins(asked):
     text = GLOBAL + "hydra:\n  run: {dir: 'my runs/${algo.name}'}\n  sweep: {dir: 'my sweeps'}\n"
     words = ["train", "--config-dir", "own", "+experiment=e", "--dry-run"]

@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
 from rlnlp.cli import job
-from rlnlp.cli.job import run_training
 from rlnlp.cli.main import main
+from rlnlp.commands.train import run_training
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
