@@ -2,14 +2,18 @@
 
 import ctypes
 import gc
+import os
 import platform
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+from rlnlp.config.description import counted
 from rlnlp.config.schema import Device
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, one_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -44,6 +48,35 @@ def return_freed() -> None:
     """Give free memory back to the system."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def cores() -> int:
+    """The cores that this process may use: by affinity, and by the quota of its control group."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return count
+    return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+
+
+def device_text(device: torch.device, threads: int) -> str:
+    """The device in words, with the cores that are idle because of ``threads`` and the setting that uses them."""
+    name = f" ({one_line(torch.cuda.get_device_name(device), 60)})" if device.type == "cuda" else ""
+    text, count = f"{device}{name}, {counted(threads, 'thread')}", cores()
+    if device.type == "cpu" and threads < count:
+        idle = f"{count - threads} of {counted(count, 'core')} {'is' if count - threads == 1 else 'are'} idle"
+        text += f": {idle}; device.threads={count} uses all, and changes the last bits"
+    if threads > count:
+        text += f": more than there are cores ({count}), which is slow; device.threads={count} is faster"
+    return text
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """The most bytes that this process has held so far: of the machine's memory, and of a CUDA device's."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    found = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    return {**found, "cuda": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else found
 
 
 def compute_device(where: Device) -> torch.device:

@@ -14,8 +14,8 @@ from torch import Tensor
 from rlnlp.algos.actor_critic import ActorCritic, Learner, SeparateActorCritic, SharedActorCritic
 from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
+from rlnlp.algos.opening import FILTERED
 from rlnlp.algos.optim import clear, descend, learning_rate
-from rlnlp.algos.schedule import FILTERED, schedule_text
 from rlnlp.algos.setup import OnPolicySetup, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, mean_figures, minibatches, of_rollout
 from rlnlp.batching import forward_in_micro_batches
@@ -173,9 +173,7 @@ def main(config: PpoRun, run: Run) -> None:
     policy, algo = setup.policy, config.algo
     model = actor_critic(policy, initial_critic(policy, config), setup.distribution, algo)
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
-    before = setup.measure_policy()
-    run.signals.estimate = trial_step(setup, model, algo, run)
-    run.log_message(schedule_text(algo, config.sampler.max_new_tokens, run.signals.estimate))
+    before = setup.begin(model.parts, partial(trial_step, setup, model, algo, run))
     if setup.distribution.filtered:
         run.log_message(FILTERED)
     train(

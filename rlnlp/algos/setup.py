@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos.observe import Observer
+from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
@@ -31,7 +32,8 @@ class OnPolicySetup:
     """``prompts`` are those of a step; ``distribution`` is the one that tokens are drawn from, filters included.
 
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
-    k1 of the two: (B, T), without filters and without a gradient.
+    k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
+    and a trial step, and returns the first measurement.
     """
 
     policy: Policy
@@ -43,6 +45,7 @@ class OnPolicySetup:
     logprobs: LogprobFn
     reference: LogprobFn
     kl: Callable[[Rollout], Tensor]
+    begin: Opening[Measurement]
     measure_policy: Callable[[], Measurement]
     observe: Observer
 
@@ -53,7 +56,8 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     Raises:
         Failure: exit 2, 3, 4 or 7, for what the config, the data, the model or a reward function get wrong.
     """
-    language = build.language(config.model, config.device, config.seed)
+    with run.display.waiting("loading the model"):
+        language = build.language(config.model, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
     check_context_length(longest, policy.context)
@@ -64,9 +68,10 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
-    terms, run.facts["code"] = build.reward_terms(
-        config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
-    )
+    with run.display.waiting("loading the reward"):
+        terms, run.facts["code"] = build.reward_terms(
+            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
+        )
     reward = weighted_sum(terms, build.shapings(config.reward))
     collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
     unfiltered = partial(policy, distribution=distribution.unfiltered())
@@ -87,7 +92,9 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
         return measure(table, collect, reward, kl, run.rng("heldout"), language.device)
 
     observe = Observer(config.heldout.every, config.samples, table, measure_policy, run)
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
+    begin = opener(config, run, language.device, rows, measure_policy)
     return OnPolicySetup(
         policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,
-        run.timed("kl", reference), run.timed("kl", kl), measure_policy, observe,
+        run.timed("kl", reference), run.timed("kl", kl), begin, measure_policy, observe,
     )  # fmt: skip

@@ -103,16 +103,19 @@ def _sweep(
     from rlnlp.cli.job import Job
     from rlnlp.cli.jobs import checked_jobs
     from rlnlp.cli.sweep import summary
+    from rlnlp.commands.resume import check_named
 
     jobs = checked_jobs(composition)
     for config in {job.config.device.name: job.config for job in jobs or []}.values():
         check_device(config)
     directory = composition.directory
+    for each in [] if named is None else jobs or []:
+        check_named(directory, each.config, named or [])
     if dry:
         from rlnlp.cli.dry_run import print_sweep
 
         return print_sweep(jobs, directory)
-    job = Job(name, typed, named, None if jobs is None else len(jobs))
+    job = Job(name, typed, named, None if jobs is None else [each.words for each in jobs])
     words = [*composition.words, f"hydra.sweep.dir={quoted(str(directory))}"]
     try:
         _hydra_main([f"rlnlp {name}", *flags, *words], job)
@@ -139,8 +142,6 @@ def _hydra_main(argv: list[str], function: Any) -> int:
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
     try:
         hydra.main(config_path=str(conf_dir()), config_name="train", **base)(function or _nothing)()
-    except BrokenPipeError:
-        raise
     except Exception as error:  # what a job itself raises is kept in the job: this is Hydra's, about the settings
         if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
             raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error

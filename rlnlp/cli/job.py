@@ -8,7 +8,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rlnlp.cli.exits import guarded
+from rlnlp.cli.exits import guarded, print_error
+from rlnlp.cli.streams import lasting_streams
 from rlnlp.cli.sweep import write_command
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
 from rlnlp.cli.sweep_table import in_words, outcome
@@ -24,10 +25,11 @@ from rlnlp.run.signals import handled
 class Job:
     """The function that Hydra calls with the composed settings of a job of a sweep."""
 
-    def __init__(self, command: str, words: list[str], named: list[str] | None, total: int | None) -> None:
+    def __init__(self, command: str, words: list[str], named: list[str] | None, names: list[str] | None = None) -> None:
         self.command, self.words = command, words
         self.named = named  # what the user has typed of a sweep that is resumed, whose settings a file holds
-        self.progress = SweepProgress(total)
+        self.names = names  # of each job, the words in which it differs from the others, where they are known
+        self.progress = SweepProgress(None if names is None else len(names))
         self.sweep: Path | None = None
         self.directories: list[Path] = []
         self.stopped: Stopped | None = None
@@ -41,21 +43,31 @@ class Job:
         directory = _short(Path(hydra.runtime.output_dir))
         if self.sweep is None:
             self.sweep = _short(Path(hydra.sweep.dir))
-            write_command(self.sweep, self.command, self.words)
+            print_error(self.progress.title(self.sweep))
+            if self.named is None:
+                write_command(self.sweep, self.command, self.words)
         (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
         self.directories.append(directory)
         typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        overrides = [without_secrets(word.lstrip("+")) for word in typed]
-        output = JobOutput(self.progress.label(directory, " ".join(overrides)), directory)
+        again = len(self.named or [])  # words that name code and secrets again are no settings of the sweep
+        own = typed[: len(typed) - again]
+        overrides = [without_secrets(word.lstrip("+")) for word in own]
+        words = " ".join(overrides) if self.names is None else self.names[hydra.job.num]
+        before = read_facts(directory).get("seconds")
+        output = JobOutput(self.progress.label(self._below(directory), words), directory)
         with output:
             status = guarded(f"rlnlp {self.command}", lambda: self._job(composed, directory, output))
         record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
         replace(directory / "job.json", json.dumps(record) + "\n")
         facts = read_facts(directory)
-        self.progress.ended(output, record["exit_code"], in_words(facts.get("result", {})))
+        done = not status and before is not None and before == facts.get("seconds")
+        self.progress.ended(output, record["exit_code"], in_words(facts.get("result", {})), done)
         if self.stopped is not None:
             raise self.stopped
         return _reached(facts.get("result", {}))
+
+    def _below(self, directory: Path) -> Path:
+        return directory.relative_to(self.sweep) if self.sweep and directory.is_relative_to(self.sweep) else directory
 
     def _job(self, composed: Any, directory: Path, output: JobOutput) -> int:
         if self.named is not None and self.sweep is not None:
@@ -128,4 +140,6 @@ def _child() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(f"rlnlp {sys.argv[2]}", _child))
+    with lasting_streams():  # whether the sweep can print is for its own process to tell
+        ended = guarded(f"rlnlp {sys.argv[2]}", _child)
+    raise SystemExit(ended)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from rlnlp.cli.hydra_words import quoted
 from rlnlp.cli.main import HYDRA
 from rlnlp.cli.sweep import is_sweep, read_command
 from rlnlp.commands import resume
@@ -41,4 +42,4 @@ def resume_sweep(directory: Path, named: list[str]) -> int:
     name, words = read_command(directory)
     if name not in HYDRA:
         raise Failure(Exit.RUN, f"{directory} names no command that sweeps: {one_line(name, 40)}")
-    return run(name, list(HYDRA[name][0]), [*words, *named, f"hydra.sweep.dir='{directory}'"], named)
+    return run(name, list(HYDRA[name][0]), [*words, *named, f"hydra.sweep.dir={quoted(str(directory))}"], named)

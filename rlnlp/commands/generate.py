@@ -35,9 +35,13 @@ def main(argv: list[str]) -> int:
     config = config_of(words[0], settings)
     prompts = given_prompts(words[1:], args.file)
     locate(config.model)
-    from rlnlp import build
+    from rlnlp.run.live import display
 
-    responses = build.loaded_policy(config).generate(prompts, args.n)
+    with display().waiting("loading the model"):
+        from rlnlp import build
+
+        policy = build.loaded_policy(config)
+    responses = policy.generate(prompts, args.n)
     if args.json:
         print(json.dumps(responses))
     else:

@@ -130,8 +130,11 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return
     check_files(config)
-    check_device(config)
-    from rlnlp.run.run import ResumeInfo, Run
+    from rlnlp.run.live import display
+
+    with display().waiting("loading torch"):
+        check_device(config)
+        from rlnlp.run.run import ResumeInfo, Run
 
     hidden = [key for key, value in leaves(old) if value == REDACTED]
     with Run(directory, config, str(facts.get("command", "resume")), ResumeInfo(allow, changed), hidden) as run:

@@ -15,8 +15,11 @@ def run_training(settings: Any, directory: Path, command: str, hidden: Collectio
         Failure: whatever the user can fix; what can be told without training leaves no directory.
     """
     config = checked_config(settings)
-    check_device(config)
-    from rlnlp.run.run import Run
+    from rlnlp.run.live import display
+
+    with display().waiting("loading torch"):
+        check_device(config)
+        from rlnlp.run.run import Run
 
     with Run(directory, config, command, hidden=hidden) as run:
         train(config, run)
@@ -36,4 +39,6 @@ def check_device(config: Any) -> None:
 
 def train(config: Any, run: Any) -> None:
     """The algorithm that the settings name, in the directory of ``run``."""
-    import_module(f"rlnlp.algos.{config.algo.name.replace('-', '_')}").main(config, run)
+    with run.display.waiting("loading the algorithm"):
+        module = import_module(f"rlnlp.algos.{config.algo.name.replace('-', '_')}")
+    module.main(config, run)

@@ -26,6 +26,11 @@ class TextTable:
     heldout: list[int]
     tokenizer: Tokenizer
 
+    @property
+    def heldout_is_separate(self) -> bool:
+        """True if no held-out row is trained on."""
+        return not set(self.train) & set(self.heldout)
+
     def batch(self, rows: Sequence[int], device: torch.device) -> Rollout:
         """The texts of ``rows`` as a rollout; the mask is True at every token of the completions."""
         pad, prompts = self.tokenizer.pad, self.prompts(rows, device)
@@ -36,6 +41,11 @@ class TextTable:
         responses, mask = responses.to(device), mask.to(device)
         ended = torch.ones(len(rows), dtype=torch.bool, device=device)
         return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
+
+    def texts(self, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Prompt and completion of ``rows`` in words."""
+        pairs = [self.pairs[r] for r in rows]
+        return [(self.tokenizer.decode(ids), self.tokenizer.decode_rest(ids, rest)) for ids, rest in pairs]
 
     def prompts(self, rows: Sequence[int], device: torch.device) -> Prompts:
         """The prompts of ``rows``, padded on the left."""

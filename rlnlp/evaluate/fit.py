@@ -1,20 +1,17 @@
 """How well a language model fits held-out texts, before and after."""
 
 import math
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from torch import Tensor
 
-from rlnlp.evaluate.curves import draw
-from rlnlp.evaluate.report import data_file, generate_command, print_next_steps, show_samples
+from rlnlp.data.texts import TextTable
+from rlnlp.evaluate.report import data_file, finish, generate_command, title
+from rlnlp.evaluate.summary import Report, table_row
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
-from rlnlp.models.save import save_policy
-from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
 
@@ -26,27 +23,39 @@ class Fit:
     samples: list[tuple[str, str]]
 
 
-def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tokenizer) -> None:
+def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, table: TextTable) -> None:
     """Save the policy, draw the curves, write the result and print it."""
-    save_policy(run.directory / "policy", policy, tokenizer)
-    draw(run.directory)
     result = comparison(before, after)
-    run.finish(**result)
+    separate, texts = table.heldout_is_separate, table.texts(table.heldout)
+    kind = "held-out texts" if separate else "training texts (none are held out)"
     old, new = result["before"]["loss"], result["after"]["loss"]
-    low, high = result["difference"]["interval"] or (math.nan, math.nan)
-    console = Console(file=sys.stdout, highlight=False)
-    lines = [
-        f"held-out texts: {result['n']}",
-        f"loss        {old:.3f} -> {new:.3f} nats per token, difference {new - old:+.3f} [{low:+.3f}, {high:+.3f}]",
-        f"perplexity  {math.exp(old):.2f} -> {math.exp(new):.2f}",
-    ]
-    for line in lines:
-        console.print(as_text(line))
-    show_samples(console, [(p, b, a) for (p, b), (_, a) in zip(before.samples, after.samples, strict=True)])
+    perplexities = ("perplexity", f"{math.exp(old):.2f}", f"{math.exp(new):.2f}", "")
+    report = Report(
+        title(run.config, "held-out loss" if separate else "loss", old, new),
+        f"{kind}: {result['n']}",
+        [table_row("loss, nats per token", old, new, new - old, result["difference"]["interval"]), perplexities],
+        [],
+        [],
+        [(prompt, b, a) for (prompt, b), (_, a) in zip(before.samples, after.samples, strict=True)],
+        next_command(run, after),
+    )
+    finish(
+        run, report, result, heldout_rows(texts, before, after), {"heldout/loss": (old, new)}, policy, table.tokenizer
+    )
+
+
+def next_command(run: Run, after: Fit) -> str:
+    """What to type for responses: to the prompt of a text, or else to how a text begins."""
     prompts = [prompt.strip() for prompt, _ in after.samples]
     file = data_file(run.config) if any(prompts) else None
-    prompts += [" ".join(text.split()[:3]) for _, text in after.samples] if file is None else []  # how a text begins
-    print_next_steps(run.directory, console, generate_command(run.directory, prompts, file))
+    prompts += [" ".join(text.split()[:3]) for _, text in after.samples] if file is None else []
+    return generate_command(run.directory, prompts, file)
+
+
+def heldout_rows(texts: list[tuple[str, str]], before: Fit, after: Fit) -> Iterator[dict[str, Any]]:
+    """A record for each held-out text, prompt and completion, for heldout.jsonl: both losses, nats per token."""
+    for (prompt, completion), old, new in zip(texts, before.loss.tolist(), after.loss.tolist(), strict=True):
+        yield {"prompt": prompt, "completion": completion, "before": {"loss": old}, "after": {"loss": new}}
 
 
 def comparison(before: Fit, after: Fit) -> dict[str, Any]:

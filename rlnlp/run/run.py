@@ -3,26 +3,27 @@
 import io
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TextIO, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TextIO, TypeVar
 
 import numpy as np
 import torch
 
 from rlnlp import STARTED
-from rlnlp.config.schema import Common
+from rlnlp.config.description import Trained, block
 from rlnlp.errors import Exit, Failure, command
 from rlnlp.rng import stream
 from rlnlp.run import manifest
-from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, weights_sha256
+from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, step_of, weights_sha256
 from rlnlp.run.disk import storage_failure
-from rlnlp.run.display import Display, display
+from rlnlp.run.display import Display
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
+from rlnlp.run.live import display
 from rlnlp.run.lock import owned
 from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
 from rlnlp.run.progress import Progress
@@ -40,6 +41,14 @@ class ResumeInfo:
     changed: dict[str, list[Any]]
 
 
+class Seconds(NamedTuple):
+    """Of the present command; of all commands of the run; and of training in all of them."""
+
+    command: float
+    whole: float
+    training: float
+
+
 class Run:
     """A run directory, locked from start to exit: a new one, or with ``resume_info`` one that exists.
 
@@ -50,7 +59,7 @@ class Run:
     def __init__(
         self,
         directory: Path,
-        config: Common,
+        config: Trained,
         command: str,
         resume_info: ResumeInfo | None = None,
         hidden: Collection[str] = (),
@@ -101,8 +110,7 @@ class Run:
                     self._open_log(self._files)  # for the traceback of a bug; run.json stays
                 if error is not None:
                     self._log.write("".join(traceback.format_exception(kind, error, trace)))
-                seconds = self._earlier_seconds + time.monotonic() - STARTED
-                training_seconds = self._training_seconds
+                _, seconds, training_seconds = self.seconds()
                 self._record(status=word, exit_code=int(code), seconds=seconds, training_seconds=training_seconds)
         except OSError as failed:
             if shown is None:
@@ -170,7 +178,7 @@ class Run:
         """
         self._parts = parts
         self._restore(total, parts)
-        self.display.begin(total)
+        self.display.begin(total, self.progress.files["metrics"].rows())
         started = self._clock = time.monotonic()
         self._phase_seconds.clear()
         for step in range(self.progress.done + 1, total + 1):
@@ -232,7 +240,16 @@ class Run:
         for row in rows:
             self.progress.files["samples"].append({"step": step, **row})
         for row in rows[:show]:
-            self.display.sample(row["prompt"], row["response"], row["score"])
+            self.display.sample(step, row["prompt"], row["response"], row["score"])
+
+    def saved_step(self) -> int:
+        """The step of the newest checkpoint that is there; 0 without any."""
+        return max(map(step_of, checkpoints(self.directory / "checkpoints")), default=0)
+
+    def seconds(self) -> Seconds:
+        """How long the run has taken so far."""
+        now = time.monotonic() - STARTED
+        return Seconds(now, self._earlier_seconds + now, self._training_seconds)
 
     def due(self, every: int, step: int) -> bool:
         """True at step 1 and at each multiple of ``every``; never for 0."""
@@ -241,8 +258,12 @@ class Run:
     def log_message(self, text: str) -> None:
         """Show a line and append it to train.log."""
         self.display.log_message(text)
-        self._log.write(text + "\n")
-        self._log.flush()
+        self.write_log(text)
+
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Show texts with their labels, and append them to train.log."""
+        self.display.describe(texts)
+        self.write_log(block(texts))
 
     def finish(self, **result: Any) -> None:
         """Record the result in ``run.json``."""
@@ -256,6 +277,11 @@ class Run:
             self.log_message(f"hardware or versions changed ({different}): resuming, but not bit-identical")
             self.facts["bit_exact"] = False
         self._record(fingerprint=now)
+
+    def write_log(self, text: str) -> None:
+        """Append to train.log."""
+        self._log.write(text + "\n")
+        self._log.flush()
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)

@@ -1,12 +1,14 @@
 """Sweeps: a run for each job, one table, and failures that stop nothing else."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
 from rlnlp.cli.main import main
 from rlnlp.run.manifest import read_config
-from support.small import rlnlp, write_prompts
+from support.small import ROOT, rlnlp, write_prompts
 
 DEADLY = (
     "import os\n\n\ndef f(completions, how):\n"
@@ -93,11 +95,71 @@ def test_one_table_shows_what_differs_and_what_came_of_it(seeds):
 def test_the_screen_has_one_line_for_each_job_and_one_for_how_it_ended(seeds):
     place, _, _, err = seeds
     lines = err.rstrip("\n").split("\n")
-    assert [line[:6] for line in lines] == ["job 1 ", "  done", "job 2 ", "  done", "job 3 ", "  done"]
-    assert all("score 0." in line and "[" in line for line in lines[1::2])
     (directory,) = (place / "outputs" / "sweeps").iterdir()
+    assert lines[0] == f"sweep directory {directory.relative_to(place)}: 3 jobs"
+    assert lines[1::2] == [f"job {job} of 3 in {job - 1}: seed={job}" for job in (1, 2, 3)]
+    assert all(line.startswith("  done in ") and ": score " in line and "[" in line for line in lines[2::2])
+    assert [" left" in line for line in lines[2::2]] == [True, True, False]
     for job in range(3):
         assert "before  after  difference" in (directory / str(job) / "output.log").read_text()
+
+
+def test_resume_does_what_is_missing_of_a_sweep(seeds, tmp_path, monkeypatch, capfd):
+    place, *_ = seeds
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    shutil.copytree(next((place / "outputs" / "sweeps").iterdir()), "it's moved")
+    command = json.loads(Path("it's moved/command.json").read_text())
+    assert command["command"] == "reinforce"
+    command["words"] = [word.replace("=p.jsonl", f"={place / 'p.jsonl'}") for word in command["words"]]
+    Path("it's moved/command.json").write_text(json.dumps(command))
+    before = [json.loads(Path(f"it's moved/{job}/run.json").read_text()) for job in range(3)]
+    shutil.rmtree("it's moved/1")
+    assert main(["resume", "it's moved"]) == 0
+    _, err = capfd.readouterr()
+    ends = err.split("\n")[2:7:2]
+    assert [line.startswith("  complete already: score ") for line in ends] == [True, False, True]
+    assert ends[1].startswith("  done in ")
+    after = [json.loads(Path(f"it's moved/{job}/run.json").read_text()) for job in range(3)]
+    assert [one["id"] == other["id"] for one, other in zip(before, after, strict=True)] == [True, False, True]
+    assert [facts["result"] for facts in after] == [facts["result"] for facts in before]
+    assert [job["status"] for job in records(Path("it's moved"))] == ["done"] * 3
+    assert json.loads(Path("it's moved/command.json").read_text()) == command
+
+
+def sweep_of_own_code(directory):
+    (directory / "mine.py").write_text("def f(completions):\n    return [0.0] * len(completions)\n")
+    (directory / "sweep").mkdir()
+    words = ["-m", "seed=1,2", "+reward.terms.own={fn: mine.py:f, weight: 0.0}"]
+    (directory / "sweep" / "command.json").write_text(json.dumps({"command": "ppo", "words": words}))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 6, "rlnlp resume sweep reward.terms.own.fn=mine.py:f"),
+        (["algo.total_steps=3"], 2, "rlnlp resume sweep/NUMBER key=value"),
+        (["reward.terms.own.fn=mine.py:f", "seed=3"], 2, "'seed=3' would change the settings of a sweep"),
+        (["reward.terms.own.fn=other.py:f"], 2, "other.py"),
+    ],
+)
+def test_code_that_a_sweep_names_is_named_again_and_its_settings_stay(words, code, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sweep_of_own_code(tmp_path)
+    before = (tmp_path / "sweep" / "command.json").read_bytes()
+    assert main(["resume", "sweep", *words]) == code
+    assert told in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"command.json"}
+    assert (tmp_path / "sweep" / "command.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"command": "guide", "words": []}', '{"command": "ppo", "words": 1}']
+)
+def test_a_command_file_that_is_none_is_refused(text, tmp_path, capsys):
+    (tmp_path / "command.json").write_text(text)
+    assert main(["resume", str(tmp_path)]) == 6
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_the_table_names_its_directory_on_one_line(seeds):
