@@ -15,7 +15,7 @@ from rlnlp.commands.explain.terms import terms
 from rlnlp.config.choices import choice, choices_of, same_as
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import settings
-from rlnlp.errors import one_line, quoted, safe_text
+from rlnlp.errors import one_line, safe_text, shell_word
 
 ORDER = ("algo", "model", "sampler", "reward", "data", "heldout", "checkpoint", "device", "samples")
 FLAGS = (  # as they are typed, what they do, and the flag itself
@@ -128,4 +128,4 @@ def _terms(found: Any) -> Iterator[Row]:
 
 
 def _word(key: str, value: Any) -> str:
-    return quoted(one_line(f"{key}={show(value)}", 100))
+    return shell_word(one_line(f"{key}={show(value)}", 100))

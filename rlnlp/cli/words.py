@@ -64,7 +64,7 @@ def check_typed(
     settings, faults = _settings(arguments, [*flags, *SHORT_FLAGS], {*valued, *TAKE_A_WORD}, schema)
     faults += [line for word in settings for line in _other_algorithm(name, fixed, word, arguments)]
     faults += [line for word in settings for line in _misplaced(word, schema, look)]
-    if not faults and not {"-m", "--multirun"} & set(arguments):
+    if not faults and not {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
         faults += [line for word in settings for line in _several(word, name, arguments)]
     if faults:
         raise Failure(Exit.CONFIG, "\n".join(dict.fromkeys(faults)))
@@ -159,7 +159,8 @@ def _other_algorithm(name: str, fixed: list[str], word: str, arguments: list[str
     """Told of ``algo=`` behind a short form that has chosen another, and of the algorithm chosen by its name alone."""
     key, _, value = word.lstrip("+").partition("=")
     if key == "algo" and fixed and word not in fixed:
-        yield f"rlnlp {name} trains with {fixed[0]}; type: {without_secrets(command('train', *arguments))}"
+        way = command("train", *map(without_secrets, arguments))
+        yield f"rlnlp {name} trains with {fixed[0]}; type: {way}"
     if key == "algo.name" and value in RUNS and f"algo={value}" not in [*fixed, *arguments]:
         yield f"algo.name does not choose the algorithm{did_you_mean([f'algo={value}'])}"
 
@@ -187,8 +188,8 @@ def _several(word: str, name: str, arguments: list[str]) -> Iterator[str]:
     except HydraException:
         return  # it is told when Hydra reads all words
     key, _, value = word.partition("=")
-    sweep = without_secrets(command(name, "-m", *arguments))
-    yield f"{in_quotes(word)} gives several values; for a run with each: {sweep}"
+    way = command(name, "-m", *map(without_secrets, arguments))
+    yield f"{in_quotes(word)} gives several values; for a run with each: {way}"
     known = generic(key.lstrip("+"))
     kind = next((str(f.type) for schema in RUNS.values() for one, f in keys_of(schema).items() if one == known), "")
     if "list[" in kind or "str" in kind:

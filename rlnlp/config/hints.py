@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from rlnlp.config.migrate import STEPS
 from rlnlp.config.schema import REWARDS, RUNS
 from rlnlp.config.setting import NAME, declared, leaves
-from rlnlp.errors import quoted
+from rlnlp.errors import shell_word
 
 COMMON = {  # names that people type from habit, in lower case: the setting that is meant
     "batch": "algo.batch_size", "bs": "algo.batch_size", "clip": "algo.cliprange", "clip_range": "algo.cliprange",
@@ -93,10 +93,10 @@ def did_you_mean(words: list[str]) -> str:
 
 
 def in_quotes(text: str) -> str:
-    """``text`` as one word for a shell, always in quotes, so that its ends are seen; no longer than a line."""
+    """``text`` as one word for a shell, always in quotes, so that its ends are seen."""
     if "'" in text and text.isprintable() and not set(text) & set('"$`\\!'):
         return f'"{text}"'
-    shown = quoted(text)
+    shown = shell_word(text)
     return f"'{text}'" if shown == text else shown
 
 

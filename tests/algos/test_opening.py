@@ -11,7 +11,7 @@ import torch
 from rlnlp import device
 from rlnlp.algos.opening import Rows, disk_text, known, time_text
 from rlnlp.algos.optim import optimizers, state_bytes
-from rlnlp.commands.train import parse_run_config
+from rlnlp.commands.preflight import parse_run_config
 from rlnlp.config.description import duration
 from rlnlp.run import checkpoint
 from support import runs, small
