@@ -189,7 +189,7 @@ class Run:
                 self.signals.end_step()
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
-                if step == total or (every and step % every == 0) or self.signals.arrived is not None:
+                if step == total or (every and step % every == 0):
                     self.progress.save(parts)
             self._training_seconds = self.progress.seconds + time.monotonic() - started
         self.display.close()
