@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import termios
+import time
+from array import array
 
 import pytest
 
@@ -220,6 +223,11 @@ def test_a_reader_that_is_slow_gets_every_byte_though_the_stream_does_not_wait(p
     words = [sys.executable, "-m", "rlnlp", "explain", "--tables"]
     with subprocess.Popen(words, cwd=place, env=env(), stdout=writing) as process:
         os.close(writing)
+        waiting = array("i", [0])
+        while process.poll() is None and waiting[0] < 4096:  # until it is full
+            fcntl.ioctl(reading, termios.FIONREAD, waiting)
+            time.sleep(0.05)
+        time.sleep(0.3)  # for the next write, which finds it full
         text = b""
         while part := os.read(reading, 100):
             text += part
