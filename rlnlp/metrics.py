@@ -85,7 +85,7 @@ METRICS = (
         ("approx_kl",), "mean of (log pi - log pi_old)^2 / 2", "nats per token", low=1e-8, high=0.1,
         algorithms=("ppo",),
     ),
-    Metric(("ratio",), "mean of pi / pi_old", trend="near 1", algorithms=("ppo",)),
+    Metric(("ratio",), "mean of pi / pi_old", low=0.5, high=2, trend="near 1", algorithms=("ppo",)),
     Metric(
         ("clip_fraction",), "fraction of tokens where the clipped term decides", low=0, high=0.3, algorithms=("ppo",)
     ),
@@ -105,14 +105,15 @@ METRICS = (
         trend="near 0", algorithms=("ppo",),
     ),
     Metric(
-        ("response_tokens",), "mean length, end token included", "tokens", algorithms=ON_POLICY,
+        ("response_tokens",), "mean length, end token included", "tokens", low=0.1, of_first=True, algorithms=ON_POLICY,
         panel="response length, tokens", live={"response_tokens": 7},
     ),
     Metric(
         ("ended",), "fraction of responses that reached the end token", algorithms=ON_POLICY, live={"ended": 8}
     ),
     Metric(
-        ("unique",), "fraction of distinct responses", low=0.25, trend="near 1", algorithms=ON_POLICY,
+        ("unique",), "fraction of distinct responses", low=0.25, trend="times `num_generations`; near 1",
+        algorithms=ON_POLICY,
         live={"unique": 9},
     ),
     Metric(

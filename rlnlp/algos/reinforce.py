@@ -15,6 +15,8 @@ from rlnlp.algos.update import TokenLosses, accumulate_gradient, of_rollout
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Reinforce
 from rlnlp.config.schema import ReinforceRun
+from rlnlp.evaluate.best import measure_result, save_result
+from rlnlp.evaluate.measure import score_gain
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
@@ -25,7 +27,7 @@ from rlnlp.models.fast import FirstPass, first_pass_kept
 from rlnlp.models.policy import LogprobFn, Policy
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect, sampler
-from rlnlp.run.checkpoint import Parts, Stateful
+from rlnlp.run.parts import Parts, Stateful
 from rlnlp.run.run import Run
 from rlnlp.types import Experience, PolicyOutput, Prompts, Rollout
 
@@ -126,9 +128,10 @@ def main(config: ReinforceRun, run: Run) -> None:
         "leave-one-out": lambda: group_leave_one_out(group),
         "greedy": lambda: greedy(likeliest, return_of, group),
     }
-    before = setup.measure_policy()
+    before = measure_result(run, setup.views)
     train(
         setup.policy, setup.distribution, setup.prompts, setup.collect, setup.reward, setup.reference,
         baselines[algo.baseline](), setup.observe, algo, run,
     )  # fmt: skip
-    finish_run(run, before, setup.measure_policy(), setup.policy, setup.tokenizer, setup.observe.health)
+    outcome = save_result(run, setup.policy, setup.tokenizer, setup.views, score_gain)
+    finish_run(run, before, outcome, setup.observe.health)

@@ -13,6 +13,7 @@ from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import check_context_length, prompt_table
+from rlnlp.evaluate.best import Views
 from rlnlp.evaluate.measure import Measurement, measure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
@@ -42,7 +43,7 @@ class OnPolicySetup:
     logprobs: LogprobFn
     reference: LogprobFn
     kl: Callable[[Rollout], Tensor]
-    measure_policy: Callable[[], Measurement]
+    views: Views[Measurement]
     observe: Observer
 
 
@@ -82,11 +83,16 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
         rows = rows_of_step(len(table.train), config.algo.batch_size, step, config.seed)
         return table.batch([table.train[i] for i in rows], language.device)
 
-    def measure_policy() -> Measurement:  # with the same numbers each time: a paired comparison
-        return measure(table, collect, reward, kl, run.rng("heldout"), language.device)
+    def view(rows: list[int], name: str) -> Measurement:  # with the same numbers each time: a paired comparison
+        return measure(table, rows, collect, reward, kl, run.rng(name), language.device)
 
-    observe = Observer(config.heldout.every, config.samples, table, measure_policy, run)
+    choosing, reporting = table.choosing_and_reporting(config.seed)
+    views = Views(
+        "other draws" if choosing == reporting else "other prompts", partial(view, table.heldout, "heldout"),
+        partial(view, choosing, "heldout"), partial(view, reporting, "reporting"),
+    )  # fmt: skip
+    observe = Observer(config, table, views.choosing, run)
     return OnPolicySetup(
         policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,
-        run.timed("kl", reference), run.timed("kl", kl), measure_policy, observe,
+        run.timed("kl", reference), run.timed("kl", kl), views, observe,
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Supervised fine-tuning: make given texts likely (maximum likelihood), one optimizer step per batch."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -12,7 +13,8 @@ from rlnlp.config.algos import Sft
 from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
-from rlnlp.evaluate.fit import Fit, finish_run
+from rlnlp.evaluate.best import Views, measure_result, save_result
+from rlnlp.evaluate.fit import Fit, finish_run, loss_gain
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
 from rlnlp.maths.masked import masked_mean
@@ -63,30 +65,37 @@ def main(config: SftRun, run: Run) -> None:
         rows = alike_rows_of_step(lengths, algo.batch_size, step, config.seed)
         return table.batch([table.train[i] for i in rows], device)
 
-    def fit() -> Fit:
-        return measure_fit(policy, fitted, table, collect, run, algo.micro_batch_size, device)
+    def view(rows: list[int]) -> Fit:
+        return measure_fit(policy, fitted, table, rows, collect, run, algo.micro_batch_size, device)
+
+    choosing, reporting = table.choosing_and_reporting(config.seed)
+    views = Views(
+        "the same texts" if choosing == reporting else "other texts", partial(view, table.heldout),
+        partial(view, choosing), partial(view, reporting),
+    )  # fmt: skip
 
     def observe(step: int) -> dict[str, float]:
         if run.due(config.samples.every, step):
             keep_samples(table, collect, run, step, config.samples.show, device)
-        return {"heldout/loss": float(fit().loss.mean())} if run.due(config.heldout.every, step) else {}
+        return {"heldout/loss": float(views.choosing().loss.mean())} if run.due(config.heldout.every, step) else {}
 
-    before = fit()
+    before = measure_result(run, views)
     train(policy, fitted, batches, observe, algo, run)
-    finish_run(run, before, fit(), policy, tokenizer)
+    finish_run(run, before, save_result(run, policy, tokenizer, views, loss_gain))
 
 
 @torch.no_grad()
 def measure_fit(
-    policy: Policy, fitted: Distribution, table: TextTable, collect: Collect, run: Run, size: int, device: torch.device
-) -> Fit:
-    """The mean nats per token of each held-out text, and a few texts that the policy writes itself."""
+    policy: Policy, fitted: Distribution, table: TextTable, rows: list[int], collect: Collect, run: Run, size: int,
+    device: torch.device,
+) -> Fit:  # fmt: skip
+    """The mean nats per token of each text of ``rows``, and a few texts that the policy writes itself."""
     losses = []
-    for start in range(0, len(table.heldout), size):
-        batch = table.batch(table.heldout[start : start + size], device)
+    for start in range(0, len(rows), size):
+        batch = table.batch(rows[start : start + size], device)
         out = policy(batch, fitted)
         losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
-    rollout = collect(table.prompts(table.heldout[:3], device), run.rng("heldout"))
+    rollout = collect(table.prompts(rows[:3], device), run.rng("heldout"))
     return Fit(torch.stack(losses).cpu(), written(table, rollout))
 
 

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.measuring import with_measurements
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure
@@ -12,7 +13,7 @@ from rlnlp.models.locate import locate
 
 
 def parse_run_config(settings: Any) -> Any:
-    """The settings of a run as its algorithm's schema.
+    """The settings of a run as its algorithm's schema; what they leave open is decided.
 
     Raises:
         Failure: exit 2, for an algorithm that does not exist and for every wrong setting.
@@ -22,7 +23,7 @@ def parse_run_config(settings: Any) -> Any:
         raise Failure(
             Exit.CONFIG, f"no algorithm {name!r}{nearest(str(name), list(RUNS))}; choose from: {', '.join(RUNS)}"
         )
-    return parse(RUNS[name], settings)
+    return with_measurements(parse(RUNS[name], settings))
 
 
 def run_training(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:

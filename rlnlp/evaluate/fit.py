@@ -8,12 +8,12 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
+from rlnlp.evaluate.advice import settings_of
+from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.curves import draw
+from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.report import print_next_steps, show_samples
 from rlnlp.maths.statistics import mean_interval
-from rlnlp.models.policy import Policy
-from rlnlp.models.save import save_policy
-from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
@@ -26,11 +26,12 @@ class Fit:
     samples: list[tuple[str, str]]
 
 
-def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tokenizer) -> None:
-    """Save the policy, draw the curves, write the result and print it."""
-    save_policy(run.directory / "policy", policy, tokenizer)
+def finish_run(run: Run, before: Fit, outcome: Outcome[Fit]) -> None:
+    """Draw the curves, write the result and print it."""
+    after = outcome.after
     draw(run.directory)
-    result = comparison(before, after)
+    result = {**comparison(before, after), **outcome_facts(run, outcome)}
+    result["health"] = dict(result_findings(result, settings_of(run.config)))
     run.finish(**result)
     old, new = result["before"]["loss"], result["after"]["loss"]
     low, high = result["difference"]["interval"] or (math.nan, math.nan)
@@ -42,8 +43,17 @@ def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, tokenizer: Tok
     ]
     for line in lines:
         console.print(as_text(line))
+    for line in outcome_lines(result):
+        console.print(as_text(line))
+    for finding in result["health"].values():
+        console.print(as_text(f"warning: {finding}"), style="yellow")
     show_samples(console, [(p, b, a) for (p, b), (_, a) in zip(before.samples, after.samples, strict=True)])
     print_next_steps(run.directory, console, after.samples[0][0])
+
+
+def loss_gain(one: Fit, other: Fit) -> Tensor:
+    """How much lower the loss of ``one`` is, (N,), by text."""
+    return other.loss - one.loss
 
 
 def comparison(before: Fit, after: Fit) -> dict[str, Any]:

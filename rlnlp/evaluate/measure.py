@@ -1,6 +1,6 @@
 """Scores of a policy's responses to fixed prompts with fixed random numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +31,14 @@ class Measurement:
 
 @torch.no_grad()
 def measure(
-    table: PromptTable, collect: Collect, reward: Reward, kl: Callable[[Rollout], Tensor],
+    table: PromptTable, rows: Sequence[int], collect: Collect, reward: Reward, kl: Callable[[Rollout], Tensor],
     rng: np.random.Generator, device: torch.device,
 ) -> Measurement:  # fmt: skip
-    """One response to each held-out prompt. Two calls with the same ``rng`` are a paired comparison."""
+    """One response to each prompt of ``rows``. Two calls with the same ``rng`` are a paired comparison."""
     scores, kls, prompts, responses = [], [], [], []
     terms: dict[str, list[Tensor]] = {}
-    for start in range(0, len(table.heldout), BATCH):
-        rollout = collect(table.batch(table.heldout[start : start + BATCH], device), rng)
+    for start in range(0, len(rows), BATCH):
+        rollout = collect(table.batch(rows[start : start + BATCH], device), rng)
         scored, texts = reward(rollout), table.texts(rollout)
         scores.append(scored.score.cpu())
         kls.append(kl(rollout).sum(1).cpu())
@@ -68,6 +68,11 @@ def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
             "terms": {name: _difference(before.terms[name], after.terms[name]) for name in before.terms},
         },
     }
+
+
+def score_gain(one: Measurement, other: Measurement) -> Tensor:
+    """How much higher the score of ``one`` is, (N,), by prompt."""
+    return one.score - other.score
 
 
 def _means(measurement: Measurement) -> dict[str, Any]:

@@ -9,29 +9,29 @@ from rich.table import Table
 
 from rlnlp.device import return_freed
 from rlnlp.errors import one_line
+from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.curves import draw
+from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison
-from rlnlp.models.policy import Policy
-from rlnlp.models.save import save_policy
-from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
 SAMPLES = 3
 
 
-def finish_run(
-    run: Run, before: Measurement, after: Measurement, policy: Policy, tokenizer: Tokenizer, health: Health
-) -> None:
-    """Save the policy, draw the curves, record the result and print it with the findings of ``health``."""
-    save_policy(run.directory / "policy", policy, tokenizer)
+def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], health: Health) -> None:
+    """Draw the curves, record the result and print it with the findings of ``health``."""
+    after = outcome.after
     return_freed()  # before matplotlib needs memory too
     draw(run.directory)
-    result = {**comparison(before, after), "health": health.verdict()}
+    result = {**comparison(before, after), **outcome_facts(run, outcome)}
+    result["health"] = {**health.verdict(), **dict(result_findings(result, health.settings))}
     run.finish(**result)
     console = Console(file=sys.stdout, highlight=False)
     console.print(score_table(result))
+    for line in outcome_lines(result):
+        console.print(as_text(line))
     for finding in result["health"].values():
         console.print(as_text(f"warning: {finding}"), style="yellow")
     show_samples(console, list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES])

@@ -18,12 +18,13 @@ from rlnlp.config.schema import Common
 from rlnlp.errors import Exit, Failure
 from rlnlp.rng import stream
 from rlnlp.run import manifest
-from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, weights_sha256
+from rlnlp.run.checkpoint import checkpoints, clear_leftovers
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.display import Display, display
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
 from rlnlp.run.lock import owned
 from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
+from rlnlp.run.parts import Parts, weights_sha256
 from rlnlp.run.progress import Progress
 from rlnlp.run.signals import Signals
 
@@ -117,10 +118,12 @@ class Run:
             advice = f"continue it with rlnlp resume {self.directory}, or choose another directory with hydra.run.dir="
             raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{advice}")
         folder.mkdir(exist_ok=True)
-        clear_leftovers(folder)
+        for each in (folder, self.directory / "models"):
+            clear_leftovers(each)
         manifest.clear_leftovers(self.directory)
         self._log = opened.enter_context((self.directory / "train.log").open("a"))
-        self.progress = Progress(self.directory, self.config.checkpoint.keep)
+        settings = self.config.checkpoint
+        self.progress = Progress(self.directory, settings.keep, settings.models_kept)
         opened.callback(self.progress.close)
         if self.resume_info is not None:
             facts = manifest.read_facts(self.directory)
@@ -149,7 +152,8 @@ class Run:
     def steps(self, total: int, parts: Parts) -> Iterator[int]:
         """Restore ``parts`` from the newest checkpoint, if any, and give the steps up to ``total`` that are not done.
 
-        ``parts`` are saved after each step in which a checkpoint is due, and after the last.
+        ``parts`` are saved after each step in which a checkpoint is due or that is the best so far, and after the last:
+        that of ``total``, or the one where early stopping ends the run.
 
         Raises:
             Failure: exit 6, if no checkpoint is valid, or if it was made with other inputs than the run has now.
@@ -160,14 +164,21 @@ class Run:
         started = self._clock = time.monotonic()
         self._phase_seconds.clear()
         for step in range(self.progress.done + 1, total + 1):
+            if self.stopped_early:
+                break
             self._phase = UPDATE
             yield step
             with self.signals.deferred():
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
-                if step == total or (every and step % every == 0):
-                    self.progress.save(parts)
+                due = step == total or (every > 0 and step % every == 0) or self.stopped_early
+                self.progress.save_due(parts, due)
             self._training_seconds = self.progress.seconds + time.monotonic() - started
+        if self.stopped_early and self.progress.done < total:
+            last, best = self.progress.done, self.progress.best_step
+            self.log_message(
+                f"stopped early after step {last} of {total}: step {best} is still the best (heldout.patience)"
+            )
         self.display.close()
 
     def _restore(self, total: int, parts: Parts) -> None:
@@ -216,9 +227,14 @@ class Run:
         for row in rows[:show]:
             self.display.sample(row["prompt"], row["response"], row["score"])
 
-    def due(self, every: int, step: int) -> bool:
-        """True at step 1 and at each multiple of ``every``; never for 0."""
-        return every > 0 and (step == 1 or step % every == 0)
+    @property
+    def stopped_early(self) -> bool:
+        """True once ``heldout.patience`` measurements in a row were no better than the best before."""
+        return 0 < self.config.heldout.patience <= self.progress.since_best
+
+    def due(self, every: int | None, step: int) -> bool:
+        """True at step 1 and at each multiple of ``every``; never for 0 and None."""
+        return every is not None and every > 0 and (step == 1 or step % every == 0)
 
     def log_message(self, text: str) -> None:
         """Show a line and append it to train.log."""
