@@ -19,6 +19,7 @@ from rlnlp.rewards.shaping import Shaping
 from rlnlp.rewards.terms import RewardContext, Term, text_term
 from rlnlp.rewards.user import load_function
 from rlnlp.rng import stream
+from rlnlp.rollout.generate import LoadedPolicy
 from rlnlp.types import Rollout, Texts
 
 CPU = torch.device("cpu")
@@ -59,6 +60,17 @@ def language(model: config.Model, where: config.Device, seed: int) -> Language:
     if model.gradient_checkpointing:
         policy.recompute_layers()
     return Language(policy, tokenizer, device)
+
+
+def loaded_policy(settings: config.GenerateRun) -> LoadedPolicy:
+    """The model of the config, sampled as the config says.
+
+    Raises:
+        Failure: as ``language``.
+    """
+    loaded = language(settings.model, settings.device, settings.seed)
+    sampled = distribution(settings.sampler, loaded.tokenizer.end)
+    return LoadedPolicy(loaded.policy, loaded.tokenizer, sampled, settings.sampler.max_new_tokens, settings.seed)
 
 
 def distribution(sampler: config.Sampler, end: tuple[int, ...]) -> Distribution:

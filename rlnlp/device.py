@@ -63,7 +63,8 @@ def compute_device(where: Device) -> torch.device:
     kind, _, index = name.partition(":")
     have = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if kind not in have or (index and not index.isdecimal()):
-        raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{where.name}'")
+        hint = f"; write {name.replace('gpu', 'cuda')}" if kind == "gpu" else ""
+        raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{where.name}'{hint}")
     if int(index or 0) >= have[kind]:
         raise Failure(
             Exit.CONFIG, f"device '{where.name}' is not there ({have[kind]} of {kind}); use device=cpu or device=auto"

@@ -14,9 +14,10 @@ from support.small import ROOT
 PACKAGE = ROOT / "rlnlp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (  # folders and loose modules of the package, from the top to the ground: each imports from itself and below
-    "__main__", "cli", "commands", "algos", "evaluate", "build", "rollout", "rewards", "data", "embedded", "models",
-    "batching", "types", "run", "metrics", "device", "maths", "config", "rng", "errors", "__init__",
+    "__main__", "api", "cli", "commands", "algos", "evaluate", "build", "rollout", "rewards", "data", "embedded",
+    "models", "batching", "types", "run", "metrics", "device", "maths", "config", "rng", "errors", "__init__",
 )  # fmt: skip
+HANDED_ON = ("rlnlp/__init__.py", "rlnlp.api")  # imported when the names of the Python interface are asked for
 RANK = {name: rank for rank, name in enumerate(ROOMS)}
 BANNED_CALLS = {
     "torch.load", "torch.save", "eval", "exec", "yaml.load", "yaml.unsafe_load", "instantiate",
@@ -87,7 +88,8 @@ def test_every_import_goes_to_the_same_room_or_a_lower_one():
     wrong = []
     for path in FILES:
         for name in imports(path):
-            if name.split(".")[0] == "rlnlp" and RANK[part(name)] < RANK[room(path)]:
+            known = name.split(".")[0] == "rlnlp" and (place(path), name) != HANDED_ON
+            if known and RANK[part(name)] < RANK[room(path)]:
                 wrong.append(f"{place(path)} imports {name}")
     assert not wrong
 

@@ -6,6 +6,7 @@ import shlex
 
 import pytest
 
+from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
 from support import small
@@ -52,6 +53,11 @@ def test_the_readme_begins_with_the_two_commands_that_do_all_and_has_at_most_200
     assert BLOCKS[0][2] == "pip install -c constraints.txt . && rlnlp train\n"
     assert BLOCKS[1][2] == "pip install -c constraints.txt -e '.[test]' && pytest\n"
     assert len(README.splitlines()) <= 200
+
+
+def test_each_figure_that_the_script_renews_stands_in_one_place():
+    for path, pattern, _ in figures.PLACES:
+        assert len(re.findall(pattern, (small.ROOT / path).read_text())) == 1, (path, pattern)
 
 
 @pytest.mark.slow

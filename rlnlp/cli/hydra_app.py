@@ -14,7 +14,6 @@ from rlnlp.cli.hydra_guard import check_files, check_words
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, Stopped, describe, exit_code, one_line
-from rlnlp.run.manifest import without_secrets
 
 TAKE_VALUE = {"-c", "--cfg", "-i", "--info", "-p", "--package", "-cd", "--config-dir", "-cn", "--config-name"}
 LOOK_ONLY = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc", "--shell-completion"}
@@ -24,8 +23,10 @@ LONG_FLAGS = (
 )  # fmt: skip
 
 
-def run(name: str, fixed: list[str], arguments: list[str]) -> int:
+def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | None = None) -> int:
     """Compose the settings and run one job, or a job for each choice of a sweep.
+
+    Of a sweep that is resumed, ``named`` are the settings that its user has typed now.
 
     Raises:
         Failure: what the job raises; or exit 2 with Hydra's complaint in words.
@@ -48,18 +49,16 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
     from rlnlp.cli.job import Job
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; without it, it prints and exits
-    base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
-    job = Job(name)
+    job = Job(name, arguments, named)
     try:
-        hydra.main(config_path=str(conf_dir()), config_name="train", **base)(job)()
+        hydra.main(config_path=str(conf_dir()), config_name="train", **_version_base(hydra))(job)()
     except BrokenPipeError:
         raise
     except Stopped as stopped:
         if job.sweep is None:
             raise
-        again = [*arguments, *(() if not given else [f"hydra.sweep.dir={job.sweep}"])]
-        way = without_secrets(shlex.join(["rlnlp", name, *again]))
-        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto run the remaining jobs: {way}") from stopped
+        way = shlex.join(["rlnlp", "resume", str(job.sweep)])
+        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto do what is missing: {way}") from stopped
     except Exception as error:  # what the job itself raises is kept in the job: this is Hydra's, about the settings
         if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
             raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error
@@ -71,6 +70,32 @@ def run(name: str, fixed: list[str], arguments: list[str]) -> int:
 
         return summary(job.sweep or Path(directory), job.directories)
     return Exit.DONE
+
+
+def compose(words: list[str]) -> tuple[Any, Path]:
+    """The settings that ``rlnlp train`` composes of the same words, and the directory of the run.
+
+    Raises:
+        Failure: exit 2, for what Hydra refuses.
+    """
+    import hydra
+    from omegaconf import open_dict
+
+    check_words(words)
+    _, given = _directory(words, sweep=False)
+    try:
+        with hydra.initialize_config_dir(str(conf_dir()), **_version_base(hydra)):
+            composed = hydra.compose("train", [forced(word) for word in [*words, *given]], return_hydra_config=True)
+            directory = Path(composed.hydra.run.dir)
+    except Exception as error:
+        raise Failure(Exit.CONFIG, explain(error)) from error
+    with open_dict(composed):
+        del composed["hydra"]
+    return composed, directory
+
+
+def _version_base(hydra: Any) -> dict[str, Any]:
+    return {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 
 
 def whole_flag(word: str) -> str:

@@ -3,25 +3,31 @@
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rlnlp.cli.exits import guarded
-from rlnlp.commands.resume import start_or_resume
-from rlnlp.commands.train import run_training
+from rlnlp.cli.sweep import write_command
+from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
+from rlnlp.cli.sweep_table import in_words, outcome
+from rlnlp.commands.resume import check_named, start_or_resume
+from rlnlp.commands.train import parse_run_config, run_training
 from rlnlp.config.changes import leaves
-from rlnlp.errors import Exit, Failure, Stopped, one_line
+from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.run.disk import replace
-from rlnlp.run.manifest import without_secrets
+from rlnlp.run.manifest import read_facts, without_secrets
 from rlnlp.run.signals import Signals
 
 
 class Job:
     """The function that Hydra calls with composed settings."""
 
-    def __init__(self, command: str) -> None:
-        self.command = command
+    def __init__(self, command: str, words: list[str], named: list[str] | None) -> None:
+        self.command, self.words = command, words
+        self.named = named  # what the user has typed of a sweep that is resumed, whose settings a file holds
+        self.progress = SweepProgress()
         self.sweep: Path | None = None
         self.directories: list[Path] = []
         self.stopped: Stopped | None = None
@@ -43,31 +49,42 @@ class Job:
                 with suppress(OSError):
                     directory.rmdir()  # if nothing was written, the folder that Hydra made
             return None
-        self.sweep = Path(hydra.sweep.dir)
+        if self.sweep is None:
+            self.sweep = _short(Path(hydra.sweep.dir))
+            write_command(self.sweep, self.command, self.words)
         (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
         self.directories.append(directory)
         typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
         overrides = [without_secrets(word.lstrip("+")) for word in typed]
-        print(f"job {hydra.job.num}: {one_line(' '.join(overrides))}", file=sys.stderr, flush=True)
-        status = guarded(f"rlnlp {self.command}", lambda: self._process(composed, directory))
+        output = JobOutput(self.progress.label(directory, " ".join(overrides)), directory)
+        with output:
+            status = guarded(f"rlnlp {self.command}", lambda: self._job(composed, directory, output))
         record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
         replace(directory / "job.json", json.dumps(record) + "\n")
+        facts = read_facts(directory)
+        self.progress.ended(output, record["exit_code"], in_words(facts.get("result", {})))
         if self.stopped is not None:
             raise self.stopped
-        return _reached(directory)
+        return _reached(facts.get("result", {}))
 
-    def _process(self, composed: Any, directory: Path) -> int:
+    def _job(self, composed: Any, directory: Path, output: JobOutput) -> int:
+        if self.named is not None and self.sweep is not None:
+            check_named(self.sweep, parse_run_config(plain(composed)), self.named)
+        return self._process(composed, directory, output)
+
+    def _process(self, composed: Any, directory: Path, output: JobOutput) -> int:
         """The exit status of the settings run in a process of their own; below 0 for a signal.
 
         A signal goes to that process once, from here: it is in a session of its own, out of the terminal's reach.
         """
         request = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
         words = [sys.executable, "-m", "rlnlp.cli.job", str(directory), self.command]
-        with Signals(), subprocess.Popen(words, stdin=subprocess.PIPE, text=True, start_new_session=True) as child:
+        streams: Any = {"stdin": subprocess.PIPE, "stdout": output.stdout, "stderr": output.stderr}
+        with Signals(), subprocess.Popen(words, **streams, text=True, start_new_session=True) as child:
             try:
                 child.communicate(request)
             except Stopped as stopped:
-                self.stopped = stopped
+                self.stopped, output.passing = stopped, True
                 child.send_signal(stopped.number)
         return child.returncode
 
@@ -102,13 +119,10 @@ def _short(directory: Path) -> Path:
     return directory.relative_to(here) if directory.is_relative_to(here) else directory
 
 
-def _reached(directory: Path) -> float | None:
+def _reached(result: Mapping[str, Any]) -> float | None:
     """The held-out score of a finished job, for sweepers that optimize; None if it has none."""
-    try:
-        result = json.loads((directory / "run.json").read_text())["result"]
-        return float(result["after"]["score"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    found = outcome(result)
+    return found.after if found is not None and found.metric == "score" else None
 
 
 def _child() -> int:

@@ -10,7 +10,7 @@ HYDRA = {  # command: (settings put before the user's, one line of help)
     "reinforce": (("algo=reinforce",), "train a policy with REINFORCE"),
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
-    "resume": ("rlnlp.commands.resume", "continue an interrupted run, bit for bit"),
+    "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
     "explain": ("rlnlp.commands.explain.main", "what a setting means, and its name in TRL and verl"),
     "guide": ("rlnlp.commands.guide", "show the handbook, a page for each topic"),

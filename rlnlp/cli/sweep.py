@@ -6,12 +6,40 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from rlnlp.errors import Exit
+from rlnlp.cli.sweep_table import sweep_table
+from rlnlp.errors import Exit, Failure, describe
+from rlnlp.run.disk import replace
 from rlnlp.run.display import as_text
+from rlnlp.run.manifest import without_secrets
 
+COMMAND_FILE = "command.json"
 WIDTH = 200  # columns of a table that is not printed to a terminal
+
+
+def write_command(directory: Path, name: str, words: list[str]) -> None:
+    """Record the command of a sweep and what it was given, without secrets, for ``rlnlp resume``."""
+    record = {"command": name, "words": [without_secrets(word) for word in words]}
+    replace(directory / COMMAND_FILE, json.dumps(record, indent=1) + "\n")
+
+
+def read_command(directory: Path) -> tuple[str, list[str]]:
+    """The command of a sweep and what it was given, but for its directory.
+
+    Raises:
+        Failure: exit 6, if the record cannot be read.
+    """
+    try:
+        record = json.loads((directory / COMMAND_FILE).read_text())
+        name, words = record["command"], [str(word) for word in record["words"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Failure(Exit.RUN, f"{directory / COMMAND_FILE} cannot be read ({describe(error)})") from error
+    return str(name), [word for word in words if not word.startswith("hydra.sweep.dir=")]
+
+
+def is_sweep(directory: Path) -> bool:
+    """True for the directory of a sweep that has begun its first job."""
+    return (directory / COMMAND_FILE).is_file()
 
 
 def summary(directory: Path, directories: list[Path]) -> int:
@@ -27,7 +55,7 @@ def summary(directory: Path, directories: list[Path]) -> int:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(as_text(directory), soft_wrap=True)
-    console.print(_table(jobs))
+    console.print(sweep_table(jobs))
     failed = [job for job in jobs if job["exit_code"]]
     if failed:
         for job in failed:
@@ -50,27 +78,3 @@ def _job(path: Path) -> dict[str, Any]:
         "seconds": run.get("seconds"),
         "result": run.get("result", {}),
     }
-
-
-def _table(jobs: list[dict[str, Any]]) -> Table:
-    swept = _swept(jobs)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("job", *swept, "status", "before", "after", "KL", "seconds"):
-        table.add_column(as_text(column))
-    for job in jobs:
-        settings = dict(word.partition("=")[::2] for word in job["overrides"])
-        before, after = job["result"].get("before", {}), job["result"].get("after", {})
-        metric = "score" if "score" in after else "loss"
-        metrics = (before.get(metric), after.get(metric), after.get("kl"), job["seconds"])
-        cells = [str(job["job"]), *(settings.get(name, "") for name in swept), job["status"]]
-        table.add_row(*map(as_text, cells), *("" if x is None else f"{x:.3f}" for x in metrics))
-    return table
-
-
-def _swept(jobs: list[dict[str, Any]]) -> list[str]:
-    values: dict[str, set[str]] = {}
-    for job in jobs:
-        for word in job["overrides"]:
-            name, _, value = word.partition("=")
-            values.setdefault(name, set()).add(value)
-    return [name for name, each in values.items() if len(each) > 1]

@@ -5,7 +5,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rlnlp.config.choices import choice, is_run, merged, split_words
 from rlnlp.config.parse import parse
@@ -13,6 +13,9 @@ from rlnlp.config.schema import GenerateRun
 from rlnlp.errors import Exit, Failure, safe_text
 from rlnlp.models.locate import locate
 from rlnlp.run.manifest import read_config
+
+if TYPE_CHECKING:
+    from rlnlp.rollout.generate import Response
 
 
 def main(argv: list[str]) -> int:
@@ -23,10 +26,12 @@ def main(argv: list[str]) -> int:
     """
     args = arguments(argv)
     settings, words = split_words(args.words, GenerateRun)
-    config = parse(GenerateRun, merged(base(args.source), settings))
+    config = config_of(args.source, settings)
     prompts = given_prompts(words, args.file)
     locate(config.model)
-    responses = drawn(config, prompts, args.n)
+    from rlnlp import build
+
+    responses = build.loaded_policy(config).generate(prompts, args.n)
     if args.json:
         print(json.dumps(responses))
     else:
@@ -54,6 +59,15 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     return args
 
 
+def config_of(source: str, settings: list[str]) -> GenerateRun:
+    """What ``source`` and the words ``settings`` stand for.
+
+    Raises:
+        Failure: exit 2, for a wrong setting; exit 6, for a run that has not saved a policy yet.
+    """
+    return parse(GenerateRun, merged(base(source), settings))
+
+
 def base(source: str) -> dict[str, Any]:
     """The settings before the user's: those of the run, or conf's defaults with the model's path.
 
@@ -62,7 +76,7 @@ def base(source: str) -> dict[str, Any]:
     """
     directory = Path(source).expanduser()
     if not is_run(directory):
-        groups: dict[str, Any] = {"model": choice("model", "tiny") | {"path": source}}
+        groups: dict[str, Any] = {"model": choice("model", "embedded") | {"path": source}}
         return {"seed": 0, **groups, "sampler": choice("sampler", "default"), "device": choice("device", "auto")}
     if not (directory / "policy").is_dir():
         raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
@@ -100,31 +114,7 @@ def given_prompts(words: list[str], file: str | None) -> list[str]:
     return lines
 
 
-def drawn(config: GenerateRun, prompts: list[str], n: int) -> list[dict[str, Any]]:
-    """One record for each response, ``n`` for each prompt, in order."""
-    from rlnlp import build
-    from rlnlp.data.prompts import check_context_length, table_of
-    from rlnlp.rng import stream
-    from rlnlp.rollout.sampling import sampler
-
-    language = build.language(config.model, config.device, config.seed)
-    tokenizer, longest = language.tokenizer, config.sampler.max_new_tokens
-    context = language.policy.context
-    check_context_length(longest, context)
-    table = table_of([{"prompt": prompt} for prompt in prompts], tokenizer, context - longest)
-    collect = sampler(language.policy, build.distribution(config.sampler, tokenizer.end), longest, tokenizer.pad)
-    rng, found = stream(config.seed, "generate"), []
-    for start in range(0, len(prompts), 32):
-        rows = range(start, min(start + 32, len(prompts)))
-        rollout = collect(table.batch(rows, language.device).repeat(n), rng)
-        texts = table.texts(rollout)
-        figures = zip(rollout.ended.tolist(), rollout.mask.sum(1).tolist(), strict=True)
-        for prompt, response, (ended, tokens) in zip(texts.prompts, texts.completions, figures, strict=True):
-            found.append({"prompt": prompt, "response": response, "ended": ended, "tokens": tokens})
-    return found
-
-
-def print_responses(responses: list[dict[str, Any]]) -> None:
+def print_responses(responses: list["Response"]) -> None:
     """Print each prompt with its response; bold prompts in a terminal."""
     bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     for record in responses:

@@ -19,8 +19,8 @@ _RARE = -30.0  # log-probability of a single byte: less than that of any whole w
 
 
 def write_assets(directory: Path) -> None:
-    """Write the tokenizer into ``directory/tiny``, and the data sets into ``directory``."""
-    save_tokenizer(directory / "tiny", corpus.texts(100_000, SEED))
+    """Write the tokenizer into ``directory/embedded``, and the data sets into ``directory``."""
+    save_tokenizer(directory / "embedded", corpus.texts(100_000, SEED))
     for name, records in data_sets().items():
         lines = [json.dumps(record) + "\n" for record in records]
         (directory / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
@@ -69,4 +69,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         write_assets(Path(sys.argv[1]))
     else:
-        save_model(Path(sys.argv[1]) / "tiny", Path(sys.argv[2]) / "policy")
+        save_model(Path(sys.argv[1]) / "embedded", Path(sys.argv[2]) / "policy")

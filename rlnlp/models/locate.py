@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
+from rlnlp.config.parse import nearest
 from rlnlp.config.schema import Model
 from rlnlp.errors import Exit, Failure, one_line
 
-EMBEDDED = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
 def locate(model: Model) -> tuple[str | None, str]:
@@ -52,11 +53,19 @@ def resolve(key: str, name: str, needed: str, allow_download: bool) -> str:
 
 
 def _embedded(key: str, name: str) -> str:
-    chosen = name.partition("/")[2] or "tiny"
-    options = sorted(path.name for path in EMBEDDED.glob("*/") if (path / "tokenizer_config.json").is_file())
-    if chosen not in options:
-        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' is not embedded; there are embedded/{', '.join(options)}")
-    return str(EMBEDDED / chosen)
+    named = {_name(path): path for path in sorted(ASSETS.glob("*/")) if (path / "tokenizer_config.json").is_file()}
+    chosen = "embedded" if name == "embedded/tiny" else name.rstrip("/")  # as version 0.1.0 called it
+    if chosen not in named:
+        hint = nearest(chosen, list(named))
+        raise Failure(
+            Exit.MODEL, f"{key} '{one_line(name)}' is not in the package{hint}\nchoose from: {', '.join(named)}"
+        )
+    return str(named[chosen])
+
+
+def _name(path: Path) -> str:
+    """What a model of the package is called: ``embedded``, or ``embedded/`` and the name of its folder."""
+    return "embedded" if path.name == "embedded" else f"embedded/{path.name}"
 
 
 def _cached(name: str) -> bool:

@@ -1,5 +1,6 @@
 """The command line in front of training: words in, help, messages and exit status out."""
 
+import re
 import subprocess
 import sys
 
@@ -88,8 +89,8 @@ def test_all_wrong_settings_are_told_at_once_with_exit_2_and_no_traceback(tmp_pa
         ("+foo=1", "no setting 'foo'; the groups are: seed, checkpoint, "),
         ("++foo=1", "no setting 'foo'; the groups are: seed, checkpoint, "),
         ("+sampler.topk=5", "no setting 'sampler.topk'; did you mean 'top_k'?"),
-        ("modl=tiny", "no setting 'modl'; did you mean 'model'?"),
-        ("model=tinny", "no model 'tinny'; did you mean 'tiny'?"),
+        ("modl=embedded", "no setting 'modl'; did you mean 'model'?"),
+        ("model=embeded", "no model 'embeded'; did you mean 'embedded'?"),
         ("algo=reinforc", "no algo 'reinforc'; did you mean 'reinforce'?"),
         ("algo.name=reinforc", "no algorithm 'reinforc'; did you mean 'reinforce'?"),
         ("data=prompts", "data.prompts is missing"),
@@ -142,8 +143,8 @@ def test_settings_may_stand_on_both_sides_of_flags(tmp_path):
     assert "seed" not in out
     code, out, err = rlnlp("train", "algo.total_steps=7", "-m", "seed=1,2", NOWHERE, cwd=tmp_path)
     assert code == 10
-    assert [line for line in err.split("\n") if line.startswith("job") and ":" in line.split()[1]] == [
-        f"job {i}: algo.total_steps=7 seed={i + 1} {NOWHERE}" for i in (0, 1)
+    assert [line.partition(": ")[2] for line in err.split("\n") if re.match(r"job \d in ", line)] == [
+        f"algo.total_steps=7 seed={i + 1} {NOWHERE}" for i in (0, 1)
     ]
 
 
@@ -173,7 +174,7 @@ def test_the_composed_settings_are_shown_and_nothing_runs(tmp_path):
 
 def test_a_group_file_of_the_user_is_chosen_by_name(tmp_path):
     (tmp_path / "own" / "model").mkdir(parents=True)
-    (tmp_path / "own" / "model" / "mine.yaml").write_text((conf_dir() / "model" / "tiny.yaml").read_text())
+    (tmp_path / "own" / "model" / "mine.yaml").write_text((conf_dir() / "model" / "embedded.yaml").read_text())
     code, out, err = rlnlp("train", "model=mine", "--config-dir", "own", NOWHERE, "--cfg", "job", cwd=tmp_path)
     assert (code, err) == (0, "")
     assert "\n  path: ./nowhere\n" in out

@@ -72,17 +72,29 @@ def test_the_sweep_is_told_in_sweep_json_job_by_job(seeds):
 
 
 def test_one_table_shows_what_differs_and_what_came_of_it(seeds):
-    place, _, out, err = seeds
+    place, _, out, _ = seeds
     table = out[out.rindex("\njob ") + 1 :].rstrip("\n").split("\n")
-    assert table[0].split() == ["job", "seed", "status", "before", "after", "KL", "seconds"]
+    assert table[0].split("  ")[:5] == ["job", "seed", "status", "before", "after"]
     found = records(next((place / "outputs" / "sweeps").iterdir()))
-    for line, job in zip(table[1:], found, strict=True):
-        result = job["result"]
-        figures = (result["before"]["score"], result["after"]["score"], result["after"]["kl"], job["seconds"])
-        words = [str(job["job"]), str(job["job"] + 1), "done", *(f"{figure:.3f}" for figure in figures)]
-        assert line.split() == words
+    for line, job in zip(table[1:4], found, strict=True):
+        result, score = job["result"], job["result"]["difference"]["score"]
+        low, high = score["interval"]
+        figures = f"{result['before']['score']:.3f} {result['after']['score']:.3f} {score['mean']:+.3f}"
+        end = f"[{low:+.3f}, {high:+.3f}] {result['after']['kl']:.3f} {job['seconds']:.0f}"
+        best = ["best"] * (result["after"]["score"] == max(job["result"]["after"]["score"] for job in found))
+        assert line.split() == [str(job["job"]), str(job["job"] + 1), "done", *f"{figures} {end}".split(), *best]
     assert out.count("\njob ") == 1
-    assert [line[:5] for line in err.split("\n") if line.startswith("job")] == ["job 0", "job 1", "job 2"]
+    assert table[5] == "over seeds: mean ± standard deviation".ljust(len(table[5]))
+
+
+def test_the_screen_has_one_line_for_each_job_and_one_for_how_it_ended(seeds):
+    place, _, _, err = seeds
+    lines = err.rstrip("\n").split("\n")
+    assert [line[:6] for line in lines] == ["job 1 ", "  done", "job 2 ", "  done", "job 3 ", "  done"]
+    assert all("score 0." in line and "[" in line for line in lines[1::2])
+    (directory,) = (place / "outputs" / "sweeps").iterdir()
+    for job in range(3):
+        assert "before  after  difference" in (directory / str(job) / "output.log").read_text()
 
 
 def test_the_table_names_its_directory_on_one_line(seeds):

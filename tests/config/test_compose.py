@@ -3,6 +3,7 @@
 import functools
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -13,6 +14,8 @@ from rlnlp.config import choices
 from rlnlp.config.choices import choice, choices_of, conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
+from rlnlp.errors import Failure
+from rlnlp.models.locate import resolve
 from support.small import rlnlp
 
 GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
@@ -125,4 +128,22 @@ def test_help_lists_the_groups_and_no_file_of_values_is_a_choice(tmp_path):
 def test_files_of_one_line_take_the_rest_from_the_group_s_file_of_values():
     for name in ("cpu", "cuda", "mps"):
         assert choice("device", name) == {**choice("device", "auto"), "name": name}
-    assert choice("model", "fresh") == {**choice("model", "tiny"), "path": None, "tokenizer": "embedded"}
+    assert choice("model", "fresh") == {**choice("model", "embedded"), "path": None, "tokenizer": "embedded"}
+
+
+@pytest.mark.parametrize(("other", "name"), [("model=tiny", "embedded"), ("device=gpu", "cuda")])
+def test_another_name_of_a_choice_stands_for_all_of_it(other, name):
+    group, _, alias = other.partition("=")
+    assert choice(group, alias) == choice(group, name)
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        found, wanted = (compose("train", [f"{group}={each}"]) for each in (alias, name))
+    assert found == wanted
+
+
+def test_the_model_of_the_embedded_language_is_called_embedded_and_stored_runs_may_call_it_tiny():
+    same = {resolve("model.path", name, "config.json", False) for name in ("embedded", "embedded/", "embedded/tiny")}
+    assert {Path(found).name for found in same} == {"embedded"}
+    assert choice("model", "embedded")["path"] == "embedded"
+    with pytest.raises(Failure) as told:
+        resolve("model.path", "embedded/tyny", "config.json", False)
+    assert str(told.value).endswith("choose from: embedded, embedded/randomwalks")

@@ -54,7 +54,7 @@ def test_the_best_fraction_is_by_score_and_keeps_the_order_of_the_file(tmp_path,
 
 
 def test_a_number_behind_embedded_is_how_many_of_its_texts_are_read():
-    own = load_tokenizer(str(ASSETS / "tiny"), True)
+    own = load_tokenizer(str(ASSETS / "embedded"), True)
     found = text_table(TextData(texts="embedded/300", best_fraction=1.0, heldout=None), 0, 0, own, 128)
     assert [own.decode(before + rest) for before, rest in found.pairs] == corpus.texts(300, 0)
 

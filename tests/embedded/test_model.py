@@ -52,7 +52,7 @@ def accepted_and_new(texts):
 
 @pytest.mark.slow
 def test_its_sentences_are_accepted_and_most_of_them_are_new():
-    accepted, new = accepted_and_new(generated(ASSETS / "tiny", 1000))
+    accepted, new = accepted_and_new(generated(ASSETS / "embedded", 1000))
     print(f"accepted {accepted:.3f}, new {new:.3f}")
     assert accepted >= MINIMUM[0]
     assert new >= MINIMUM[1]

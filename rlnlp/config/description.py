@@ -1,0 +1,144 @@
+"""A run in words, from its settings alone: what a dry run prints, and the most of what a run prints at its start."""
+
+from collections.abc import Mapping
+
+from rlnlp.config.algos import OnPolicy, Optimization, Ppo
+from rlnlp.config.schema import AnyRun, Model, OnPolicyRun, Reward, Sampler
+from rlnlp.errors import one_line
+
+LABEL = 12  # columns of the labels of a block
+FLOAT = 4  # significant digits of a setting
+
+
+def description(config: AnyRun) -> dict[str, str]:
+    """What is trained, on what and in which steps: a text for each label, in the order to print. A text may have lines.
+
+    Facts that only a loaded model, the data or the machine know are added by their labels where they are known.
+    """
+    algo, thing = config.algo, "prompts" if isinstance(config, OnPolicyRun) else "texts"
+    title = (type(algo).__doc__ or algo.name).split("\n")[0].rstrip(".")
+    data = config.data.prompts if isinstance(config, OnPolicyRun) else config.data.texts
+    reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun) else {}
+    return {
+        "algorithm": f"{title} ({algo.name})",
+        "model": f"{_model(config.model)}, computed in {config.device.dtype}",
+        "device": f"{one_line(config.device.name, 40)}, {counted(config.device.threads, 'thread')}",
+        thing: f"{one_line(data, 120)}, {_heldout(config, thing)}",
+        **reward,
+        "responses": _responses(config.sampler),
+        "optimizer": _optimizer(algo),
+        "schedule": "\n".join([*_steps(algo, config.sampler), _checkpoints(config), _measurements(config, thing)]),
+    }
+
+
+def block(texts: Mapping[str, str]) -> str:
+    """Labels and texts in two columns."""
+    return "\n".join(
+        f"{label if first else '':<{LABEL}}{line}"
+        for label, text in texts.items()
+        for first, line in ((i == 0, line) for i, line in enumerate(text.split("\n")))
+    )
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 step``, ``1,000 steps``; ``plural`` if it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def measurements(config: AnyRun) -> int:
+    """How often a whole run measures on held-out data, before and after included."""
+    every, total = config.heldout.every, config.algo.total_steps
+    return 2 + (len({1, *range(every, total + 1, every)}) if every else 0)
+
+
+def saves(config: AnyRun) -> int:
+    """How many checkpoints a whole run writes."""
+    every, total = config.checkpoint.every, config.algo.total_steps
+    return -(-total // every) if every else 1
+
+
+def _model(model: Model) -> str:
+    if model.path is not None:
+        return one_line(model.path, 120)
+    fresh = model.fresh
+    size = f"{counted(fresh.layers, 'layer')} of width {fresh.width}"
+    return f"fresh, {size}, tokenizer of {one_line(str(model.tokenizer), 120)}"
+
+
+def _heldout(config: AnyRun, thing: str) -> str:
+    size = config.heldout.size
+    if not size:
+        return f"none held out (heldout.size=0): measured on {thing} that are trained on"
+    where = f" from {one_line(config.data.heldout, 120)}" if config.data.heldout else ""
+    return f"at most {size:,} held out{where}"
+
+
+def _reward(reward: Reward) -> str:
+    """The sum in the order of the config; then the vetoes, and what is only logged because its weight is 0."""
+    parts, vetoes, logged = [], [], []
+    for key, term in reward.terms.items():
+        name = one_line(key, 40) if key == term.fn else f"{one_line(key, 40)} ({one_line(term.fn, 80)})"
+        if term.weight:
+            sign = "-" if term.weight < 0 else "+"
+            parts.append(f"{sign} {abs(term.weight):.{FLOAT}g} {name}")
+        if term.floor is not None:
+            vetoes.append(f"{name} below {term.floor:.{FLOAT}g}")
+        elif not term.weight:
+            logged.append(name)
+    whole = " ".join(parts).removeprefix("+ ") or "nothing: every weight is 0"
+    more = {"veto": vetoes, "logged, with weight 0": logged}
+    return "\n".join([whole, *(f"{label}: {', '.join(names)}" for label, names in more.items() if names)])
+
+
+def _responses(sampler: Sampler) -> str:
+    least = f"{sampler.min_new_tokens} to " if sampler.min_new_tokens else "at most "
+    filters = [f"top_k {sampler.top_k}"] if sampler.top_k else []
+    filters += [f"top_p {sampler.top_p:.{FLOAT}g}"] if sampler.top_p < 1 else []
+    limits = f"{least}{counted(sampler.max_new_tokens, 'token')}"
+    return ", ".join([limits, f"temperature {sampler.temperature:.{FLOAT}g}", *filters])
+
+
+def _optimizer(algo: Optimization) -> str:
+    rate = f"{algo.optimizer}, learning rate {algo.learning_rate:.{FLOAT}g}"
+    if isinstance(algo, Ppo) and algo.critic_learning_rate is not None:
+        rate += f" (critic {algo.critic_learning_rate:.{FLOAT}g})"
+    warmup = f" after a rise over {counted(algo.warmup_steps, 'step')}" if algo.warmup_steps else ""
+    return f"{rate}, {algo.lr_schedule}{warmup}"
+
+
+def _steps(algo: Optimization, sampler: Sampler) -> list[str]:
+    steps = counted(algo.total_steps, "step")
+    if not isinstance(algo, OnPolicy):
+        texts = counted(algo.total_steps * algo.batch_size, "text")
+        return [f"{steps} of {counted(algo.batch_size, 'text')}: {texts}"]
+    responses = algo.batch_size * algo.num_generations
+    total = algo.total_steps * responses
+    lines = [
+        f"{steps} of {counted(algo.batch_size, 'prompt')} x {algo.num_generations} = {counted(responses, 'response')}:"
+        f" {counted(total, 'response')}, at most {counted(total * sampler.max_new_tokens, 'new token')}"
+    ]
+    if isinstance(algo, Ppo):
+        batches = responses // algo.minibatch
+        updates = algo.ppo_epochs * batches
+        lines.append(
+            f"each step {counted(algo.ppo_epochs, 'epoch')} x {counted(batches, 'minibatch', 'minibatches')} of"
+            f" {algo.minibatch:,}: {counted(updates, 'update')}, {algo.total_steps * updates:,} in all"
+        )
+    return lines
+
+
+def _checkpoints(config: AnyRun) -> str:
+    every, keep = config.checkpoint.every, config.checkpoint.keep
+    if saves(config) == 1:
+        return "a checkpoint at the end"
+    return f"a checkpoint {_each(every)}, {'the last one is' if keep == 1 else f'the last {keep} are'} kept"
+
+
+def _measurements(config: AnyRun, thing: str) -> str:
+    what = f"held-out {thing}" if config.heldout.size else f"training {thing}"
+    every = config.heldout.every
+    return f"measured on {what} before and after{f', and {_each(every)} in between' if every else ''}"
+
+
+def _each(every: int) -> str:
+    return "each step" if every == 1 else f"every {every:,} steps"

@@ -1,0 +1,116 @@
+"""The table of a sweep: of what the figures are, the best job where there can be one, the spread over seeds."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from rlnlp.cli.sweep_progress import SweepProgress, duration
+from rlnlp.cli.sweep_table import best_job, in_words, sweep_table
+
+
+def job(number, overrides, after, before=0.5, metric="score", status="done", **more):
+    difference = {"mean": after - before, "interval": [after - before - 0.05, after - before + 0.05]}
+    if metric == "loss":
+        changed = {"loss": after - before, "interval": difference["interval"]}
+    else:
+        changed = {"score": difference}
+    result = {"n": 64, "heldout": True, "before": {metric: before}, "after": {metric: after}, "difference": changed}
+    return {"job": number, "overrides": overrides.split(), "status": status, "seconds": 61.4, "result": result, **more}
+
+
+def failed(number, overrides):
+    return {"job": number, "overrides": overrides.split(), "status": "failed", "seconds": None, "result": {}}
+
+
+def printed(jobs):
+    console = Console(file=io.StringIO(), width=200)
+    console.print(sweep_table(jobs))
+    return [line.rstrip() for line in console.file.getvalue().split("\n")]
+
+
+RATES = [
+    job(0, "algo.learning_rate=1e-4 seed=1", 0.6), job(1, "algo.learning_rate=1e-4 seed=2", 0.8),
+    job(2, "algo.learning_rate=1e-3 seed=1", 0.9), job(3, "algo.learning_rate=1e-3 seed=2", 0.4),
+]  # fmt: skip
+
+
+def test_the_table_says_of_what_the_figures_are_with_their_differences_and_intervals():
+    lines = printed(RATES)
+    assert lines[0] == "score of responses to held-out prompts (64)"
+    assert lines[1].split("  ")[0] == "job"
+    assert "before  after  difference [95 % interval]" in lines[1]
+    assert lines[2].split() == [
+        "0", "1e-4", "1", "done", "0.500", "0.600", "+0.100", "[+0.050,", "+0.150]", "61",
+    ]  # fmt: skip
+
+
+def test_the_job_with_the_highest_score_after_training_is_marked():
+    assert best_job(RATES)["job"] == 2
+    assert [line.split()[0] for line in printed(RATES)[2:6] if line.endswith("best")] == ["2"]
+
+
+def test_of_losses_the_lowest_is_the_best():
+    losses = [job(0, "seed=1", 3.0, 4.0, "loss"), job(1, "seed=2", 2.0, 4.0, "loss"), failed(2, "seed=3")]
+    assert best_job(losses)["job"] == 1
+    assert printed(losses)[0] == "loss on held-out texts, nats per token (64)"
+
+
+def test_over_seeds_mean_and_standard_deviation_of_each_setting_and_the_best_mean():
+    lines = printed(RATES)
+    start = lines.index("over seeds: mean ± standard deviation")
+    assert lines[start + 1].split() == ["algo.learning_rate", "seeds", "before", "after", "difference", "KL"]
+    first, second = (line.split() for line in lines[start + 2 : start + 4])
+    # by hand: .6 and .8 have mean .7 and deviation .1414; .9 and .4 have .65 and .3536
+    assert first == ["1e-4", "2", "0.500", "±", "0.000", "0.700", "±", "0.141", "+0.200", "±", "0.141", "best"]
+    assert second == ["1e-3", "2", "0.500", "±", "0.000", "0.650", "±", "0.354", "+0.150", "±", "0.354"]
+
+
+def test_jobs_that_differ_in_more_than_their_seed_have_no_spread():
+    assert not [line for line in printed([RATES[0], RATES[3]]) if "over seeds" in line]
+    assert not [line for line in printed([job(0, "lr=1", 0.6), job(1, "lr=2", 0.7)]) if "over seeds" in line]
+
+
+@pytest.mark.parametrize("key", ["reward.terms.length.weight", "reward", "data.prompts", "heldout.size"])
+def test_figures_of_different_measures_have_no_best_and_the_table_says_why(key):
+    jobs = [job(0, f"{key}=1", 0.6), job(1, f"{key}=2", 0.8)]
+    assert best_job(jobs) is None
+    lines = printed(jobs)
+    assert f"no job is marked as the best: {key} changes what is measured" in lines
+    assert not [line for line in lines if line.endswith("  best")]
+
+
+def test_a_score_and_a_loss_are_not_compared():
+    jobs = [job(0, "algo=ppo", 0.6), job(1, "algo=sft", 2.0, 3.0, "loss")]
+    assert best_job(jobs) is None
+    assert "no job is marked as the best: a score and a loss cannot be compared" in printed(jobs)
+
+
+def test_a_single_result_is_not_the_best_of_anything():
+    assert best_job([RATES[0], failed(1, "algo.learning_rate=1e-4 seed=2")]) is None
+
+
+def test_text_from_settings_is_never_markup():
+    lines = printed([job(0, "data.prompts=[red]x[/red]", 0.6), job(1, "data.prompts=[/nothing]", 0.7)])
+    assert any("[red]x[/red]" in line for line in lines)
+    assert any("[/nothing]" in line for line in lines)
+
+
+def test_a_result_in_words():
+    assert in_words(RATES[0]["result"]) == "score 0.500 -> 0.600, +0.100 [+0.050, +0.150]"
+    assert in_words({}) == ""
+
+
+def test_the_time_left_is_that_of_the_remaining_jobs_at_the_mean_time_of_those_done(tmp_path):
+    progress = SweepProgress(total=4)
+    assert progress.left() == ""
+    progress.seconds = [100.0, 200.0]
+    assert progress.left() == "; about 5 min left"
+    assert progress.label(tmp_path, "seed=3").startswith(f"job 3 of 4 in {tmp_path}: seed=3")
+    progress.seconds = [1.0] * 4
+    assert progress.left() == ""
+    assert SweepProgress().left() == ""
+
+
+def test_durations_read_well():
+    assert [duration(s) for s in (5.2, 99, 130, 5900, 7200)] == ["5 s", "99 s", "2 min", "98 min", "2.0 h"]
