@@ -1,6 +1,7 @@
 """``rlnlp resume RUN [key=value ...]``: continue a run from its last checkpoint, bit for bit as if never stopped."""
 
 import argparse
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -99,6 +100,11 @@ def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collec
     return resume_run(directory, old, new, frozenset(other))
 
 
+def _stopped_early(facts: Mapping[str, Any]) -> bool:
+    result = facts.get("result")
+    return facts.get("status") == "done" and isinstance(result, Mapping) and result.get("stopped_early") is True
+
+
 def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: frozenset[str]) -> None:
     """Train on in ``directory`` with the settings ``new``, which were ``old``.
 
@@ -113,6 +119,10 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     facts = read_facts(directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")
+        return
+    if _stopped_early(facts) and "heldout.patience" not in changed:
+        print(f"{directory} is complete: it stopped early after step {facts['steps']}")
+        print(f"to go on: rlnlp resume {shlex.quote(str(directory))} heldout.patience=0")
         return
     locate(config.model)
     from rlnlp.run.run import ResumeInfo, Run

@@ -47,4 +47,4 @@ def _same(value: Any, word: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:g}".replace("e-0", "e-") if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
