@@ -2,14 +2,18 @@
 
 import ctypes
 import gc
+import os
 import platform
+import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
+from rlnlp.config.description import counted
 from rlnlp.config.schema import Device
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, one_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -46,6 +50,35 @@ def return_freed() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def cores() -> int:
+    """The cores that this process may use: by affinity, and by the quota of its control group."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+    except (OSError, ValueError):
+        return count
+    return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
+
+
+def device_text(device: torch.device, threads: int) -> str:
+    """The device in words, with the cores that are idle because of ``threads`` and the setting that uses them."""
+    name = f" ({one_line(torch.cuda.get_device_name(device), 60)})" if device.type == "cuda" else ""
+    text, count = f"{device}{name}, {counted(threads, 'thread')}", cores()
+    if device.type == "cpu" and threads < count:
+        idle = f"{count - threads} of {counted(count, 'core')} {'is' if count - threads == 1 else 'are'} idle"
+        text += f": {idle}; device.threads={count} uses all, and changes the last bits"
+    if threads > count:
+        text += f": more than there are cores ({count}), which is slow; device.threads={count} is faster"
+    return text
+
+
+def peak_memory(device: torch.device) -> dict[str, int]:
+    """The most bytes that this process has held so far: of the machine's memory, and of a CUDA device's."""
+    unit = 1 if platform.system() == "Darwin" else 1024
+    found = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    return {**found, "cuda": torch.cuda.max_memory_allocated(device)} if device.type == "cuda" else found
+
+
 def compute_device(where: Device) -> torch.device:
     """The device by name, with torch set up for it.
 
@@ -57,18 +90,21 @@ def compute_device(where: Device) -> torch.device:
     if not torch.cpu._is_amx_tile_supported():
         # oneDNN instead of MKL: the same float32 at 2.4 times the speed on AMD. Where AMX is, it would mean bfloat16.
         torch.set_float32_matmul_precision("medium")
-    name = where.name
+    return find_device(where.name)
+
+
+def find_device(name: str) -> torch.device:
+    """The device by name; nothing is set up for it.
+
+    Raises:
+        Failure: exit 2, if this machine or this torch has no such device.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     kind, _, index = name.partition(":")
-    have = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if kind not in have or (index and not index.isdecimal()):
-        hint = f"; write {name.replace('gpu', 'cuda')}" if kind == "gpu" else ""
-        raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{where.name}'{hint}")
-    if int(index or 0) >= have[kind]:
-        raise Failure(
-            Exit.CONFIG, f"device '{where.name}' is not there ({have[kind]} of {kind}); use device=cpu or device=auto"
-        )
+    have = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}[kind]
+    if int(index or 0) >= have:
+        raise Failure(Exit.CONFIG, f"device '{name}' is not there ({have} of {kind}); use device=cpu or device=auto")
     return torch.device(name)
 
 

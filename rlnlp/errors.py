@@ -1,8 +1,11 @@
-"""The error that users see, exit codes, a description of any other error, and text made safe to print."""
+"""The error that users see, exit codes, a description of any other error, and text made safe to print or to type."""
 
+import os
+import shlex
 import signal
 import unicodedata
 from enum import IntEnum
+from pathlib import Path
 
 
 class Exit(IntEnum):
@@ -75,13 +78,35 @@ def safe_text(text: str) -> str:
     Newline and tab stay. What a model or a user wrote must not move the cursor, set the window title or reverse the
     reading direction.
     """
-    return "".join(c if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs"} else _escape(c) for c in text)
+    return "".join(c if c in "\n\t" or not _moves(c) else _escape(c) for c in text)
 
 
 def one_line(text: str, limit: int = 200) -> str:
     """``text`` safe, on one line, with at most ``limit`` characters."""
     flat = safe_text(" ".join(text.split()))
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+def command(*words: str | Path) -> str:
+    """The command ``rlnlp`` with ``words``, to be copied: one line that a shell reads back as these words."""
+    return " ".join(["rlnlp", *map(quoted, words)])
+
+
+def quoted(word: str | Path) -> str:
+    """``word`` as a POSIX shell reads it back, on one line and safe to print; only newlines at its end are lost."""
+    text = f"./{word}" if isinstance(word, Path) and str(word).startswith(("-", "~")) else str(word)
+    if not any(_moves(character) for character in text):
+        return shlex.quote(text)
+    codes = (chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in os.fsencode(text))
+    return f"\"$(printf '{''.join(codes)}')\""
+
+
+_PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\%-")  # bytes that printf prints as they are
+
+
+def _moves(character: str) -> bool:
+    """True for characters that act on a terminal or end a line."""
+    return unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def _escape(character: str) -> str:

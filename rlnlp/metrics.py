@@ -5,7 +5,7 @@ from here.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,9 @@ ALL = ("sft", *ON_POLICY)
 class Metric:
     """A metric, or several that share a formula.
 
-    ``low`` to ``high`` is the healthy range, ``trend`` adds what the numbers do not cover. ``panel`` is the title of
-    the metric's panel in ``curves.png``, ``live`` the position of its names in the live display.
+    ``low`` to ``high`` is the healthy range, ``trend`` adds what the numbers do not cover. ``label`` is the first name
+    in words, ``panel`` the title of the metric's panel in ``curves.png``. ``live`` is the position of its names in the
+    live display, ``curve`` that of the first name's curve there.
     """
 
     names: tuple[str, ...]
@@ -30,7 +31,9 @@ class Metric:
     trend: str = ""
     of_first: bool = False  # low and high are fractions of the metric's first value
     algorithms: tuple[str, ...] = ALL
+    label: str = ""
     panel: str = ""
+    curve: int = 0
     live: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -58,24 +61,27 @@ METRICS = (
     Metric(
         ("score", "heldout/score", TERM),
         "mean over the responses of the step; `heldout/score` on held-out prompts, `score/<term>` of each reward term",
-        "the reward's", trend="rising", algorithms=ON_POLICY, panel="score", live={"score": 1, "heldout/score": 5},
+        "the reward's", trend="rising", algorithms=ON_POLICY, label="score", panel="score", curve=1,
+        live={"score": 1, "heldout/score": 5},
     ),
     Metric(
         ("score_std",), "standard deviation of the score over the responses of the step", "the reward's", low=0,
-        algorithms=ON_POLICY,
+        algorithms=ON_POLICY, label="score, standard dev.", live={"score_std": 17},
     ),
     Metric(
         ("kl", "heldout/kl"),
         "mean over responses of sum_t log pi - log ref; `heldout/kl` on held-out prompts", "nats per response",
-        low=0, high=10, algorithms=ON_POLICY, panel="KL to the start, nats per response", live={"kl": 2},
+        low=0, high=10, algorithms=ON_POLICY, label="KL to the start", panel="KL to the start, nats per response",
+        curve=2, live={"kl": 2, "heldout/kl": 15},
     ),
     Metric(
         ("entropy",), "mean of -sum_a p log p where tokens were drawn", "nats per token", low=0.1, of_first=True,
-        trend="falling slowly", panel="entropy, nats per token", live={"entropy": 3},
+        trend="falling slowly", label="entropy per token", panel="entropy, nats per token", live={"entropy": 3},
     ),
     Metric(
         ("loss", "heldout/loss"), "mean of -log pi; `heldout/loss` on held-out texts", "nats per token",
-        trend="falling", algorithms=("sft",), panel="loss, nats per token", live={"loss": 4},
+        trend="falling", algorithms=("sft",), label="loss per token", panel="loss, nats per token", curve=1,
+        live={"loss": 4, "heldout/loss": 6},
     ),
     Metric(
         ("policy_loss",), "the loss whose gradient is taken; not informative alone", trend="around 0",
@@ -83,58 +89,62 @@ METRICS = (
     ),
     Metric(
         ("approx_kl",), "mean of (log pi - log pi_old)^2 / 2", "nats per token", low=1e-8, high=0.1,
-        algorithms=("ppo",),
+        algorithms=("ppo",), label="approx. KL of updates", panel="approx. KL of the updates, nats per token",
+        live={"approx_kl": 13},
     ),
     Metric(("ratio",), "mean of pi / pi_old", low=0.5, high=2, trend="near 1", algorithms=("ppo",)),
     Metric(
-        ("clip_fraction",), "fraction of tokens where the clipped term decides", low=0, high=0.3, algorithms=("ppo",)
+        ("clip_fraction",), "fraction of tokens where the clipped term decides", low=0, high=0.3, algorithms=("ppo",),
+        label="clipped tokens", panel="clip fraction", live={"clip_fraction": 8},
     ),
     Metric(
         ("value_loss", "value_clip_fraction"), "mean of max((V - R)^2, clipped) / 2; fraction clipped",
-        trend="falling", algorithms=("ppo",),
+        trend="falling", algorithms=("ppo",), label="value loss", live={"value_loss": 18},
     ),
     Metric(
         ("explained_variance",), "1 - Var(R - V) / Var(R) before the updates", low=-0.1, trend="rising",
-        algorithms=("ppo",),
+        algorithms=("ppo",), label="explained variance", panel="explained variance", live={"explained_variance": 7},
     ),
     Metric(
         ("updates",), "optimizer steps; fewer than the schedule's if `target_kl` stopped them", algorithms=("ppo",)
     ),
     Metric(
         ("sampling_mismatch",), "mean of log p as drawn - log p as scored; only with a filter", "nats per token",
-        trend="near 0", algorithms=("ppo",),
+        trend="near 0", algorithms=("ppo",), label="sampling mismatch", live={"sampling_mismatch": 21},
     ),
     Metric(
         ("response_tokens",), "mean length, end token included", "tokens", low=0.1, of_first=True, algorithms=ON_POLICY,
-        panel="response length, tokens", live={"response_tokens": 7},
+        label="response length", panel="response length, tokens", live={"response_tokens": 9},
     ),
     Metric(
-        ("ended",), "fraction of responses that reached the end token", algorithms=ON_POLICY, live={"ended": 8}
+        ("ended",), "fraction of responses that reached the end token", algorithms=ON_POLICY,
+        label="responses that ended", live={"ended": 10},
     ),
     Metric(
         ("unique",), "fraction of distinct responses", low=0.25, trend="times `num_generations`; near 1",
-        algorithms=ON_POLICY,
-        live={"unique": 9},
+        algorithms=ON_POLICY, label="distinct responses", live={"unique": 11},
     ),
     Metric(
         ("equal_groups",), "fraction of prompts whose responses all score the same: they teach nothing",
-        trend="near 0", algorithms=ON_POLICY,
+        trend="near 0", algorithms=ON_POLICY, label="groups of equal score", live={"equal_groups": 20},
     ),
     Metric(
         ("grad_norm",), "norm of the gradient before clipping", trend="finite, no steady growth",
-        panel="gradient norm", live={"grad_norm": 6},
+        label="gradient norm", panel="gradient norm", live={"grad_norm": 12},
     ),
     Metric(
-        ("critic_grad_norm",), "the same of a separate critic", trend="finite, no steady growth", algorithms=("ppo",)
+        ("critic_grad_norm",), "the same of a separate critic", trend="finite, no steady growth", algorithms=("ppo",),
+        label="critic gradient norm", live={"critic_grad_norm": 19},
     ),
-    Metric(("learning_rate",), "in force in the step", live={"learning_rate": 10}),
-    Metric(("kl_coef",), "in force in the step", algorithms=ON_POLICY),
+    Metric(("learning_rate",), "in force in the step", label="learning rate", live={"learning_rate": 14}),
+    Metric(("kl_coef",), "in force in the step", algorithms=ON_POLICY, label="KL coefficient", live={"kl_coef": 16}),
     Metric(("episodes",), "responses so far (texts, for sft)"),
     Metric(
         ("skipped",), "steps so far without an update because a metric was not finite; only then", trend="absent"
     ),
 )  # fmt: skip
 BY_NAME = {name: metric for metric in METRICS for name in metric.names}
+CURVES = tuple(metric.names[0] for metric in sorted(METRICS, key=lambda metric: metric.curve) if metric.curve)
 LIVE = tuple(sorted((n for m in METRICS for n in m.live), key=lambda name: BY_NAME[name].live[name]))
 
 
@@ -143,9 +153,31 @@ def find_metric(name: str) -> Metric | None:
     return BY_NAME.get(name, BY_NAME[TERM] if name.startswith("score/") else None)
 
 
+def label(name: str) -> str:
+    """A metric in words; a reward term by its own name."""
+    if name.startswith("score/"):
+        return name.removeprefix("score/")
+    metric, held = BY_NAME[name.removeprefix("heldout/")], name.startswith("heldout/")
+    words = metric.label if name.removeprefix("heldout/") == metric.names[0] else ""
+    return f"held-out {words or name}" if held else words or name
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """The mean of each value's neighbors: up to a twentieth of the series, and ten values, on each side of it."""
+    reach = min(10, len(values) // 20)
+    windows = (values[max(0, i - reach) : i + reach + 1] for i in range(len(values)))
+    return [sum(window) / len(window) for window in windows]
+
+
+def change(values: Sequence[float]) -> float:
+    """By how much a series has changed: the mean of its last values less that of its first, up to ten of each."""
+    width = max(1, min(10, len(values) // 4))
+    return (sum(values[-width:]) - sum(values[:width])) / width
+
+
 def panels() -> list[Metric]:
-    """The rows that have a panel in ``curves.png``, in order."""
-    return [metric for metric in METRICS if metric.panel]
+    """The rows that have a panel in ``curves.png``, in order: first those with a curve in the live display."""
+    return sorted((m for m in METRICS if m.panel), key=lambda metric: metric.curve or len(METRICS))
 
 
 def metric_rows() -> list[list[str]]:

@@ -7,7 +7,21 @@ import re
 import pytest
 
 from rlnlp.config.schema import RUNS
-from rlnlp.metrics import ALL, BY_NAME, LIVE, METRICS, TERM, Metric, find_metric, metric_rows, panels
+from rlnlp.metrics import (
+    ALL,
+    BY_NAME,
+    CURVES,
+    LIVE,
+    METRICS,
+    TERM,
+    Metric,
+    change,
+    find_metric,
+    label,
+    metric_rows,
+    panels,
+    smoothed,
+)  # fmt: skip
 from rlnlp.run.progress import BEST_BY, Progress
 from support import runs
 
@@ -50,16 +64,41 @@ def test_each_metric_has_one_row_and_algorithms_that_exist():
 
 
 def test_the_live_display_and_the_curves_show_these_metrics():
-    assert LIVE == (
-        "score", "kl", "entropy", "loss", "heldout/score", "grad_norm", "response_tokens", "ended", "unique",
-        "learning_rate",
+    assert LIVE[:11] == (
+        "score", "kl", "entropy", "loss", "heldout/score", "heldout/loss", "explained_variance", "clip_fraction",
+        "response_tokens", "ended", "unique",
     )  # fmt: skip
+    assert CURVES == ("score", "loss", "kl")
     assert all(name in metric.names for metric in METRICS for name in metric.live)
+    positions = [position for metric in METRICS for position in metric.live.values()]
+    assert len(set(positions)) == len(positions)
     assert [metric.names for metric in panels()] == [
-        ("score", "heldout/score", TERM), ("kl", "heldout/kl"), ("entropy",), ("loss", "heldout/loss"),
-        ("response_tokens",), ("grad_norm",),
+        ("score", "heldout/score", TERM), ("loss", "heldout/loss"), ("kl", "heldout/kl"), ("entropy",), ("approx_kl",),
+        ("clip_fraction",), ("explained_variance",), ("response_tokens",), ("grad_norm",),
     ]  # fmt: skip
     assert len({metric.panel for metric in panels()}) == len(panels())
+
+
+def test_every_metric_that_is_shown_has_words_of_its_own():
+    words = [label(name) for name in LIVE]
+    assert len(set(words)) == len(words)
+    assert not [name for name in LIVE if "_" in label(name) or "/" in label(name)]
+    assert (label("score/mine"), label("heldout/kl"), label("updates")) == (
+        "mine",
+        "held-out KL to the start",
+        "updates",
+    )
+
+
+def test_a_series_is_smoothed_by_its_neighbors_and_its_change_is_that_of_its_ends():
+    line = [float(i) for i in range(100)]
+    assert smoothed(line)[5:-5] == line[5:-5], "a line stays a line"
+    assert smoothed([1.0, 2.0]) == [1.0, 2.0]
+    assert smoothed([0.0] * 20 + [5.0] + [0.0] * 20)[17:24] == [0, 1, 1, 1, 1, 1, 0]
+    assert change([1.0]) == 0
+    assert change([1.0, 3.0]) == 2
+    assert change([5.0] * 20 + [9.0] * 20) == 4, "one wild value more or less is not what has changed"
+    assert change([0.0] * 39 + [10.0]) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,12 @@ def optimizers(module: torch.nn.Module, algo: Optimization) -> Optimizers:
     return {"optimizer": adamw, "muon": torch.optim.Muon(inner, lr=algo.learning_rate, weight_decay=algo.weight_decay)}
 
 
+def state_bytes(module: torch.nn.Module, algo: Optimization) -> int:
+    """Bytes of the state of the ``optimizers`` of ``module``: AdamW has two moments a weight, Muon one."""
+    inner = sum(p.nbytes for p in inner_matrices(module)) if algo.optimizer == "muon" else 0
+    return 2 * sum(p.nbytes for p in module.parameters() if p.requires_grad) - inner
+
+
 def inner_matrices(module: torch.nn.Module) -> list[torch.nn.Parameter]:
     """The matrices that learn, less those with a row for each token (embeddings, head): tokens are no directions."""
     tables = {m.num_embeddings for m in module.modules() if isinstance(m, torch.nn.Embedding)}

@@ -14,15 +14,15 @@ from torch import Tensor
 from rlnlp.algos.actor_critic import ActorCritic, Learner, SeparateActorCritic, SharedActorCritic
 from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
+from rlnlp.algos.opening import FILTERED
 from rlnlp.algos.optim import clear, descend, learning_rate
-from rlnlp.algos.schedule import FILTERED, schedule_text
 from rlnlp.algos.setup import OnPolicySetup, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, mean_figures, minibatches, of_rollout
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Ppo
 from rlnlp.config.schema import PpoRun
 from rlnlp.errors import Exit, Failure
-from rlnlp.evaluate.best import measure_result, save_result
+from rlnlp.evaluate.best import save_result
 from rlnlp.evaluate.measure import score_gain
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import generalized_advantages
@@ -35,6 +35,7 @@ from rlnlp.maths.statistics import explained_variance
 from rlnlp.models.critic import Critic, critic_like, value_head
 from rlnlp.models.fast import FirstPass
 from rlnlp.models.load import load_critic
+from rlnlp.models.locate import locate_critic
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
@@ -182,8 +183,7 @@ def main(config: PpoRun, run: Run) -> None:
     policy, algo = setup.policy, config.algo
     model = actor_critic(policy, initial_critic(policy, config), setup.distribution, algo)
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
-    before = measure_result(run, setup.views)
-    run.log_message(schedule_text(algo, config.sampler.max_new_tokens, trial_step(setup, model, algo, run)))
+    before = setup.begin(model.parts, partial(trial_step, setup, model, algo, run))
     if setup.distribution.filtered:
         run.log_message(FILTERED)
     train(
@@ -235,7 +235,7 @@ def initial_critic(policy: Policy, config: PpoRun) -> Critic | None:
     """The critic that the config asks for; none if the policy has the value head."""
     if config.algo.critic == "shared":
         return None
-    start = config.algo.critic_path
+    start = locate_critic(config.algo.critic_path, config.model.allow_download)
     return critic_like(policy) if start is None else load_critic(start, not config.model.allow_download, policy)
 
 

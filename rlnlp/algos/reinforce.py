@@ -1,5 +1,6 @@
 """REINFORCE with a baseline and a KL penalty (Williams 1992; Ahmadian et al. 2024, arXiv:2402.14740)."""
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,12 +11,12 @@ from torch import Tensor
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.observe import Observer, rollout_metrics
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
-from rlnlp.algos.setup import on_policy_setup
+from rlnlp.algos.setup import OnPolicySetup, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, of_rollout
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Reinforce
 from rlnlp.config.schema import ReinforceRun
-from rlnlp.evaluate.best import measure_result, save_result
+from rlnlp.evaluate.best import save_result
 from rlnlp.evaluate.measure import score_gain
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import divide_by_group_std
@@ -108,6 +109,20 @@ def parts(policy: Policy, optimizer_parts: Optimizers, baseline: Baseline, obser
     return {**held, "baseline": baseline} if isinstance(baseline, Stateful) else held
 
 
+def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run) -> float:
+    """Seconds that a step takes, from one that changes nothing: a rollout, its scores and its gradient."""
+    begun = time.monotonic()
+    rollout = setup.collect(setup.prompts(1).repeat(algo.num_generations), run.rng("trial"))
+    rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
+    unfiltered = partial(setup.policy, distribution=setup.distribution.unfiltered())
+    with torch.set_grad_enabled(not setup.distribution.filtered):
+        first = FirstPass(forward_in_micro_batches(unfiltered, rollout, algo.micro_batch_size))
+    experience = Experience(rollout, first.detached.logprobs, rewards)
+    accumulate(setup.policy, setup.distribution, experience, first, algo)
+    setup.policy.zero_grad(set_to_none=True)
+    return time.monotonic() - begun
+
+
 def main(config: ReinforceRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
     setup, algo = on_policy_setup(config, run), config.algo
@@ -128,7 +143,7 @@ def main(config: ReinforceRun, run: Run) -> None:
         "leave-one-out": lambda: group_leave_one_out(group),
         "greedy": lambda: greedy(likeliest, return_of, group),
     }
-    before = measure_result(run, setup.views)
+    before = setup.begin({"policy": setup.policy}, partial(trial_step, setup, algo, run))
     train(
         setup.policy, setup.distribution, setup.prompts, setup.collect, setup.reward, setup.reference,
         baselines[algo.baseline](), setup.observe, algo, run,

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos.observe import Observer
+from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
-from rlnlp.data.prompts import check_context_length, prompt_table
-from rlnlp.evaluate.best import Views
+from rlnlp.data.prompts import prompt_table
+from rlnlp.data.sources import check_context_length
+from rlnlp.evaluate.best import Views, measure_result
 from rlnlp.evaluate.measure import Measurement, measure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
@@ -31,7 +33,8 @@ class OnPolicySetup:
     """``prompts`` are those of a step; ``distribution`` is the one that tokens are drawn from, filters included.
 
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
-    k1 of the two: (B, T), without filters and without a gradient.
+    k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
+    and a trial step, and returns the first measurement.
     """
 
     policy: Policy
@@ -43,6 +46,7 @@ class OnPolicySetup:
     logprobs: LogprobFn
     reference: LogprobFn
     kl: Callable[[Rollout], Tensor]
+    begin: Opening[Measurement]
     views: Views[Measurement]
     observe: Observer
 
@@ -53,7 +57,8 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     Raises:
         Failure: exit 2, 3, 4 or 7, for what the config, the data, the model or a reward function get wrong.
     """
-    language = build.language(config.model, config.device, config.seed)
+    with run.display.waiting("loading the model"):
+        language = build.language(config.model, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
     check_context_length(longest, policy.context)
@@ -64,9 +69,10 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
-    terms, run.facts["code"] = build.reward_terms(
-        config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
-    )
+    with run.display.waiting("loading the reward"):
+        terms, run.facts["code"] = build.reward_terms(
+            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
+        )
     reward = weighted_sum(terms, build.shapings(config.reward))
     collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
     unfiltered = partial(policy, distribution=distribution.unfiltered())
@@ -92,7 +98,9 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
         partial(view, choosing, "heldout"), partial(view, reporting, "reporting"),
     )  # fmt: skip
     observe = Observer(config, table, views.choosing, run)
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
+    begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
         policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,
-        run.timed("kl", reference), run.timed("kl", kl), views, observe,
+        run.timed("kl", reference), run.timed("kl", kl), begin, views, observe,
     )  # fmt: skip

@@ -1,11 +1,13 @@
 """Supervised fine-tuning: make given texts likely (maximum likelihood), one optimizer step per batch."""
 
+import time
 from collections.abc import Callable
 from functools import partial
 
 import torch
 
 from rlnlp import build
+from rlnlp.algos.opening import Rows, opening
 from rlnlp.algos.optim import descend, learning_rate, optimizers
 from rlnlp.algos.update import TokenLosses, accumulate_gradient
 from rlnlp.batching import chunks
@@ -33,24 +35,38 @@ def train(
     run: Run,
 ) -> None:
     """Descend the mean negative log-likelihood per token of each batch."""
-
-    def loss_fn(part: Rollout) -> TokenLosses:
-        out = policy(part, distribution)
-        return TokenLosses(negative_log_likelihood(out.logprobs), part.mask, {"entropy": out.entropy})
-
     optimizer_parts = optimizers(policy, algo)
     for step in run.steps(algo.total_steps, {"policy": policy, **optimizer_parts}):
         batch = batches(step)
-        micro_batches = chunks(batch, len(batch.mask), algo.micro_batch_size)
-        loss, means = accumulate_gradient(micro_batches, loss_fn, batch.mask, "tokens")
+        loss, means = accumulate(policy, distribution, batch, algo)
         figures = {"loss": loss, **means, "grad_norm": descend(optimizer_parts, step, algo)}
         figures["learning_rate"] = learning_rate(algo, step)
         run.log(step, episodes=len(batch.mask), tokens=int(batch.mask.sum()), **figures, **observe(step))
 
 
+def accumulate(policy: Policy, distribution: Distribution, batch: Rollout, algo: Sft) -> tuple[float, dict[str, float]]:
+    """Leave the gradient of the loss over the whole batch in the policy. Returns the loss and the mean entropy."""
+
+    def loss_fn(part: Rollout) -> TokenLosses:
+        out = policy(part, distribution)
+        return TokenLosses(negative_log_likelihood(out.logprobs), part.mask, {"entropy": out.entropy})
+
+    micro_batches = chunks(batch, len(batch.mask), algo.micro_batch_size)
+    return accumulate_gradient(micro_batches, loss_fn, batch.mask, "tokens")
+
+
+def trial_step(policy: Policy, distribution: Distribution, batches: Callable[[int], Rollout], algo: Sft) -> float:
+    """Seconds that a step takes, from one that changes nothing."""
+    begun = time.monotonic()
+    accumulate(policy, distribution, batches(1), algo)
+    policy.zero_grad(set_to_none=True)
+    return time.monotonic() - begun
+
+
 def main(config: SftRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
-    language = build.language(config.model, config.device, config.seed)
+    with run.display.waiting("loading the model"):
+        language = build.language(config.model, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, device, algo = language.policy, language.tokenizer, language.device, config.algo
     table = text_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context)
@@ -79,9 +95,11 @@ def main(config: SftRun, run: Run) -> None:
             keep_samples(table, collect, run, step, config.samples.show, device)
         return {"heldout/loss": float(views.choosing().loss.mean())} if run.due(config.heldout.every, step) else {}
 
-    before = measure_result(run, views)
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
+    trial, measure = partial(trial_step, policy, fitted, batches, algo), partial(measure_result, run, views)
+    before = opening(config, run, device, rows, measure, {"policy": policy}, trial)
     train(policy, fitted, batches, observe, algo, run)
-    finish_run(run, before, save_result(run, policy, tokenizer, views, loss_gain))
+    finish_run(run, before, save_result(run, policy, tokenizer, views, loss_gain), table)
 
 
 @torch.no_grad()
@@ -96,7 +114,7 @@ def measure_fit(
         out = policy(batch, fitted)
         losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
     rollout = collect(table.prompts(rows[:3], device), run.rng("heldout"))
-    return Fit(torch.stack(losses).cpu(), written(table, rollout))
+    return Fit(rows, torch.stack(losses).cpu(), written(table, rollout))
 
 
 def written(table: TextTable, rollout: Rollout) -> list[tuple[str, str]]:

@@ -6,7 +6,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from rlnlp.errors import Exit, Failure, describe, exit_code, one_line, out_of_memory
+from rlnlp.errors import Exit, Failure, describe, exit_code, one_line, out_of_memory, safe_text
+
+LONGEST = 2**14  # characters of a line: a command to copy is printed whole, and it may hold several paths
 
 
 def guarded(program: str, command: Callable[[], int]) -> int:
@@ -21,7 +23,7 @@ def guarded(program: str, command: Callable[[], int]) -> int:
     except Failure as failure:
         _trace()
         lines = str(failure).split("\n")
-        print_error(f"{program}: " + "\n  ".join(one_line(line, 400) for line in lines))
+        print_error(f"{program}: " + "\n  ".join(safe_text(line)[:LONGEST] for line in lines))
         return failure.code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the buffer has no reader

@@ -1,75 +1,84 @@
-"""Hydra in front of ``train`` and its short forms: flags on either side, did-you-mean, a directory for each run."""
+"""Hydra in front of ``train`` and its short forms: what is typed becomes a checked run, or the jobs of a sweep."""
 
 import argparse
+import logging
 import os
-import re
-import secrets
-import shlex
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rlnlp.cli.hydra_guard import check_files, check_words
+from rlnlp.cli.composition import Composition, composed, register_stamp
+from rlnlp.cli.hydra_errors import explained
+from rlnlp.cli.hydra_guard import ALWAYS, check_words
+from rlnlp.cli.hydra_words import (
+    DRY_RUN,
+    LONG_FLAGS,
+    LOOK_ONLY,
+    TAKE_VALUE,
+    forced,
+    quoted,
+    readable,
+    split_flags,
+    whole_flag,
+)
+from rlnlp.cli.words import check_typed
+from rlnlp.commands.train import check_device, run_training
+from rlnlp.config.changes import declaration
 from rlnlp.config.choices import conf_dir
-from rlnlp.config.parse import nearest
-from rlnlp.errors import Exit, Failure, Stopped, describe, exit_code, one_line
+from rlnlp.errors import Exit, Failure, Stopped, command, describe, exit_code
 
-TAKE_VALUE = {"-c", "--cfg", "-i", "--info", "-p", "--package", "-cd", "--config-dir", "-cn", "--config-name"}
-LOOK_ONLY = {"-h", "--help", "--hydra-help", "-c", "--cfg", "-i", "--info", "--version", "-sc", "--shell-completion"}
-LONG_FLAGS = (
-    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
-    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info",
-)  # fmt: skip
+OWN_FILES = ("-cd", "--config-dir", "-cp", "--config-path")
 
 
 def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | None = None) -> int:
-    """Compose the settings and run one job, or a job for each choice of a sweep.
+    """Compose the settings, check them, and run one job, or a job for each choice of a sweep.
 
     Of a sweep that is resumed, ``named`` are the settings that its user has typed now.
 
     Raises:
-        Failure: what the job raises; or exit 2 with Hydra's complaint in words.
+        Failure: what a run raises; or exit 2 with Hydra's complaint in words.
     """
-    shell, arguments = arguments[:1] == ["-sc"], [whole_flag(word) for word in arguments]
-    sweep = bool({"-m", "--multirun"} & set(arguments))
-    if any(word.startswith("--experimental-rerun") for word in arguments):
+    if arguments[:1] == ["-sc"]:
+        return _hydra_main(["rlnlp", *arguments], None)
+    arguments = [whole_flag(word) for word in arguments]
+    flags, settings = split_flags(arguments)
+    if any(word.startswith("--experimental-rerun") for word in flags):
         raise Failure(Exit.CONFIG, "--experimental-rerun runs a saved file as code and is refused")
-    check_words([word for word in arguments if not word.startswith("-")])
-    check_files(_config_dirs(arguments))
-    directory, given = _directory(arguments, sweep)
-    if shell:
-        sys.argv = ["rlnlp", *arguments]
-    else:
-        words = flags_first([*fixed, *arguments, *given])
-        sys.argv = [f"rlnlp {name}", *(words if LOOK_ONLY & set(words) else [forced(word) for word in words])]
-    _guard_help_check()
-    import hydra
+    dry = DRY_RUN in flags
+    named_flags = {word.partition("=")[0] for word in flags}
+    look, own_files = bool(LOOK_ONLY & named_flags), bool(named_flags & set(OWN_FILES))
+    check_typed(name, fixed, arguments, LONG_FLAGS, TAKE_VALUE, look and not own_files)
+    flags = _absolute([word for word in flags if word != DRY_RUN])
+    check_words(settings)
+    sweep = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in settings
+    words = [readable(word, sweep) for word in [*fixed, *settings]]
+    if look:
+        if own_files or "hydra.searchpath" in " ".join(words):
+            composed(flags, words, sweep)
+        known = [forced(word) if declaration(word.partition("=")[0]) else word for word in words]
+        return _hydra_main([f"rlnlp {name}", *flags, *known], None)
+    composition = composed(flags, [*map(forced, words), *ALWAYS], sweep)
+    if composition.sweep:
+        return _sweep(name, flags, composition, arguments, named, dry)
+    from rlnlp.cli.job import from_environment, plain
 
-    from rlnlp.cli.job import Job
+    task, directory = composition.task(), composition.directory
+    if dry:
+        from rlnlp.cli.dry_run import print_run
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; without it, it prints and exits
-    job = Job(name, arguments, named)
-    try:
-        hydra.main(config_path=str(conf_dir()), config_name="train", **_version_base(hydra))(job)()
-    except BrokenPipeError:
-        raise
-    except Stopped as stopped:
-        if job.sweep is None:
-            raise
-        way = shlex.join(["rlnlp", "resume", str(job.sweep)])
-        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto do what is missing: {way}") from stopped
-    except Exception as error:  # what the job itself raises is kept in the job: this is Hydra's, about the settings
-        if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
-            raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error
-        raise Failure(Exit.CONFIG, explain(error)) from error
-    if job.error is not None:
-        raise job.error
-    if sweep and not LOOK_ONLY & set(arguments):
-        from rlnlp.cli.sweep import summary
-
-        return summary(job.sweep or Path(directory), job.directories)
+        return print_run(plain(task), directory)
+    show_logging(composition.config.hydra.verbose)
+    run_training(plain(task), directory, name, from_environment(task))
     return Exit.DONE
+
+
+def show_logging(verbose: Any) -> None:
+    """Show what libraries log, as ``hydra.verbose`` says: true for all of it, or the name of a logger, or several."""
+    if not verbose:
+        return
+    logging.basicConfig(level=logging.DEBUG if verbose is True else None)
+    for logger in [] if verbose is True else [verbose] if isinstance(verbose, str) else verbose:
+        logging.getLogger(logger).setLevel(logging.DEBUG)
 
 
 def compose(words: list[str]) -> tuple[Any, Path]:
@@ -78,97 +87,84 @@ def compose(words: list[str]) -> tuple[Any, Path]:
     Raises:
         Failure: exit 2, for what Hydra refuses.
     """
-    import hydra
-    from omegaconf import open_dict
-
     check_words(words)
-    _, given = _directory(words, sweep=False)
-    try:
-        with hydra.initialize_config_dir(str(conf_dir()), **_version_base(hydra)):
-            composed = hydra.compose("train", [forced(word) for word in [*words, *given]], return_hydra_config=True)
-            directory = Path(composed.hydra.run.dir)
-    except Exception as error:
-        raise Failure(Exit.CONFIG, explain(error)) from error
-    with open_dict(composed):
-        del composed["hydra"]
-    return composed, directory
+    found = composed([], [*(forced(readable(word, sweep=False)) for word in words), *ALWAYS], sweep=False)
+    return found.task(), found.directory
 
 
-def _version_base(hydra: Any) -> dict[str, Any]:
-    return {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+def _sweep(
+    name: str, flags: list[str], composition: Composition, typed: list[str], named: list[str] | None, dry: bool
+) -> int:
+    """Check all jobs, and run them through Hydra's sweeper and launcher.
 
-
-def whole_flag(word: str) -> str:
-    """A long flag in full: argparse accepts any unambiguous prefix, and so must a search for a flag."""
-    begun, equals, value = word.partition("=")
-    full = [flag for flag in LONG_FLAGS if begun.startswith("--") and flag.startswith(begun) and len(begun) > 2]
-    return full[0] + equals + value if len(full) == 1 else word
-
-
-def flags_first(words: list[str]) -> list[str]:
-    """The words with flags before settings: Hydra 1.3 refuses settings on both sides of a flag."""
-    flags: list[str] = []
-    settings: list[str] = []
-    rest = list(words)
-    while rest:
-        word = rest.pop(0)
-        (flags if word.startswith("-") else settings).append(word)
-        if word in TAKE_VALUE:
-            flags.append(rest.pop(0) if rest and "=" not in rest[0] else "all")
-    return flags + settings
-
-
-def forced(word: str) -> str:
-    """``key=value`` as ``++key=value``, so that Hydra lets an unknown key through to ``parse``.
-
-    ``parse`` reports all unknown and wrong settings at once; Hydra would stop at the first, and advise ``+key``, which
-    would add a setting that nothing reads.
+    Raises:
+        Failure: exit 2, 3, 4 or 7, with what is wrong with each job, and none has begun; or a signal's.
     """
-    key, equals, _ = word.partition("=")
-    if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", key) or key.split(".")[0] == "hydra":
-        return word
-    return word if (conf_dir() / key).is_dir() else f"++{word}"
+    from rlnlp.cli.job import Job
+    from rlnlp.cli.jobs import checked_jobs
+    from rlnlp.cli.sweep import summary
+    from rlnlp.commands.resume import check_named
+
+    jobs = checked_jobs(composition)
+    for config in {job.config.device.name: job.config for job in jobs or []}.values():
+        check_device(config)
+    directory = composition.directory
+    for each in [] if named is None else jobs or []:
+        check_named(directory, each.config, named or [])
+    if dry:
+        from rlnlp.cli.dry_run import print_sweep
+
+        return print_sweep(jobs, directory)
+    job = Job(name, typed, named, None if jobs is None else [each.words for each in jobs])
+    words = [*composition.words, f"hydra.sweep.dir={quoted(str(directory))}"]
+    try:
+        _hydra_main([f"rlnlp {name}", *flags, *words], job)
+    except Stopped as stopped:
+        if job.sweep is None:
+            raise
+        way = command("resume", job.sweep)
+        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto do what is missing: {way}") from stopped
+    return summary(directory, job.directories)
 
 
-def explain(error: BaseException) -> str:
-    """An error message of Hydra's in a line or two, with the nearest right word."""
-    from hydra.errors import HydraException, MissingConfigException
-    from omegaconf.errors import OmegaConfBaseException
+def _hydra_main(argv: list[str], function: Any) -> int:
+    """Hydra's own command line with ``argv``; ``function`` is called with the settings of each job.
 
-    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
-        group, _, option = str(error.missing_cfg_file).rpartition("/")
-        options = [str(o) for o in error.options]
-        return f"no {group} '{one_line(option)}'{nearest(option, options)}\nchoose from: {', '.join(options)}"
-    cause: Any = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__
-    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
-        return f"{cause.full_key}: {cause.msg}".split("\n")[0]
-    unread = re.match(r"Could not override '([^']+)'", str(error))
-    if unread:
-        return f"this algorithm does not read the group '{unread[1]}'"
-    hydras = isinstance(error, HydraException) or type(error).__name__.startswith("Lexer")
-    text = (str(error) if hydras else f"Hydra: {describe(error)}").replace("++", "")
-    return "\n".join(line for line in text.split("\n")[:3] if line.strip() and "hydra.cc/docs" not in line)
+    Raises:
+        Failure: exit 2, with Hydra's complaint in words; exit 5, if it cannot make a directory.
+    """
+    sys.argv = argv
+    _guard_help_check()
+    import hydra
 
-
-def _directory(arguments: list[str], sweep: bool) -> tuple[str, list[str]]:
-    """The directory of this run or sweep, and the setting that names it to Hydra where the user did not."""
-    key = "hydra.sweep.dir" if sweep else "hydra.run.dir"
-    for word in arguments:
-        if word.startswith(f"{key}="):
-            return word.partition("=")[2], []
-    stamp = f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{secrets.token_hex(4)}"
-    directory = f"outputs/sweeps/{stamp}" if sweep else f"outputs/${{hydra.runtime.choices.algo}}/{stamp}"
-    return directory, [f"{key}={directory}"]
+    register_stamp()
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; without it, it prints and exits
+    base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+    try:
+        hydra.main(config_path=str(conf_dir()), config_name="train", **base)(function or _nothing)()
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # what a job itself raises is kept in the job: this is Hydra's, about the settings
+        if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
+            raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error
+        raise Failure(Exit.CONFIG, explained(error)) from error
+    return Exit.DONE
 
 
-def _config_dirs(words: list[str]) -> list[str]:
-    """The directories after -cd and --config-dir, and of -cp and --config-path."""
-    found, flags = [], ("-cd", "--config-dir", "-cp", "--config-path")
-    for i, word in enumerate(words):
-        if word in flags and i + 1 < len(words):
-            found.append(words[i + 1])
-        elif word.partition("=")[0] in flags and "=" in word:
-            found.append(word.partition("=")[2])
+def _nothing(composed: Any) -> None:
+    """The function of a command line that only shows something."""
+
+
+def _absolute(flags: list[str]) -> list[str]:
+    """The flags with the directories that they name as absolute paths: Hydra takes some from beside its caller."""
+    found: list[str] = []
+    for word in flags:
+        flag, equals, value = word.partition("=")
+        if equals and flag in OWN_FILES:
+            word = f"{flag}={Path(value).expanduser().absolute()}"
+        elif found and found[-1] in OWN_FILES:
+            word = str(Path(word).expanduser().absolute())
+        found.append(word)
     return found
 
 

@@ -1,71 +1,72 @@
-"""One job of a run or a sweep. ``python -m rlnlp.cli.job DIRECTORY`` runs the settings that come on stdin."""
+"""One job of a sweep. ``python -m rlnlp.cli.job DIRECTORY`` runs the settings that come on stdin."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from rlnlp.cli.exits import guarded
+from rlnlp.cli.exits import guarded, print_error
 from rlnlp.cli.sweep import write_command
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
 from rlnlp.cli.sweep_table import in_words, outcome
+from rlnlp.commands.preflight import parse_run_config
 from rlnlp.commands.resume import check_named, start_or_resume
-from rlnlp.commands.train import parse_run_config, run_training
-from rlnlp.config.changes import leaves
+from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.run.disk import replace
 from rlnlp.run.manifest import read_facts, without_secrets
-from rlnlp.run.signals import Signals
+from rlnlp.run.signals import handled
 
 
 class Job:
-    """The function that Hydra calls with composed settings."""
+    """The function that Hydra calls with the composed settings of a job of a sweep."""
 
-    def __init__(self, command: str, words: list[str], named: list[str] | None) -> None:
+    def __init__(self, command: str, words: list[str], named: list[str] | None, names: list[str] | None = None) -> None:
         self.command, self.words = command, words
         self.named = named  # what the user has typed of a sweep that is resumed, whose settings a file holds
-        self.progress = SweepProgress()
+        self.names = names  # of each job, the words in which it differs from the others, where they are known
+        self.progress = SweepProgress(None if names is None else len(names))
         self.sweep: Path | None = None
         self.directories: list[Path] = []
         self.stopped: Stopped | None = None
-        self.error: Exception | None = None  # Hydra prints a header of its own over what is raised through it
 
     def __call__(self, composed: Any) -> float | None:
-        """Run it here; or, as one of a sweep, in a process of its own, whose end stops no other job."""
+        """Run it in a process of its own, whose end stops no other job."""
         from hydra.core.hydra_config import HydraConfig
-        from hydra.types import RunMode
         from omegaconf import OmegaConf
 
         hydra = HydraConfig.get()
         directory = _short(Path(hydra.runtime.output_dir))
-        if hydra.mode != RunMode.MULTIRUN:
-            try:
-                run_training(plain(composed), directory, self.command, from_environment(composed))
-            except Exception as error:
-                self.error = error
-                with suppress(OSError):
-                    directory.rmdir()  # if nothing was written, the folder that Hydra made
-            return None
         if self.sweep is None:
             self.sweep = _short(Path(hydra.sweep.dir))
-            write_command(self.sweep, self.command, self.words)
+            print_error(self.progress.title(self.sweep))
+            if self.named is None:
+                write_command(self.sweep, self.command, self.words)
         (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
         self.directories.append(directory)
         typed: Any = OmegaConf.to_container(hydra.overrides.task, resolve=False)
-        overrides = [without_secrets(word.lstrip("+")) for word in typed]
-        output = JobOutput(self.progress.label(directory, " ".join(overrides)), directory)
+        again = len(self.named or [])  # words that name code and secrets again are no settings of the sweep
+        own = typed[: len(typed) - again]
+        overrides = [without_secrets(word.lstrip("+")) for word in own]
+        words = " ".join(overrides) if self.names is None else self.names[hydra.job.num]
+        before = read_facts(directory).get("seconds")
+        output = JobOutput(self.progress.label(self._below(directory), words), directory)
         with output:
             status = guarded(f"rlnlp {self.command}", lambda: self._job(composed, directory, output))
         record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
         replace(directory / "job.json", json.dumps(record) + "\n")
         facts = read_facts(directory)
-        self.progress.ended(output, record["exit_code"], in_words(facts.get("result", {})))
+        done = not status and before is not None and before == facts.get("seconds")
+        self.progress.ended(output, record["exit_code"], in_words(facts.get("result", {})), done)
         if self.stopped is not None:
             raise self.stopped
         return _reached(facts.get("result", {}))
+
+    def _below(self, directory: Path) -> Path:
+        return directory.relative_to(self.sweep) if self.sweep and directory.is_relative_to(self.sweep) else directory
 
     def _job(self, composed: Any, directory: Path, output: JobOutput) -> int:
         if self.named is not None and self.sweep is not None:
@@ -75,17 +76,23 @@ class Job:
     def _process(self, composed: Any, directory: Path, output: JobOutput) -> int:
         """The exit status of the settings run in a process of their own; below 0 for a signal.
 
-        A signal goes to that process once, from here: it is in a session of its own, out of the terminal's reach.
+        Every signal goes to that process from here: it is in a session of its own, out of the terminal's reach.
         """
+        running: list[subprocess.Popen[str]] = []
+
+        def forward(number: int, _: FrameType | None) -> None:
+            self.stopped, output.passing = Stopped(number), True
+            for child in running:
+                child.send_signal(number)
+
         request = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
         words = [sys.executable, "-m", "rlnlp.cli.job", str(directory), self.command]
         streams: Any = {"stdin": subprocess.PIPE, "stdout": output.stdout, "stderr": output.stderr}
-        with Signals(), subprocess.Popen(words, **streams, text=True, start_new_session=True) as child:
-            try:
-                child.communicate(request)
-            except Stopped as stopped:
-                self.stopped, output.passing = stopped, True
-                child.send_signal(stopped.number)
+        with handled(forward), subprocess.Popen(words, **streams, text=True, start_new_session=True) as child:
+            running.append(child)
+            if self.stopped is not None:  # while the process was made
+                child.send_signal(self.stopped.number)
+            child.communicate(request)
         return child.returncode
 
 

@@ -80,7 +80,7 @@ def complete(query: str) -> list[str] | None:
         return None
     if words[0] not in HYDRA:
         return None
-    from rlnlp.cli.hydra_app import flags_first
+    from rlnlp.cli.hydra_words import flags_first
 
     settings = flags_first([*HYDRA[words[0]][0], *words[1:]])
     os.environ["COMP_LINE"] = " ".join(["rlnlp", *settings]) + " " * line.endswith(" ")

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from rlnlp.cli.hydra_words import quoted
 from rlnlp.cli.main import HYDRA
 from rlnlp.cli.sweep import is_sweep, read_command
 from rlnlp.commands import resume
 from rlnlp.config.changes import declaration
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.run.manifest import SECRET
 
 
@@ -36,8 +37,9 @@ def resume_sweep(directory: Path, named: list[str]) -> int:
         known = declaration(key)
         if not SECRET.search(key.rpartition(".")[2]) and not (known and known["code"]):
             what = f"'{one_line(word, 60)}' would change the settings of a sweep, which stay as they are"
-            raise Failure(Exit.CONFIG, f"{what}\nto change one of its runs: rlnlp resume {directory}/NUMBER key=value")
+            way = command("resume", directory / "NUMBER", "key=value")
+            raise Failure(Exit.CONFIG, f"{what}\nto change one of its runs: {way}")
     name, words = read_command(directory)
     if name not in HYDRA:
         raise Failure(Exit.RUN, f"{directory} names no command that sweeps: {one_line(name, 40)}")
-    return run(name, list(HYDRA[name][0]), [*words, *named, f"hydra.sweep.dir='{directory}'"], named)
+    return run(name, list(HYDRA[name][0]), [*words, *named, f"hydra.sweep.dir={quoted(str(directory))}"], named)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rlnlp.cli.exits import print_error
+from rlnlp.config.description import counted
 from rlnlp.errors import one_line
 
 STEP = "step "  # how the line of a training step begins
@@ -19,18 +20,27 @@ class SweepProgress:
     """Which job of how many is running, and how long the others will take; ``total`` None if nobody knows."""
 
     def __init__(self, total: int | None = None) -> None:
-        self.total, self.seconds = total, list[float]()
+        self.total, self.jobs = total, 0  # jobs that have ended
+        self.seconds: list[float] = []  # of those that had something to do
+
+    def title(self, directory: Path) -> str:
+        """The line before the first job."""
+        return f"sweep directory {directory}" + (f": {counted(self.total, 'job')}" if self.total else "")
 
     def label(self, directory: Path, settings: str) -> str:
         """Which job it is, counted from 1, where it is and what it was given."""
-        number = f"{len(self.seconds) + 1}" + (f" of {self.total}" if self.total else "")
+        number = f"{self.jobs + 1}" + (f" of {self.total}" if self.total else "")
         return f"job {number} in {directory}: {one_line(settings, 200)}"
 
-    def ended(self, output: "JobOutput", exit_code: int, result: str) -> None:
-        """Print how a job ended: what it reached, or its error; then about how long the others will take."""
+    def ended(self, output: "JobOutput", exit_code: int, result: str, before: bool = False) -> None:
+        """Print how a job ended: what it reached, or its error; then about how long the others will take.
+
+        ``before``: it was complete before.
+        """
         seconds = time.monotonic() - output.begun
-        self.seconds.append(seconds)
-        how = f"exit {exit_code}" if exit_code else f"done in {duration(seconds)}"
+        self.jobs += 1
+        self.seconds += [] if before else [seconds]
+        how = f"exit {exit_code}" if exit_code else "complete already" if before else f"done in {duration(seconds)}"
         start = f"{output.label}  " if output.drawn else "  "
         print_error(f"{start}{how}{': ' * bool(result)}{result}{self.left()}")
         if exit_code:
@@ -38,7 +48,7 @@ class SweepProgress:
 
     def left(self) -> str:
         """The time that the remaining jobs will take if they take as long as the jobs so far; empty if unknown."""
-        rest = (self.total or 0) - len(self.seconds)
+        rest = (self.total or 0) - self.jobs
         if rest < 1 or not self.seconds:
             return ""
         return f"; about {duration(rest * sum(self.seconds) / len(self.seconds))} left"

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rlnlp.commands.words import check_text, parse_words
 from rlnlp.config.choices import choice, is_run, merged, split_words
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import GenerateRun
@@ -17,6 +18,8 @@ from rlnlp.run.manifest import read_config
 if TYPE_CHECKING:
     from rlnlp.rollout.generate import Response
 
+FLAGS = {"n": "-n", "num_return_sequences": "-n", "file": "--file", "json": "--json"}  # by names typed as settings
+
 
 def main(argv: list[str]) -> int:
     """Draw and print.
@@ -25,13 +28,20 @@ def main(argv: list[str]) -> int:
         Failure: for what the user can fix.
     """
     args = arguments(argv)
-    settings, words = split_words(args.words, GenerateRun)
-    config = config_of(args.source, settings)
-    prompts = given_prompts(words, args.file)
+    settings, words = split_words([args.source, *args.words], GenerateRun)
+    check_text(words, GenerateRun, FLAGS)
+    if not words:
+        raise Failure(Exit.CONFIG, "name a run or a model: rlnlp generate RUN|MODEL ...")
+    config = config_of(words[0], settings)
+    prompts = given_prompts(words[1:], args.file)
     locate(config.model)
-    from rlnlp import build
+    from rlnlp.run.live import display
 
-    responses = build.loaded_policy(config).generate(prompts, args.n)
+    with display().waiting("loading the model"):
+        from rlnlp import build
+
+        policy = build.loaded_policy(config)
+    responses = policy.generate(prompts, args.n)
     if args.json:
         print(json.dumps(responses))
     else:
@@ -53,7 +63,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--file", help="prompts from a .jsonl, .csv or .txt file")
     parser.add_argument("-n", type=int, default=1, help="responses per prompt")
     parser.add_argument("--json", action="store_true", help="print a list of records")
-    args = parser.parse_intermixed_args(argv)
+    args = parse_words(parser, argv, GenerateRun)
     if args.n < 1:
         parser.error("-n must be at least 1")
     return args

@@ -1,17 +1,19 @@
 """``rlnlp resume RUN [key=value ...]``: continue a run from its last checkpoint, bit for bit as if never stopped."""
 
 import argparse
-import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.train import parse_run_config, run_training, train
-from rlnlp.config.changes import FREE, changes, check_allowed, code_in, leaves, resume_class
-from rlnlp.config.choices import merged
-from rlnlp.errors import Exit, Failure, one_line
-from rlnlp.models.locate import locate
+from rlnlp.commands.preflight import check_files, parse_run_config
+from rlnlp.commands.train import check_device, run_training, train
+from rlnlp.commands.words import parse_words
+from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, resume_class
+from rlnlp.config.choices import merged, plain_word
+from rlnlp.config.schema import PpoRun
+from rlnlp.config.setting import leaves
+from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts
 
 ALLOW = "resume.allow="
@@ -36,18 +38,28 @@ def main(argv: list[str]) -> int:
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """The words of the command line."""
+    """The words of the command line.
+
+    Raises:
+        Failure: exit 2, for a word that is no setting.
+    """
     parser = argparse.ArgumentParser(
         prog="rlnlp resume",
         description="Continue a run from its last checkpoint; it ends with the bytes of one never interrupted.",
-        epilog="Settings that would change the steps to come must be allowed: resume.allow=[algo.learning_rate].",
+        epilog="Settings that would change the steps to come must be allowed: resume.allow=algo.learning_rate.",
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("words", metavar="key=value", nargs="*", help="settings that are to change, or are asked for")
-    args = parser.parse_intermixed_args(argv)
+    args = parse_words(parser, argv, PpoRun)
+    words = [args.run, *args.words]
+    runs = [word for word in words if "=" not in word or Path(word).expanduser().is_dir()]
+    args.run = (runs or words)[0]
+    words.remove(args.run)
+    args.words = words
     for word in args.words:
-        if "=" not in word:
-            parser.error(f"'{one_line(word, 60)}' is no setting: want key=value")
+        if "=" not in word.strip("="):
+            spaced = "; it has no spaces around '='" if "=" in words else ""
+            raise Failure(Exit.CONFIG, f"'{one_line(word, 60)}' is no setting: want key=value{spaced}")
     return args
 
 
@@ -69,7 +81,7 @@ def check_named(directory: Path, config: Any, words: list[str]) -> None:
         Failure: exit 6, with the words to type.
     """
     given = {word.partition("=")[0] for word in words}
-    missing = [f"{key}={value}" for key, value in code_in(config) if key not in given]
+    missing = [f"{key}={plain_word(value)}" for key, value in code_in(config) if key not in given]
     hidden = [key for key, value in leaves(asdict(config)) if value == REDACTED and key not in given]
     if missing or hidden:
         why = (
@@ -77,8 +89,8 @@ def check_named(directory: Path, config: Any, words: list[str]) -> None:
             if missing
             else "it needs what was not written down"
         )
-        typed = " ".join([*map(one_line, missing), *(f"{key}=..." for key in hidden)])
-        raise Failure(Exit.RUN, f"{why}; name it again:\nrlnlp resume {directory} {typed}")
+        again = command("resume", directory, *missing, *(f"{key}=..." for key in hidden))
+        raise Failure(Exit.RUN, f"{why}; name it again:\n{again}")
 
 
 def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:
@@ -117,15 +129,21 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
     check_allowed(changed, allow, ALLOW, falling=config.algo.lr_schedule != "constant")
     facts = read_facts(directory)
+    if facts.get("status") == "done":  # else the steps that are saved may be fewer
+        check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: all {facts['steps']} steps are done")
         return
     if _stopped_early(facts) and "heldout.patience" not in changed:
         print(f"{directory} is complete: it stopped early after step {facts['steps']}")
-        print(f"to go on: rlnlp resume {shlex.quote(str(directory))} heldout.patience=0")
+        print(f"to go on: {command('resume', directory, 'heldout.patience=0')}")
         return
-    locate(config.model)
-    from rlnlp.run.run import ResumeInfo, Run
+    check_files(config)
+    from rlnlp.run.live import display
+
+    with display().waiting("loading torch"):
+        check_device(config)
+        from rlnlp.run.run import ResumeInfo, Run
 
     hidden = [key for key, value in leaves(old) if value == REDACTED]
     with Run(directory, config, str(facts.get("command", "resume")), ResumeInfo(allow, changed), hidden) as run:

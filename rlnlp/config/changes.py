@@ -3,12 +3,14 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from rlnlp.config.hints import did_you_mean, keys_of, meant
 from rlnlp.config.migrate import new_key
-from rlnlp.config.parse import NAME, declared
 from rlnlp.config.schema import RUNS
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.config.setting import NAME, declared, leaves
+from rlnlp.errors import Exit, Failure, one_line, quoted
 
 FREE, ALLOWED, NEVER = "free", "allowed", "never"  # as declared by setting()
 
@@ -54,15 +56,6 @@ def code_in(config: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from code_in(value, f"{prefix}{f.name}.")
 
 
-def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Each value of nested settings with its full key."""
-    if isinstance(node, Mapping) and node:
-        for name, value in node.items():
-            yield from leaves(value, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, node
-
-
 def resume_class(key: str) -> str:
     """``free``, ``allowed`` or ``never``, for the full key of a setting."""
     found: str = declarations()[generic(key)]["resume"]
@@ -89,7 +82,9 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
         known = declaration(key)
         if known is None:
             now = next((now for schema in RUNS.values() if (now := new_key(schema, key)) != key), None)
-            why = f"is now {now}" if now else "is no setting; it cannot be allowed"
+            found = [f"{way}{one.key}" for schema in RUNS.values() for one in meant(key, keys_of(schema))]
+            hint = did_you_mean(found[:1]) or "; it cannot be allowed"
+            why = f"is now {now}" if now else f"is no setting{hint}"
             raise Failure(Exit.CONFIG, f"resume.allow: '{one_line(key, 60)}' {why}")
         if known["resume"] != ALLOWED and key not in bound:
             why = f"is of the class '{known['resume']}'; it cannot be allowed"
@@ -103,16 +98,22 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
     asked = [key for key in asked if key not in allow and not declarations()[generic(key)]["by_content"]]
     if asked:
         what = f"{_shown(asked, changed)}: the run would not be the one it was"
-        raise Failure(Exit.RUN, f"{what}\nto have it so, add: {way}{_listed(asked, allow)}")
+        raise Failure(Exit.RUN, f"{what}\nto have it so, add: {quoted(way + ','.join([*sorted(allow), *asked]))}")
+
+
+def check_total_steps(total: int, done: int, directory: Path) -> None:
+    """Refuse a last step that the run has passed already.
+
+    Raises:
+        Failure: exit 6.
+    """
+    if total < done:
+        what = f"algo.total_steps is {total}, but {directory} has done step {done} already"
+        raise Failure(Exit.RUN, f"{what}\ngive algo.total_steps={done} or more")
 
 
 def _shown(keys: list[str], changed: Mapping[str, list[Any]]) -> str:
     return "; ".join(f"{key} {_show(changed[key][0])} -> {_show(changed[key][1])}" for key in keys)
-
-
-def _listed(asked: list[str], allow: Collection[str]) -> str:
-    keys = [*sorted(allow), *asked]
-    return f"[{','.join(keys)}]" if len(keys) > 1 else keys[0]
 
 
 def _show(value: Any) -> str:

@@ -43,6 +43,17 @@ def choice(group: str, name: str) -> dict[str, Any]:
     return found
 
 
+def default_choice(group: str, algo: str) -> str | None:
+    """The choice of ``group`` that is in force with ``algo`` where none is made; None if it reads no such group."""
+    from omegaconf import OmegaConf
+
+    if group == "algo":
+        return algo
+    loaded: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "algo" / f"{algo}.yaml"))
+    entries = [entry for entry in loaded["defaults"] if isinstance(entry, Mapping)]
+    return next((entry[key] for entry in entries for key in entry if key.partition("@")[0] == f"/{group}"), None)
+
+
 def compose(file: str, package: tuple[str, ...] = (), chosen: Mapping[str, str] | None = None) -> dict[str, Any]:
     """``conf/file.yaml`` with what its ``defaults:`` include, as Hydra composes it below ``package``; a test compares.
 
@@ -141,6 +152,15 @@ def plain_value(text: str) -> Any:
         except ValueError:
             return value
     return value
+
+
+def plain_word(text: str) -> str:
+    """``text`` as the value of a word that ``plain_value`` reads back as this text."""
+    import yaml
+
+    if plain_value(text) == text:
+        return text
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10 * len(text) + 9).rstrip()
 
 
 def is_run(directory: Path) -> bool:

@@ -1,26 +1,29 @@
 """A run in words, from its settings alone: what a dry run prints, and the most of what a run prints at its start."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 
 from rlnlp.config.algos import OnPolicy, Optimization, Ppo
-from rlnlp.config.schema import AnyRun, Model, OnPolicyRun, Reward, Sampler
+from rlnlp.config.schema import Model, OnPolicyRun, Reward, Sampler, SftRun
 from rlnlp.errors import one_line
 
 LABEL = 12  # columns of the labels of a block
 FLOAT = 4  # significant digits of a setting
+Trained = OnPolicyRun | SftRun  # what an added algorithm's settings are too
 
 
-def description(config: AnyRun) -> dict[str, str]:
+def description(config: Trained) -> dict[str, str]:
     """What is trained, on what and in which steps: a text for each label, in the order to print. A text may have lines.
 
     Facts that only a loaded model, the data or the machine know are added by their labels where they are known.
     """
     algo, thing = config.algo, "prompts" if isinstance(config, OnPolicyRun) else "texts"
-    title = (type(algo).__doc__ or algo.name).split("\n")[0].rstrip(".")
+    name = asdict(config)["algo"]["name"]
+    title = (type(algo).__doc__ or name).split("\n")[0].rstrip(".")
     data = config.data.prompts if isinstance(config, OnPolicyRun) else config.data.texts
     reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun) else {}
     return {
-        "algorithm": f"{title} ({algo.name})",
+        "algorithm": f"{title} ({name})",
         "model": f"{_model(config.model)}, computed in {config.device.dtype}",
         "device": f"{one_line(config.device.name, 40)}, {counted(config.device.threads, 'thread')}",
         thing: f"{one_line(data, 120)}, {_heldout(config, thing)}",
@@ -45,13 +48,20 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def measurements(config: AnyRun) -> int:
-    """How often a whole run measures on held-out data, before and after included."""
+def measurements(config: Trained, done: int = 0) -> int:
+    """How often a run of which ``done`` steps are done measures on held-out data, before and after included."""
     every, total = config.heldout.every, config.algo.total_steps
-    return 2 + (len({1, *range(every, total + 1, every)}) if every else 0)
+    return 2 + (len({step for step in (1, *range(every, total + 1, every)) if step > done}) if every else 0)
 
 
-def saves(config: AnyRun) -> int:
+def duration(seconds: float) -> str:
+    """Seconds in the unit that fits, at least one."""
+    if seconds < 90:
+        return counted(max(1, round(seconds)), "second")
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def saves(config: Trained) -> int:
     """How many checkpoints a whole run writes."""
     every, total = config.checkpoint.every, config.algo.total_steps
     return -(-total // every) if every else 1
@@ -65,7 +75,7 @@ def _model(model: Model) -> str:
     return f"fresh, {size}, tokenizer of {one_line(str(model.tokenizer), 120)}"
 
 
-def _heldout(config: AnyRun, thing: str) -> str:
+def _heldout(config: Trained, thing: str) -> str:
     size = config.heldout.size
     if not size:
         return f"none held out (heldout.size=0): measured on {thing} that are trained on"
@@ -127,14 +137,14 @@ def _steps(algo: Optimization, sampler: Sampler) -> list[str]:
     return lines
 
 
-def _checkpoints(config: AnyRun) -> str:
+def _checkpoints(config: Trained) -> str:
     every, keep = config.checkpoint.every, config.checkpoint.keep
     if saves(config) == 1:
         return "a checkpoint at the end"
     return f"a checkpoint {_each(every)}, {'the last one is' if keep == 1 else f'the last {keep} are'} kept"
 
 
-def _measurements(config: AnyRun, thing: str) -> str:
+def _measurements(config: Trained, thing: str) -> str:
     what = f"held-out {thing}" if config.heldout.size else f"training {thing}"
     every = config.heldout.every
     return f"measured on {what} before and after{f', and {_each(every)} in between' if every else ''}"

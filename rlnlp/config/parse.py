@@ -2,12 +2,13 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from rlnlp.config.hints import Unknown, did_you_mean, of_new_name, unknown_lines
 from rlnlp.config.migrate import new_name
 from rlnlp.errors import Exit, Failure, one_line
 
@@ -15,7 +16,6 @@ T = TypeVar("T")
 LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", operator.lt), "le": ("<=", operator.le),
 }  # fmt: skip
-NAME = "<name>"  # in a key, for a name that the user chooses
 LARGEST = 2**53  # beyond, not every whole number is a float, and no setting means one
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
@@ -27,53 +27,33 @@ def parse(schema: type[T], composed: Mapping[str, Any], prefix: str = "") -> T:
     Raises:
         Failure: exit 2; one line for each unknown, missing, mistyped, non-finite or out-of-range setting.
     """
-    problems: list[str] = []
+    problems: list[str | Unknown] = []
     value = _dataclass(schema, composed, prefix, problems)
     if problems:
-        raise Failure(Exit.CONFIG, "\n".join(problems))
+        told = [[p] if isinstance(p, str) else unknown_lines(p, schema, prefix) for p in problems]
+        raise Failure(Exit.CONFIG, "\n".join(line for lines in told for line in lines))
     parsed: T = value
     return parsed
 
 
-def settings(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
-    """Every leaf of ``schema``: its full key, type and field."""
-    hints = get_type_hints(schema)
-    for f in fields(schema):
-        kind, key = hints[f.name], f"{prefix}{f.name}"
-        if is_dataclass(kind):
-            yield from settings(kind, f"{key}.")  # type: ignore[arg-type]
-        else:
-            yield key, kind, f
+def nearest(word: str, options: list[str], before: str = "") -> str:
+    """``; did you mean 'x'?`` with what comes ``before`` an option when it is typed, or nothing if none is near."""
+    near = get_close_matches(word, options, 1, 0.6) or [one for one in options if one.lower() == word.lower()]
+    return did_you_mean([before + one for one in near[:1]])
 
 
-def declared(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
-    """What ``settings`` gives; and what is below names of the user's, once for each map, as ``<name>``."""
-    for key, kind, f in settings(schema, prefix):
-        yield key, kind, f
-        for inner in get_args(kind) if get_origin(kind) is dict else ():
-            if is_dataclass(inner) and isinstance(inner, type):
-                yield from declared(inner, f"{key}.{NAME}.")
-
-
-def nearest(word: str, options: list[str]) -> str:
-    """``; did you mean 'x'?``, or nothing if no option is near."""
-    near = get_close_matches(word, options, 1, 0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
-def _dataclass(schema: Any, node: Any, prefix: str, problems: list[str]) -> Any:
+def _dataclass(schema: Any, node: Any, prefix: str, problems: list[str | Unknown]) -> Any:
     if not isinstance(node, Mapping):
         problems.append(f"{prefix.rstrip('.') or 'config'} must be a group of settings, got {_show(node)}")
         return None
     hints, known, before = get_type_hints(schema), {f.name: f for f in fields(schema)}, len(problems)
     for key in node:
         if key not in known:
-            problems.append(_unknown(schema, str(key), prefix, known))
+            problems.append(_unknown(schema, str(key), node[key], prefix, known))
+    problems.extend(f"{prefix}{name} is missing" for name in _missing(schema, node))
     values = {}
     for name, f in known.items():
-        if name not in node and f.default is MISSING and f.default_factory is MISSING:
-            problems.append(f"{prefix}{name} is missing")
-        elif name in node:
+        if name in node:
             values[name] = _value(hints[name], node[name], prefix + name, f.metadata, problems)
     if len(problems) > before:
         return None
@@ -83,14 +63,13 @@ def _dataclass(schema: Any, node: Any, prefix: str, problems: list[str]) -> Any:
     return made
 
 
-def _unknown(schema: type, key: str, prefix: str, known: Mapping[str, Any]) -> str:
-    if (now := new_name(schema, key)) != key:
-        return f"{prefix}{key} is now {prefix}{now}"
-    groups = f"the settings of {prefix.rstrip('.')}" if prefix else "the groups"
-    return f"no setting '{prefix}{key}'" + (nearest(key, list(known)) or f"; {groups} are: {', '.join(known)}")
+def _unknown(schema: type, name: str, value: Any, prefix: str, known: Mapping[str, Any]) -> str | Unknown:
+    if (now := new_name(schema, name)) != name:
+        return f"{prefix}{name} is now {prefix}{now}"
+    return Unknown(f"{prefix}{name}", value, tuple(f"{prefix}{each}" for each in known))
 
 
-def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str]) -> Any:
+def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str | Unknown]) -> Any:
     if node == "???":
         problems.append(f"{key} is missing")
         return None
@@ -103,14 +82,29 @@ def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: 
     return _leaf(kind, node, key, limits, problems)
 
 
-def _map(kind: Any, node: Any, key: str, problems: list[str]) -> Any:
+def _map(kind: Any, node: Any, key: str, problems: list[str | Unknown]) -> Any:
     if not isinstance(node, Mapping):
         problems.append(f"{key} must be a map of names to values, got {_show(node)}")
         return None
     if kind is Any:
         problems.extend(f"{key}.{name} is missing" for name, value in node.items() if value == "???")
         return dict(node)
-    return {str(name): _value(kind, value, f"{key}.{name}", {}, problems) for name, value in node.items()}
+    found, whole = {}, [str(name) for name, value in node.items() if not _missing(kind, value)]
+    for name, value in node.items():
+        before, below = len(problems), f"{key}.{name}"
+        found[str(name)] = _value(kind, value, below, {}, problems)
+        if missing := _missing(kind, value):  # it is told with what may have been meant by the name
+            hinted = f"{below}.{missing[0]} is missing{of_new_name(kind, below, value, whole)}"
+            problems[before:] = [hinted if p == f"{below}.{missing[0]} is missing" else p for p in problems[before:]]
+    return found
+
+
+def _missing(kind: Any, node: Any) -> list[str]:
+    """The settings of ``kind`` that have no default, and that ``node``, if it holds settings, does not have."""
+    if not is_dataclass(kind) or not isinstance(node, Mapping):
+        return []
+    needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+    return [name for name in needed if name not in node]
 
 
 def _items(kind: Any) -> tuple[Any, ...]:
@@ -123,12 +117,12 @@ def _word(kind: Any) -> str:
     return f"a list of {PLURALS[get_args(kind)[0]]}" if get_origin(kind) is list else WORDS[kind]
 
 
-def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str]) -> Any:
+def _leaf(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: list[str | Unknown]) -> Any:
     if get_origin(kind) is Literal:
         choices = [str(choice) for choice in get_args(kind)]
         if node not in choices:
             problems.append(
-                f"{key} must be one of {', '.join(choices)}, got {_show(node)}{nearest(str(node), choices)}"
+                f"{key} must be one of {', '.join(choices)}, got {_show(node)}{nearest(str(node), choices, f'{key}=')}"
             )
         return node
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)

@@ -1,9 +1,11 @@
 """How a setting is declared, once: what it means, its limits, what a resumed run may do with it, its other names."""
 
-from dataclasses import MISSING, field
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, field, fields, is_dataclass
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Problem = tuple[str, str]  # key below the object's own, what is wrong
+NAME = "<name>"  # in a key, for a name that the user chooses
 Resume = Literal["free", "allowed", "never"]
 ACTOR, ROLLOUT = "actor_rollout_ref.actor", "actor_rollout_ref.rollout"  # groups of verl's settings
 
@@ -39,3 +41,32 @@ def setting(
     if isinstance(default, dict):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+def settings(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
+    """Every leaf of ``schema``: its full key, type and field."""
+    hints = get_type_hints(schema)
+    for f in fields(schema):
+        kind, key = hints[f.name], f"{prefix}{f.name}"
+        if is_dataclass(kind):
+            yield from settings(kind, f"{key}.")  # type: ignore[arg-type]
+        else:
+            yield key, kind, f
+
+
+def declared(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
+    """What ``settings`` gives; and what is below names of the user's, once for each map, as ``<name>``."""
+    for key, kind, f in settings(schema, prefix):
+        yield key, kind, f
+        for inner in get_args(kind) if get_origin(kind) is dict else ():
+            if is_dataclass(inner) and isinstance(inner, type):
+                yield from declared(inner, f"{key}.{NAME}.")
+
+
+def leaves(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Each value of nested settings with its full key."""
+    if isinstance(node, Mapping) and node:
+        for name, value in node.items():
+            yield from leaves(value, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, node

@@ -9,12 +9,10 @@ from rlnlp.batching import left_padded
 from rlnlp.config.measuring import APART, FALLBACK
 from rlnlp.config.schema import PromptData
 from rlnlp.data.order import choosing_and_reporting, split
-from rlnlp.data.records import ASSETS, Record, bad_lines_error, embedded_set, read_records, text_fault
-from rlnlp.errors import Exit, Failure
+from rlnlp.data.records import Record, bad_lines_error
+from rlnlp.data.sources import FIELDS, heldout_name, heldout_part, prompt_fault, prompt_records
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout, Texts
-
-FIELDS = ("prompt", "reference")
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer
         Failure: exit 3, with file and line of each bad record.
     """
     train = _read("data.prompts", data.prompts, "prompts.jsonl", tokenizer, max_tokens)
-    held_name = data.prompts if data.heldout is None and _is_embedded_language(data.prompts) else data.heldout
+    held_name = heldout_name(data.prompts, data.heldout)
     if heldout and held_name is not None:
         held = _read("data.heldout", held_name, "heldout.jsonl", tokenizer, max_tokens)[:heldout]
         both = train + held
@@ -90,7 +88,7 @@ def table_of(records: list[Record], tokenizer: Tokenizer, max_tokens: int) -> Pr
 
 def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list[int]]:
     distinct = list(dict.fromkeys(prompts))
-    part = min(heldout, len(distinct) // 10)
+    part = heldout_part(len(distinct), heldout)
     if part == 0:
         return list(range(len(prompts))), [i % len(prompts) for i in range(heldout or FALLBACK)]
     held = {distinct[i] for i in split(len(distinct), part, seed)[1]}
@@ -99,22 +97,7 @@ def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list
 
 
 def _read(key: str, name: str, embedded: str, tokenizer: Tokenizer, max_tokens: int) -> list[tuple[Record, list[int]]]:
-    if not _is_embedded_language(name):
-        data_set = embedded_set(name, "prompts")
-        return _encoded(key, name, read_records(str(data_set or name), key, "prompt"), tokenizer, max_tokens)
-    records, domain = read_records(str(ASSETS / embedded), key, "prompt"), name.partition("/")[2]
-    domains = sorted({record["domain"] for _, record in records})
-    if domain and domain not in domains:
-        raise Failure(
-            Exit.CONFIG, f"{key} must be embedded, or embedded/DOMAIN with one of {', '.join(domains)}, got '{name}'"
-        )
-    chosen = [(location, record) for location, record in records if domain in ("", record["domain"])]
-    return _encoded(key, name, chosen, tokenizer, max_tokens)
-
-
-def _is_embedded_language(name: str) -> bool:
-    """True for the embedded language or one of its domains."""
-    return name.partition("/")[0] == "embedded" and embedded_set(name, "prompts") is None
+    return _encoded(key, name, prompt_records(key, name, embedded), tokenizer, max_tokens)
 
 
 def _encoded(
@@ -133,9 +116,7 @@ def _encoded(
 
 
 def _encode(record: Record, tokenizer: Tokenizer, max_tokens: int) -> tuple[str | None, list[int]]:
-    fault = text_fault(record, "prompt")
-    if fault is None and record.get("reference") is not None:
-        fault = text_fault(record, "reference")
+    fault = prompt_fault(record)
     if fault is not None:
         return fault, []
     ids = tokenizer.encode(record["prompt"]) or list(tokenizer.start)
@@ -144,16 +125,3 @@ def _encode(record: Record, tokenizer: Tokenizer, max_tokens: int) -> tuple[str 
     if len(ids) > max_tokens:
         return f"{len(ids)} tokens, but the model has room for {max_tokens} besides the response", []
     return None, ids
-
-
-def check_context_length(max_new_tokens: int, context: int) -> None:
-    """Check that the longest response leaves at least one token of the context for the prompt.
-
-    Raises:
-        Failure: exit 2, if it does not.
-    """
-    if max_new_tokens >= context:
-        raise Failure(
-            Exit.CONFIG,
-            f"sampler.max_new_tokens {max_new_tokens} fills the model's context of {context} tokens; lower it",
-        )

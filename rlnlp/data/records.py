@@ -11,6 +11,7 @@ from rlnlp.errors import Exit, Failure, one_line
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 MAX_FILE_SIZE = 2**30  # bytes
+SAMPLE = 2**20  # bytes at the beginning of a file that is too large to be read twice
 MAX_REPORTED = 5  # bad lines
 Record = dict[str, Any]
 
@@ -22,10 +23,11 @@ def embedded_set(name: str, kind: str) -> Path | None:
     return path if prefix == "embedded" and data_set and path.is_file() else None
 
 
-def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record]]:
+def read_records(name: str, key: str, text_field: str, most: int | None = None) -> list[tuple[str, Record]]:
     """The records of a file in order, as (location, record) pairs; the location is ``file:line``.
 
     A line of a .txt file becomes ``{text_field: line}``. ``key`` is the setting with the file's name, for messages.
+    Of a file of more than ``most`` bytes only the whole records among its first ``SAMPLE`` are read.
 
     Raises:
         Failure: exit 3, if the file cannot be read or has lines that are not records.
@@ -36,7 +38,9 @@ def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record
             raise Failure(Exit.DATA, f"{key}: {'not a regular file' if path.exists() else 'no such file'}: {name}")
         if path.stat().st_size > MAX_FILE_SIZE:
             raise Failure(Exit.DATA, f"{key}: {name} is larger than {MAX_FILE_SIZE >> 20} MiB; use a part of it")
-        content = path.read_bytes()
+        part = most is not None and path.stat().st_size > most
+        with path.open("rb") as file:
+            content = file.read(SAMPLE if part else -1)
     except OSError as error:
         raise Failure(Exit.DATA, f"{key}: {name} cannot be read: {error.strerror}") from error
     reader = {".jsonl": _jsonl, ".csv": _csv, ".txt": _txt}.get(path.suffix.lower())
@@ -44,14 +48,16 @@ def read_records(name: str, key: str, text_field: str) -> list[tuple[str, Record
         raise Failure(Exit.DATA, f"{key}: {name} must end in .jsonl, .csv or .txt")
     records: list[tuple[str, Record]] = []
     faults = []
-    for number, record in reader(content.removeprefix(b"\xef\xbb\xbf"), text_field):
+    content = (content[: content.rfind(b"\n") + 1] if part else content).removeprefix(b"\xef\xbb\xbf")
+    read = reader(content, text_field)
+    for number, record in list(read)[:-1] if part else read:  # the last row of a part may be cut off
         if isinstance(record, str):
             faults.append(f"{path.name}:{number}: {one_line(record)}")
         else:
             records.append((f"{path.name}:{number}", record))
     if faults:
         raise bad_lines_error(key, name, faults)
-    if not records:
+    if not records and not part:
         raise Failure(Exit.DATA, f"{key}: {name} is empty")
     return records
 

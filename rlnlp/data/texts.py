@@ -1,7 +1,5 @@
 """Texts for supervised training: a table of prompts and completions, and batches of it as rollouts."""
 
-import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,14 +8,12 @@ import torch
 from rlnlp.batching import left_padded
 from rlnlp.config.schema import TextData
 from rlnlp.data.order import choosing_and_reporting, split
-from rlnlp.data.records import Record, bad_lines_error, embedded_set, read_records, text_fault
-from rlnlp.embedded.grammar import corpus
+from rlnlp.data.records import Record, bad_lines_error
+from rlnlp.data.sources import heldout_part, text_fields, text_record_fault, text_records, with_completion
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout
 
-EMBEDDED_TEXTS = 60_000
-_GENERATED = re.compile(r"embedded(?:/([1-9][0-9]{0,6}))?")  # embedded/5000: the first 5,000 of the grammar's texts
 Pair = tuple[list[int], list[int]]  # tokens of the prompt, and of the completion with its end token
 
 
@@ -36,6 +32,11 @@ class TextTable:
         choosing, reporting = choosing_and_reporting(texts, 2, seed)
         return [self.heldout[i] for i in choosing], [self.heldout[i] for i in reporting]
 
+    @property
+    def heldout_is_separate(self) -> bool:
+        """True if no held-out row is trained on."""
+        return not set(self.train) & set(self.heldout)
+
     def batch(self, rows: Sequence[int], device: torch.device) -> Rollout:
         """The texts of ``rows`` as a rollout; the mask is True at every token of the completions."""
         pad, prompts = self.tokenizer.pad, self.prompts(rows, device)
@@ -46,6 +47,11 @@ class TextTable:
         responses, mask = responses.to(device), mask.to(device)
         ended = torch.ones(len(rows), dtype=torch.bool, device=device)
         return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
+
+    def texts(self, rows: Sequence[int]) -> list[tuple[str, str]]:
+        """Prompt and completion of ``rows`` in words."""
+        pairs = [self.pairs[r] for r in rows]
+        return [(self.tokenizer.decode(ids), self.tokenizer.decode_rest(ids, rest)) for ids, rest in pairs]
 
     def prompts(self, rows: Sequence[int], device: torch.device) -> Prompts:
         """The prompts of ``rows``, padded on the left."""
@@ -63,20 +69,14 @@ def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, ma
         held = _read("data.heldout", data.heldout, tokenizer, max_tokens)[: heldout or None]
         count = len(train)
         return TextTable(train + held, list(range(count)), list(range(count, count + len(held))), tokenizer)
-    rest, rows = split(len(train), min(heldout, len(train) // 10), seed)
+    rest, rows = split(len(train), heldout_part(len(train), heldout), seed)
     return TextTable(train, rest, rows or rest[: max(heldout, 1)], tokenizer)
 
 
 def _read(key: str, name: str, tokenizer: Tokenizer, max_tokens: int, best: float = 1.0) -> list[Pair]:
-    generated = _GENERATED.fullmatch(name)
-    if generated:
-        count = int(generated[1] or EMBEDDED_TEXTS)
-        records: list[tuple[str, Record]] = [("", {"text": text}) for text in corpus.texts(count, 0)]
-    else:
-        records = read_records(str(embedded_set(name, "texts") or name), key, "text")
     faults: list[str] = []
     pairs = []
-    for location, record in _best(key, records, best) if best < 1 else records:
+    for location, record in text_records(key, name, best):
         pair = _pair(record, tokenizer, max_tokens)
         if isinstance(pair, str):
             faults.append(f"{location}: {pair}")
@@ -87,25 +87,11 @@ def _read(key: str, name: str, tokenizer: Tokenizer, max_tokens: int, best: floa
     return pairs
 
 
-def _best(key: str, records: list[tuple[str, Record]], fraction: float) -> list[tuple[str, Record]]:
-    """The ``fraction`` of the records with the highest ``score``, in the order of the file."""
-    scores = [record.get("score") for _, record in records]
-    for (location, _), score in zip(records, scores, strict=True):
-        if not isinstance(score, float | int) or not math.isfinite(score):
-            raise Failure(
-                Exit.DATA, f"{key}: data.best_fraction needs a number 'score' in every record; {location} has {score!r}"
-            )
-    ranked = sorted(range(len(records)), key=lambda i: -float(scores[i] or 0))
-    return [records[i] for i in sorted(ranked[: max(1, round(fraction * len(records)))])]
-
-
 def _pair(record: Record, tokenizer: Tokenizer, max_tokens: int) -> Pair | str:
-    if "response" in record and "completion" not in record:  # its name in samples.jsonl
-        record = {**record, "completion": record["response"]}
-    fields = ("prompt", "completion") if "completion" in record else ("text",)
-    fault = next((f for f in (text_fault(record, field) for field in fields) if f), None)
+    fault = text_record_fault(record)
     if fault is not None:
         return fault
+    record = with_completion(record)
     end = [tokenizer.end[0]]
     if "completion" in record:
         prompt, completion = tokenizer.encode(record["prompt"]), [*tokenizer.encode_rest(record["completion"]), *end]
@@ -113,7 +99,7 @@ def _pair(record: Record, tokenizer: Tokenizer, max_tokens: int) -> Pair | str:
         ids = tokenizer.encode(record["text"])
         prompt, completion = ids[:1], [*ids[1:], *end]
     if not prompt:
-        return f"the {fields[0]} is empty, and the tokenizer has no start token"
+        return f"the {text_fields(record)[0]} is empty, and the tokenizer has no start token"
     count = len(prompt) + len(completion)
     if count > max_tokens:
         return f"{count} tokens, but the model's context has {max_tokens}"

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from rlnlp.config.changes import leaves
 from rlnlp.config.schema import Common
+from rlnlp.config.setting import leaves
 
 Settings = Mapping[str, Any]  # by full key
 NULL_FOLLOWS = {"algo.critic_learning_rate": "algo.learning_rate"}  # null means the other's value

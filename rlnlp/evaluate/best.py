@@ -5,9 +5,10 @@ or where there are few of them other draws.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+import torch
 from torch import Tensor
 
 from rlnlp.maths.statistics import mean_interval
@@ -46,6 +47,7 @@ class Outcome(Generic[M]):
     best_step: int | None
     gain: Tensor | None
     reports_on: str
+    device: torch.device
 
 
 def measure_result(run: Run, views: Views[M]) -> M:
@@ -60,34 +62,47 @@ def save_result(
 
     The policy is that of the last step when this is called; afterwards it may be that of the best.
     """
-    last, best, wants_best = run.progress.done, run.progress.best_step, run.config.checkpoint.result == "best"
+    last, best = run.progress.done, _other_step(run)
 
-    def saved() -> None:
-        save_policy(run.directory / "policy", policy, tokenizer)
+    def saved(after: M, step: int, gained: Tensor | None) -> Outcome[M]:
+        with run.display.waiting("saving the model"):
+            save_policy(run.directory / "policy", policy, tokenizer)
+        return Outcome(after, step, run.progress.best_step, gained, views.reports_on, policy.device)
 
-    after = measure_result(run, views)
-    if not wants_best or best in (None, last):
-        saved()
-    if best is None or best == last:
-        return Outcome(after, last, best, None, views.reports_on)
-    of_last = after if run.config.chosen_by_heldout else views.reporting()
-    fault = run.progress.load_best(policy)
+    with run.display.waiting("measuring after training"):
+        after = measure_result(run, views)
+        if best is None:
+            return saved(after, last, None)
+        of_last = after if run.config.chosen_by_heldout else views.reporting()
+    if run.config.checkpoint.result == "best":
+        of_best = _measured_best(run, policy, views)
+        return saved(of_best, best, gain(of_best, of_last))
+    outcome = saved(after, last, None)
+    return replace(outcome, gain=gain(_measured_best(run, policy, views), of_last))
+
+
+def _other_step(run: Run) -> int | None:
+    """The best step if it is not the last one; None if nothing was measured, or its checkpoint cannot be used."""
+    best = run.progress.best_step
+    if best is None or best == run.progress.done:
+        return None
+    fault = run.progress.fault_of_best()
     if fault is not None:
         run.log_message(f"warning: the checkpoint of the best step, {best}, cannot be used: {fault}")
-        saved()
-        return Outcome(after, last, best, None, views.reports_on)
-    of_best = views.reporting()
-    if wants_best:
-        saved()
-    found = (of_best, best) if wants_best else (after, last)
-    return Outcome(*found, best, gain(of_best, of_last), views.reports_on)
+    return best if fault is None else None
+
+
+def _measured_best(run: Run, policy: Policy, views: Views[M]) -> M:
+    with run.display.waiting("measuring the best checkpoint"):
+        run.progress.load_best(policy)
+        return views.reporting()
 
 
 def outcome_facts(run: Run, outcome: Outcome[Any]) -> dict[str, Any]:
     """The part of the result in ``run.json`` that says which weights policy/ holds, and how they were chosen."""
     facts: dict[str, Any] = {
         "policy_step": outcome.step, "best_step": outcome.best_step, "last_step": run.progress.done,
-        "stopped_early": run.stopped_early,
+        "stopped_early": run.stopped_early and run.progress.done < run.config.algo.total_steps,
         "measured_on": outcome.reports_on if run.config.chosen_by_heldout else "all", "best_over_last": None,
     }  # fmt: skip
     if outcome.gain is not None:

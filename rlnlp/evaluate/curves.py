@@ -1,10 +1,17 @@
 """The curves of a run, and reading its metrics."""
 
+import io
 import json
+import warnings
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from rlnlp.metrics import TERM, panels
+from rlnlp.metrics import TERM, Metric, label, panels, smoothed
+from rlnlp.run.disk import replace
+
+ACROSS = 3  # panels in a row
+Ends = Mapping[str, tuple[float, float]]  # of a metric of held-out data: before and after training
 
 
 def read_metrics(directory: Path) -> list[dict[str, Any]]:
@@ -18,31 +25,62 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(directory: Path) -> Path:
-    """Write ``curves.png``: a panel for each row of the table of metrics that has one and that the run has logged."""
+def draw(directory: Path, title: str, ends: Ends, unweighted: Collection[str]) -> Path:
+    """Write ``curves.png``: a panel for each row of the table of metrics that has one and that the run has logged.
+
+    ``ends`` are drawn at step 0 and at the last step; the reward terms ``unweighted``, of weight 0, are dashed.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = read_metrics(directory)
-    logged = {name for row in rows for name in row}
+    logged = {name for row in rows for name in row} | set(ends)
     terms = sorted(name for name in logged if name.startswith("score/"))
-    drawn = []
-    for metric in panels():
-        names = [n for name in metric.names for n in (terms if name == TERM else [name]) if n in logged]
-        drawn += [(metric, names)] if names else []
-    figure = Figure(figsize=(5 * min(3, len(drawn)), 3.2 * -(-len(drawn) // 3)), layout="constrained")
+    drawn = [(m, [n for name in m.names for n in (terms if name == TERM else [name]) if n in logged]) for m in panels()]
+    drawn = [(metric, names) for metric, names in drawn if names]
+    high = -(-len(drawn) // ACROSS)
+    figure = Figure(figsize=(5 * min(ACROSS, len(drawn)), 0.5 + 3.2 * high), layout="constrained")
     FigureCanvasAgg(figure)
+    figure.suptitle(title, fontsize=12, parse_math=False)
     for number, (metric, names) in enumerate(drawn, 1):
-        axes = figure.add_subplot(-(-len(drawn) // 3), min(3, len(drawn)), number)
+        axes = figure.add_subplot(high, min(ACROSS, len(drawn)), number)
         for name in names:
-            points = [(row["step"], row[name]) for row in rows if name in row]
-            main = name in metric.names
-            axes.plot(*zip(*points, strict=True), label=name, linewidth=2 if main else 1, alpha=1 if main else 0.6)
-        axes.set_title(metric.panel, fontsize=10)
-        axes.set_xlabel("step")
-        axes.grid(alpha=0.3)
-        if len(names) > 1:
-            axes.legend(fontsize=7)
+            dashed = name.removeprefix("score/") in unweighted
+            _line(axes, name, _points(name, rows, ends), name == metric.names[0], dashed)
+        _finish(axes, metric, len(names) > 1)
     path = directory / "curves.png"
-    figure.savefig(path, dpi=110)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a term's name: a box is drawn instead
+        figure.savefig(picture := io.BytesIO(), format="png", dpi=110)
+    replace(path, picture.getvalue())
     return path
+
+
+def _points(name: str, rows: list[dict[str, Any]], ends: Ends) -> list[tuple[int, float]]:
+    points = [(row["step"], row[name]) for row in rows if name in row]
+    if name in ends:
+        last = rows[-1]["step"] if rows else 0
+        points = [(0, ends[name][0]), *(point for point in points if point[0] != last), (last, ends[name][1])]
+    return points
+
+
+def _line(axes: Any, name: str, points: list[tuple[int, float]], main: bool, dashed: bool) -> None:
+    """The raw line thin, the smoothed one over it; held-out figures, which are few, with a mark at each."""
+    steps, values = zip(*points, strict=True)
+    words = label(name)
+    words = f" {words}" if words.startswith("_") else words  # matplotlib hides such labels
+    style = {"label": words, "linewidth": 2 if main else 1.2, "linestyle": "--" if dashed else "-"}
+    if name.startswith("heldout/"):
+        axes.plot(steps, values, color="black", marker="o", markersize=4, **style)
+        return
+    (line,) = axes.plot(steps, smoothed(values), alpha=1 if main else 0.8, **style)
+    axes.plot(steps, values, color=line.get_color(), linewidth=0.8, alpha=0.3, linestyle=style["linestyle"])
+
+
+def _finish(axes: Any, metric: Metric, several: bool) -> None:
+    axes.set_title(metric.panel, fontsize=10)
+    axes.set_xlabel("step")
+    axes.grid(alpha=0.3)
+    if several:
+        for text in axes.legend(fontsize=7, framealpha=0.6).get_texts():
+            text.set_parse_math(False)  # a dollar in a term's name is a dollar

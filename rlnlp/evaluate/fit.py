@@ -1,54 +1,68 @@
 """How well a language model fits held-out texts, before and after."""
 
 import math
-import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from torch import Tensor
 
+from rlnlp.data.texts import TextTable
 from rlnlp.evaluate.advice import settings_of
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
-from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.findings import result_findings
-from rlnlp.evaluate.report import print_next_steps, show_samples
+from rlnlp.evaluate.report import data_file, finish, generate_command, title
+from rlnlp.evaluate.summary import Report, table_row
 from rlnlp.maths.statistics import mean_interval
-from rlnlp.run.display import as_text
 from rlnlp.run.run import Run
 
 
 @dataclass(frozen=True)
 class Fit:
-    """``loss`` (N,) mean nats per token of each held-out text; ``samples`` (prompt, response) that the model writes."""
+    """``loss`` (N,) mean nats per token of each text; ``samples`` (prompt, response) that the model writes.
 
+    ``rows`` are the texts' rows in the table.
+    """
+
+    rows: Sequence[int]
     loss: Tensor
     samples: list[tuple[str, str]]
 
 
-def finish_run(run: Run, before: Fit, outcome: Outcome[Fit]) -> None:
+def finish_run(run: Run, before: Fit, outcome: Outcome[Fit], table: TextTable) -> None:
     """Draw the curves, write the result and print it."""
     after = outcome.after
-    draw(run.directory)
     result = {**comparison(before, after), **outcome_facts(run, outcome)}
     result["health"] = dict(result_findings(result, settings_of(run.config)))
-    run.finish(**result)
+    separate, texts = table.heldout_is_separate, table.texts(before.rows)
+    kind = "held-out texts" if separate else "training texts (none are held out)"
     old, new = result["before"]["loss"], result["after"]["loss"]
-    low, high = result["difference"]["interval"] or (math.nan, math.nan)
-    console = Console(file=sys.stdout, highlight=False)
-    lines = [
-        f"held-out texts: {result['n']}",
-        f"loss        {old:.3f} -> {new:.3f} nats per token, difference {new - old:+.3f} [{low:+.3f}, {high:+.3f}]",
-        f"perplexity  {math.exp(old):.2f} -> {math.exp(new):.2f}",
-    ]
-    for line in lines:
-        console.print(as_text(line))
-    for line in outcome_lines(result):
-        console.print(as_text(line))
-    for finding in result["health"].values():
-        console.print(as_text(f"warning: {finding}"), style="yellow")
-    show_samples(console, [(p, b, a) for (p, b), (_, a) in zip(before.samples, after.samples, strict=True)])
-    print_next_steps(run.directory, console, after.samples[0][0])
+    perplexities = ("perplexity", f"{math.exp(old):.2f}", f"{math.exp(new):.2f}", "")
+    report = Report(
+        title(run.config, "held-out loss" if separate else "loss", old, new),
+        f"{kind}: {result['n']}",
+        [table_row("loss, nats per token", old, new, new - old, result["difference"]["interval"]), perplexities],
+        list(outcome_lines(result)),
+        list(result["health"].values()),
+        [(prompt, b, a) for (prompt, b), (_, a) in zip(before.samples, after.samples, strict=True)],
+        next_command(run, after),
+    )
+    rows = heldout_rows(texts, before, after)
+    finish(run, report, result, rows, {"heldout/loss": (old, new)}, outcome.device)
+
+
+def next_command(run: Run, after: Fit) -> str:
+    """What to type for responses: to the prompt of a text, or else to how a text begins."""
+    prompts = [prompt.strip() for prompt, _ in after.samples]
+    file = data_file(run.config) if any(prompts) else None
+    prompts += [" ".join(text.split()[:3]) for _, text in after.samples] if file is None else []
+    return generate_command(run.directory, prompts, file)
+
+
+def heldout_rows(texts: list[tuple[str, str]], before: Fit, after: Fit) -> Iterator[dict[str, Any]]:
+    """A record for each held-out text, prompt and completion, for heldout.jsonl: both losses, nats per token."""
+    for (prompt, completion), old, new in zip(texts, before.loss.tolist(), after.loss.tolist(), strict=True):
+        yield {"prompt": prompt, "completion": completion, "before": {"loss": old}, "after": {"loss": new}}
 
 
 def loss_gain(one: Fit, other: Fit) -> Tensor:

@@ -1,6 +1,6 @@
 """Scores of a policy's responses to fixed prompts with fixed random numbers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,11 @@ BATCH = 64  # prompts sampled at once
 
 @dataclass(frozen=True)
 class Measurement:
-    """One entry per prompt. ``score``, ``kl`` and every term (N,); ``kl`` in nats per response."""
+    """One entry per prompt. ``score``, ``kl``, ``tokens`` and every term (N,); ``kl`` in nats per response."""
 
     score: Tensor
     kl: Tensor
+    tokens: Tensor
     terms: dict[str, Tensor]
     prompts: list[str]
     responses: list[str]
@@ -35,13 +36,14 @@ def measure(
     rng: np.random.Generator, device: torch.device,
 ) -> Measurement:  # fmt: skip
     """One response to each prompt of ``rows``. Two calls with the same ``rng`` are a paired comparison."""
-    scores, kls, prompts, responses = [], [], [], []
+    scores, kls, tokens, prompts, responses = [], [], [], [], []
     terms: dict[str, list[Tensor]] = {}
     for start in range(0, len(rows), BATCH):
         rollout = collect(table.batch(rows[start : start + BATCH], device), rng)
         scored, texts = reward(rollout), table.texts(rollout)
         scores.append(scored.score.cpu())
         kls.append(kl(rollout).sum(1).cpu())
+        tokens.append(rollout.mask.sum(1).cpu())
         prompts += texts.prompts
         responses += texts.completions
         for name, term in scored.terms.items():
@@ -49,6 +51,7 @@ def measure(
     return Measurement(
         torch.cat(scores),
         torch.cat(kls),
+        torch.cat(tokens),
         {n: torch.cat(t) for n, t in terms.items()},
         prompts,
         responses,
@@ -67,6 +70,22 @@ def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
             "score": _difference(before.score, after.score),
             "terms": {name: _difference(before.terms[name], after.terms[name]) for name in before.terms},
         },
+    }
+
+
+def heldout_rows(before: Measurement, after: Measurement) -> Iterator[dict[str, Any]]:
+    """A record for each prompt, for heldout.jsonl: both responses with all their scores."""
+    for i, prompt in enumerate(before.prompts):
+        yield {"prompt": prompt, "before": _record(before, i), "after": _record(after, i)}
+
+
+def _record(measurement: Measurement, i: int) -> dict[str, Any]:
+    return {
+        "response": measurement.responses[i],
+        "score": float(measurement.score[i]),
+        "terms": {name: float(term[i]) for name, term in measurement.terms.items()},
+        "kl": float(measurement.kl[i]) if bool(measurement.kl[i].isfinite()) else None,
+        "tokens": int(measurement.tokens[i]),
     }
 
 

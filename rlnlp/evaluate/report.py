@@ -1,79 +1,122 @@
-"""The report at the end of a run: scores before and after, samples of both, its files and the next command."""
+"""The end of a run: its policy, curves, summary and held-out responses are written, and its report is printed."""
 
+import json
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from rlnlp.device import return_freed
-from rlnlp.errors import one_line
+from rlnlp.config.description import Trained, description, duration
+from rlnlp.config.schema import OnPolicyRun
+from rlnlp.device import peak_memory, return_freed
+from rlnlp.errors import command, one_line, safe_text
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
-from rlnlp.evaluate.curves import draw
+from rlnlp.evaluate.curves import Ends, draw
 from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.health import Health
-from rlnlp.evaluate.measure import Measurement, comparison
-from rlnlp.run.display import as_text
+from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
+from rlnlp.evaluate.summary import Line, Report, Row, markdown, report_lines, table_row
+from rlnlp.run.disk import replace, size_text
 from rlnlp.run.run import Run
 
 SAMPLES = 3
+TYPED = 60  # characters of a prompt that one would type
 
 
 def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], health: Health) -> None:
     """Draw the curves, record the result and print it with the findings of ``health``."""
     after = outcome.after
-    return_freed()  # before matplotlib needs memory too
-    draw(run.directory)
     result = {**comparison(before, after), **outcome_facts(run, outcome)}
     result["health"] = {**health.verdict(), **dict(result_findings(result, health.settings))}
-    run.finish(**result)
-    console = Console(file=sys.stdout, highlight=False)
-    console.print(score_table(result))
-    for line in outcome_lines(result):
-        console.print(as_text(line))
-    for finding in result["health"].values():
-        console.print(as_text(f"warning: {finding}"), style="yellow")
-    show_samples(console, list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES])
-    print_next_steps(run.directory, console, before.prompts[0])
-
-
-def show_samples(console: Console, samples: list[tuple[str, str, str]]) -> None:
-    """Print prompts with the responses before and after."""
-    for prompt, before, after in samples:
-        console.print(as_text(f"prompt  {one_line(prompt)}"), style="bold")
-        console.print(as_text(f"before  {one_line(before, 400)}"))
-        console.print(as_text(f"after   {one_line(after, 400)}"))
-
-
-def print_next_steps(directory: Path, console: Console, prompt: str) -> None:
-    """Print the files of the run and the next command."""
-    lines = [
-        "",
-        f"{directory}/",
-        "  policy/        the model, for transformers' from_pretrained",
-        "  curves.png     the metrics over the steps (metrics.jsonl)",
-        "  samples.jsonl  responses during training",
-        f'next: rlnlp generate {directory} "{one_line(prompt, 60)}"',
-    ]
-    for line in lines:
-        console.print(as_text(line), soft_wrap=True)
-
-
-def score_table(result: dict[str, Any]) -> Table:
-    """Score, terms and KL: before, after, difference with its interval."""
+    old, new = result["before"], result["after"]
     kind = "held-out prompts" if result["heldout"] else "responses to training prompts (none are held out)"
-    table = Table(title=f"{kind}: {result['n']}", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in ("", "before", "after", "difference [95 % interval]"):
-        table.add_column(column, justify="left" if column in ("", "difference [95 % interval]") else "right")
-    rows = [("score", result["before"]["score"], result["after"]["score"], result["difference"]["score"])]
-    for name, difference in result["difference"]["terms"].items():
-        rows.append((f"  {name}", result["before"]["terms"][name], result["after"]["terms"][name], difference))
-    for name, old, new, difference in rows:
-        ends = difference["interval"]
-        interval = f" [{ends[0]:+.3f}, {ends[1]:+.3f}]" if ends else ""
-        table.add_row(as_text(name), f"{old:.3f}", f"{new:.3f}", as_text(f"{difference['mean']:+.3f}{interval}"))
-    table.add_row(
-        "KL", f"{result['before']['kl']:.2f}", f"{result['after']['kl']:.2f}", "nats per response from the start"
+    report = Report(
+        title(run.config, "held-out score" if result["heldout"] else "score", old["score"], new["score"]),
+        f"{kind}: {result['n']}",
+        score_rows(result),
+        list(outcome_lines(result)),
+        list(result["health"].values()),
+        list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES],
+        generate_command(run.directory, before.prompts, data_file(run.config)),
     )
-    return table
+    ends = {"heldout/score": (old["score"], new["score"]), "heldout/kl": (old["kl"], new["kl"])}
+    finish(run, report, result, heldout_rows(before, after), ends, outcome.device)
+
+
+def finish(
+    run: Run, report: Report, result: Mapping[str, Any], heldout: Iterable[Mapping[str, Any]], ends: Ends,
+    device: torch.device,
+) -> None:  # fmt: skip
+    """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves."""
+    directory, memory = run.directory, peak_memory(device)
+    with run.display.waiting("drawing the curves"):
+        return_freed()  # before matplotlib needs memory too
+        draw(directory, report.title, ends, unweighted(run.config))
+    replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
+    took = cost(run, memory)
+    replace(directory / "summary.md", markdown(report, description(run.config), took))
+    run.facts["peak_memory_bytes"] = memory
+    run.finish(**result)
+    lines = report_lines(report, directory, took)
+    run.write_log("\n".join(line.text for line in lines))
+    print_lines(Console(file=sys.stdout, highlight=False), lines)
+
+
+def print_lines(console: Console, lines: Iterable[Line]) -> None:
+    """Print the lines. Without a terminal none is broken; in one, those with an indent are broken between words."""
+    for line in lines:
+        head, rest = line.text[: line.indent], Text(safe_text(line.text[line.indent :]))
+        broken = line.indent > 0 and console.is_terminal
+        for part in rest.wrap(console, max(20, console.width - line.indent)) if broken else [rest]:
+            part.rstrip()
+            console.print(Text.assemble(head, part, style=line.style), soft_wrap=True)
+            head = " " * line.indent
+
+
+def score_rows(result: Mapping[str, Any]) -> list[Row]:
+    """Score, terms and KL before and after, and their differences."""
+    before, after, difference = result["before"], result["after"], result["difference"]
+    rows = [("score", before["score"], after["score"], difference["score"])]
+    rows += [(f"  {n}", before["terms"][n], after["terms"][n], each) for n, each in difference["terms"].items()]
+    shown = [table_row(name, old, new, each["mean"], each["interval"]) for name, old, new, each in rows]
+    return [*shown, ("KL", f"{before['kl']:.2f}", f"{after['kl']:.2f}", "nats per response from the start")]
+
+
+def title(config: Trained, measured: str, before: float, after: float) -> str:
+    """What was trained, and what came of it."""
+    model = "a fresh model" if config.model.path is None else one_line(config.model.path, 60)
+    return f"{asdict(config)['algo']['name']}, {model}: {measured} {before:.3f} → {after:.3f}"
+
+
+def cost(run: Run, memory: Mapping[str, int]) -> str:
+    """How long a run took, and its peak memory by device, given in bytes."""
+    seconds = run.seconds()
+    earlier = f", {duration(seconds.whole)} with what came before" if seconds.whole > seconds.command else ""
+    most = ", ".join(size_text(size) + ("" if name == "process" else f" on {name}") for name, size in memory.items())
+    training = duration(seconds.training)
+    return f"took {duration(seconds.command)}{earlier}, {training} of training; peak memory {most}"
+
+
+def unweighted(config: Trained) -> set[str]:
+    """The reward terms that are only logged."""
+    terms = config.reward.terms if isinstance(config, OnPolicyRun) else {}
+    return {name for name, term in terms.items() if term.weight == 0}
+
+
+def generate_command(directory: Path, prompts: Sequence[str], file: Path | None) -> str:
+    """The command that draws from a run: for the shortest of ``prompts``; if none is easy to type, for a file's."""
+    easy = [p for p in prompts if p == one_line(p, TYPED) != "" and p[0] != "-" and "=" not in p]
+    words = [min(easy, key=len)] if easy else ["--file", file or Path("prompts.jsonl")]
+    return command("generate", directory, *words)
+
+
+def data_file(config: Trained) -> Path | None:
+    """The file of the run's held-out data, else of its training data; None if they are embedded."""
+    data = asdict(config)["data"]
+    paths = [Path(data[key]).expanduser() for key in ("heldout", "prompts", "texts") if data.get(key) is not None]
+    return next((path for path in paths if path.is_file()), None)

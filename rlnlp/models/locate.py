@@ -1,7 +1,9 @@
 """Find a model without importing torch, so that a wrong name is reported at once."""
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 from rlnlp.config.parse import nearest
 from rlnlp.config.schema import Model
@@ -16,15 +18,61 @@ def locate(model: Model) -> tuple[str | None, str]:
     Raises:
         Failure: exit 4, if one does not exist and may not be fetched.
     """
-    weights = None if model.path is None else resolve("model.path", model.path, "config.json", model.allow_download)
+    return locate_weights(model), locate_tokenizer(model)
+
+
+def locate_weights(model: Model) -> str | None:
+    """Where to load the weights from: a directory or hub id; None for a fresh model.
+
+    Raises:
+        Failure: exit 4, if it does not exist and may not be fetched.
+    """
+    return None if model.path is None else resolve("model.path", model.path, "config.json", model.allow_download)
+
+
+def locate_tokenizer(model: Model) -> str:
+    """Where to load the tokenizer from: a directory or hub id.
+
+    Raises:
+        Failure: exit 4, if it does not exist and may not be fetched.
+    """
     if model.tokenizer is not None:
-        return weights, resolve("model.tokenizer", model.tokenizer, "tokenizer_config.json", model.allow_download)
+        return resolve("model.tokenizer", model.tokenizer, "tokenizer_config.json", model.allow_download)
+    weights = locate_weights(model)
     assert weights is not None, "the config refuses a fresh model without a tokenizer"
-    return weights, weights
+    return weights
 
 
-def resolve(key: str, name: str, needed: str, allow_download: bool) -> str:
+def locate_critic(path: str | None, allow_download: bool) -> str | None:
+    """Where to load a critic from: a directory or hub id; None if it starts as a copy of the policy.
+
+    Raises:
+        Failure: exit 4, if it does not exist and may not be fetched.
+    """
+    allow = "model.allow_download"
+    return None if path is None else resolve("algo.critic_path", path, "config.json", allow_download, allow)
+
+
+def context_length(weights: str) -> int | None:
+    """The longest text that the located model can read, in tokens; None if only transformers can tell."""
+    path = Path(weights) / "config.json"
+    if not path.is_file():
+        from huggingface_hub import try_to_load_from_cache
+
+        cached = try_to_load_from_cache(weights, "config.json")
+        path = Path(cached) if isinstance(cached, str) else path
+    try:
+        stored: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    found = [stored.get(key) for key in ("max_position_embeddings", "n_positions")] if isinstance(stored, dict) else []
+    return next((length for length in found if isinstance(length, int) and length > 0), None)
+
+
+def resolve(key: str, name: str, needed: str, allow_download: bool, allow: str = "") -> str:
     """The directory or hub id that the setting ``key`` means by ``name``; a run directory means its result.
+
+    ``allow`` is the setting that allows to fetch it, if that is not ``allow_download`` beside ``key``.
 
     Raises:
         Failure: exit 4, if it does not exist, has no file ``needed``, or may not be fetched.
@@ -47,7 +95,7 @@ def resolve(key: str, name: str, needed: str, allow_download: bool) -> str:
         raise Failure(
             Exit.MODEL,
             f"{key} '{one_line(name)}' is neither a directory here nor in the local cache of the hub\n"
-            f"give a directory, or set {key.rpartition('.')[0]}.allow_download=true to fetch it",
+            f"give a directory, or set {allow or key.rpartition('.')[0] + '.allow_download'}=true to fetch it",
         )
     return name
 

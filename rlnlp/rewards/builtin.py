@@ -1,14 +1,11 @@
 """The built-in terms by name. A new one is its function, and a line of ``REWARDS`` in config/schema.py."""
 
-import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import field, make_dataclass
 from importlib import import_module
-from typing import Any, get_type_hints
+from typing import Any
 
-from rlnlp.config.parse import parse
 from rlnlp.config.schema import REWARDS
-from rlnlp.errors import Exit, Failure
+from rlnlp.rewards.arguments import MODELS, arguments, text_arguments, wanted_by
 from rlnlp.rewards.terms import RewardContext, Term, TextFunction, text_term
 
 
@@ -18,13 +15,12 @@ def _functions(of_models: bool) -> dict[str, Callable[..., Any]]:
     return {
         name: vars(import_module(module))[function]
         for name, (module, function) in paths.items()
-        if module.startswith("rlnlp.rewards.model.") == of_models
+        if module.startswith(MODELS) == of_models
     }
 
 
 MODEL_REWARDS: dict[str, Callable[..., Term]] = _functions(of_models=True)
 TEXT_REWARDS: dict[str, TextFunction] = _functions(of_models=False)
-TEXTS = ("prompts", "completions", "references")
 
 
 def built_in(name: str, fn: str, args: Mapping[str, Any], context: RewardContext) -> Term:
@@ -33,34 +29,9 @@ def built_in(name: str, fn: str, args: Mapping[str, Any], context: RewardContext
     Raises:
         Failure: exit 2, for arguments that the reward cannot use; exit 4, for a model that is missing or unfit.
     """
-    key = f"reward.terms.{name}.args"
     if fn in MODEL_REWARDS:
         make = MODEL_REWARDS[fn]
-        return make(name, context, **arguments(key, make, args, ("name", "context")))
-    function = TEXT_REWARDS[fn]
-    checked = arguments(key, function, args, TEXTS)
-    try:
-        function(**{word: [] for word in inspect.signature(function).parameters if word in TEXTS}, **checked)
-    except ValueError as error:
-        raise Failure(Exit.CONFIG, f"{key}.{error}") from error
+        given = arguments(f"reward.terms.{name}.args", wanted_by(make), args, ("name", "context"))
+        return make(name, context, **given)
+    function, checked = text_arguments(name, fn, args)
     return text_term(name, function, checked, context.texts_of)
-
-
-def arguments(
-    key: str, function: Callable[..., Any], args: Mapping[str, Any], given: tuple[str, ...]
-) -> dict[str, Any]:
-    """``args`` and the defaults of ``function``, checked by its annotations as settings are by theirs.
-
-    Arguments named in ``given`` come from elsewhere. ``Annotated[int, {"ge": 1}]`` has limits.
-
-    Raises:
-        Failure: exit 2; one line for each unknown, missing, mistyped or out-of-range argument, with its full key.
-    """
-    hints, limits = get_type_hints(function), get_type_hints(function, include_extras=True)
-    wanted = []
-    for word, parameter in inspect.signature(function).parameters.items():
-        if word not in given:
-            metadata = limits[word].__metadata__[0] if hasattr(limits[word], "__metadata__") else {}
-            default = {} if parameter.default is parameter.empty else {"default": parameter.default}
-            wanted.append((word, hints[word], field(metadata=metadata, **default)))
-    return dict(vars(parse(make_dataclass("Arguments", wanted, kw_only=True), args, f"{key}.")))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rlnlp.errors import Exit, Failure, describe, one_line
 from rlnlp.maths.rewards import on_last_token
+from rlnlp.rewards.arguments import Parameters
 from rlnlp.rewards.shaping import Shaping, vetoed_sum
 from rlnlp.types import Rollout, Scores, Texts
 
@@ -67,13 +68,8 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Ca
     Raises:
         Failure: exit 2, if the function does not accept one of ``args``.
     """
-    required, any_keyword = _signature(name, fn)
-    for word in args:
-        if word not in required and not any_keyword:
-            accepted = ", ".join(required)
-            raise Failure(
-                Exit.CONFIG, f"reward.terms.{name}.args: no argument '{word}'; the function accepts: {accepted}"
-            )
+    parameters = _parameters(name, fn)
+    parameters.check_args(name, args)
 
     def term(rollout: Rollout) -> Tensor:
         texts = texts_of(rollout)
@@ -81,14 +77,9 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Ca
             "prompts": texts.prompts, "completions": texts.completions, "completion_ids": token_ids(rollout),
             "references": texts.references, **texts.columns, **args,
         }  # fmt: skip
-        for word, is_required in required.items():
-            if is_required and word not in available:
-                raise Failure(
-                    Exit.DATA,
-                    f"reward term '{name}' needs '{word}'; it is neither in reward.terms.{name}.args nor in the data"
-                    f" (which has: {', '.join(available)})",
-                )
-        arguments = {word: value for word, value in available.items() if any_keyword or word in required}
+        parameters.check_available(name, available)
+        accepted = parameters.required
+        arguments = {word: value for word, value in available.items() if parameters.any_keyword or word in accepted}
         values = _call(name, fn, arguments)
         if isinstance(values, Sequence) and values and is_list(values[0]):
             return token_numbers(name, values, rollout.mask.cpu())
@@ -190,8 +181,7 @@ def _call(name: str, fn: TextFunction, arguments: dict[str, Any]) -> Any:
         raise _reward_error(name, f"raised {describe(error)}") from error
 
 
-def _signature(name: str, fn: TextFunction) -> tuple[dict[str, bool], bool]:
-    """Argument -> whether it is required; and whether the function accepts any other keyword."""
+def _parameters(name: str, fn: TextFunction) -> Parameters:
     try:
         parameters = inspect.signature(fn).parameters.values()
     except (TypeError, ValueError) as error:
@@ -200,7 +190,7 @@ def _signature(name: str, fn: TextFunction) -> tuple[dict[str, bool], bool]:
         ) from error
     by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     required = {p.name: p.default is p.empty for p in parameters if p.kind in by_keyword}
-    return required, any(p.kind is p.VAR_KEYWORD for p in parameters)
+    return Parameters(required, any(p.kind is p.VAR_KEYWORD for p in parameters))
 
 
 def _reward_error(name: str, problem: str) -> Failure:

@@ -5,7 +5,8 @@ from typing import Any, TypedDict
 
 import torch
 
-from rlnlp.data.prompts import check_context_length, table_of
+from rlnlp.data.prompts import table_of
+from rlnlp.data.sources import check_context_length
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer

@@ -36,11 +36,11 @@ def write(path: Path, data: bytes) -> None:
         os.close(handle)
 
 
-def replace(path: Path, text: str) -> None:
-    """Replace the content of ``path`` atomically: a reader sees the old or the new text, never a part."""
+def replace(path: Path, content: str | bytes) -> None:
+    """Replace the content of ``path`` atomically: a reader sees the old or the new content, never a part."""
     staged = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        write(staged, text.encode())
+        write(staged, content.encode() if isinstance(content, str) else content)
         os.replace(staged, path)
     except BaseException:
         with suppress(OSError):
@@ -88,17 +88,18 @@ def check_free_space(folder: Path, needed: int) -> None:
         OSError: ENOSPC, with what is needed, if it has not.
     """
     if shutil.disk_usage(folder).free < needed + SPARE:
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {_mib(needed + SPARE)} needed")
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {size_text(needed + SPARE)} needed")
 
 
 def storage_failure(action: str, path: Path, error: Exception) -> Failure:
     """Exit 5 with what was being done, where, and the space that is free."""
     try:
-        free = f"{_mib(shutil.disk_usage(path).free)} free"
+        free = f"{size_text(shutil.disk_usage(path).free)} free"
     except OSError:
         free = "the directory cannot be read"
     return Failure(Exit.STORAGE, f"{action} in {path} failed: {error} ({free})\nfree disk space or fix the disk")
 
 
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.1f} MiB"
+def size_text(size: int) -> str:
+    """Bytes in the unit that fits."""
+    return f"{size / 2**20:.1f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"

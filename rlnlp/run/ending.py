@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rlnlp.errors import Exit, Failure, Stopped, exit_code, one_line, out_of_memory
+from rlnlp.errors import Exit, Failure, Stopped, command, exit_code, one_line, out_of_memory
 from rlnlp.run.checkpoint import checkpoints, step_of
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.nonfinite import broken_weight
@@ -46,7 +46,7 @@ def error_with_advice(
 
 
 def _resume(directory: Path) -> str:
-    return f"continue with: rlnlp resume {directory}"
+    return f"continue with: {command('resume', directory)}"
 
 
 def _stopped(error: KeyboardInterrupt, directory: Path, progress: Progress) -> Failure:
@@ -66,7 +66,7 @@ def _not_finite(error: Failure, directory: Path, saved: int, parts: Parts) -> Fa
     if tensor is not None and tensor not in text:
         text = text.replace("\n", f"; {tensor} is not\n", 1)
     last = f"the last good checkpoint is of step {saved}" if saved else "no checkpoint was saved yet"
-    again = f"rlnlp resume {directory} algo.learning_rate=... resume.allow=algo.learning_rate"
+    again = command("resume", directory, "algo.learning_rate=...", "resume.allow=algo.learning_rate")
     return Failure(error.code, f"{text}\n{last}; try: {again}")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
+from rlnlp.config.changes import check_total_steps
 from rlnlp.config.migrate import migrate_state
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.run import checkpoint
 from rlnlp.run.checksums import faults, name_of
 from rlnlp.run.jsonl import JsonlFile
@@ -36,6 +37,7 @@ class Progress:
         self.best: dict[str, float] = {}
         self.since_best = 0  # measurements since the best one
         self.done = self.saved = 0
+        self.step_seconds: list[float] = []  # of each step before this process
         self.seconds = 0.0  # of training, before this process
         self._candidate: float | None = None
         self._measured = False
@@ -46,21 +48,28 @@ class Progress:
         self._counts = ""
 
     def restore(
-        self, parts: Parts, inputs: dict[str, str], allow: Collection[str], log_message: Callable[[str], None]
+        self,
+        total: int,
+        parts: Parts,
+        inputs: dict[str, str],
+        allow: Collection[str],
+        log_message: Callable[[str], None],
     ) -> None:
         """Bring ``parts`` and the files to the newest valid checkpoint; without any checkpoint, to the start.
 
-        ``inputs`` identifies the content of what the run is built from, by setting; ``allow`` must name what differs
-        from the checkpoint's.
+        ``total`` is the last step of the run. ``inputs`` identifies the content of what the run is built from, by
+        setting; ``allow`` must name what differs from the checkpoint's.
 
         Raises:
-            Failure: exit 6, if no checkpoint is valid, or if an input differs.
+            Failure: exit 6, with no file changed, if no checkpoint is valid, if an input differs, or if the newest
+                checkpoint is of a step after ``total``.
         """
         self._inputs = inputs
         if checkpoint.checkpoints(self.folder):
             state = migrate_state(checkpoint.load(self.folder, parts, log_message), inputs)
             for key in sorted(state["inputs"].keys() | inputs.keys()):
                 self._compare(key, state["inputs"].get(key), inputs.get(key), allow, log_message)
+            check_total_steps(total, state["step"], self.folder.parent)
             self.totals, self.best, self.consecutive_skips = state["totals"], state["best"], state["consecutive_skips"]
             self.since_best = state["since_best"]
             self.done = self.saved = state["step"]
@@ -73,7 +82,8 @@ class Progress:
         checkpoint.remove_later(self.models, self.done)
         for file in self.files.values():
             file.truncate_after(self.done)
-        self.seconds = sum(row["seconds"] for row in self.files["timing"].rows())
+        self.step_seconds = [row["seconds"] for row in self.files["timing"].rows()]
+        self.seconds = sum(self.step_seconds)
         self._take_snapshot(parts)
 
     def record_step(
@@ -121,13 +131,17 @@ class Progress:
         if due or self.best_step == self.done:
             self.save(parts)
 
-    def load_best(self, policy: nn.Module) -> str | None:
-        """Load the weights of the best step into ``policy``; what is wrong with its checkpoint, if it cannot be."""
-        directory = self.folder / name_of(self.best_step or 0)
-        fault = next(faults(directory), None)
-        if fault is None:
-            checkpoint.load_part(directory, POLICY, policy)
-        return fault
+    def stopped_text(self, total: int) -> str:
+        """That training ends before step ``total``, and why."""
+        return f"stopped early after step {self.done} of {total}: step {self.best_step} is still the best"
+
+    def fault_of_best(self) -> str | None:
+        """What is wrong with the checkpoint of the best step; None if it is as it was written."""
+        return next(faults(self.folder / name_of(self.best_step or 0)), None)
+
+    def load_best(self, policy: nn.Module) -> None:
+        """Load the weights of the best step into ``policy``."""
+        checkpoint.load_part(self.folder / name_of(self.best_step or 0), POLICY, policy)
 
     def save(self, parts: Parts) -> None:
         """Save a checkpoint of the last step; remove older ones, except the newest ``keep`` and the best.
@@ -178,11 +192,10 @@ class Progress:
         self.models.mkdir(exist_ok=True)
         policy = {name: part for name, part in parts.items() if isinstance(part, Pretrained)}
         checkpoint.save(self.models, self.done, policy, {})
-        self._verified_models.add(name_of(self.done))
+        kept = self._verified_models | {name_of(self.done)}
         if self.keep_models is not None:
-            self._verified_models = checkpoint.retain(
-                self.models, self.keep_models, self.best_step, self._verified_models
-            )
+            kept = checkpoint.retain(self.models, self.keep_models, self.best_step, kept)
+        self._verified_models = kept
 
     def _retain(self) -> None:
         self._verified = checkpoint.retain(self.folder, self.keep, self.best_step, self._verified)
@@ -199,6 +212,6 @@ class Progress:
         if key in allow:
             log_message(f"{key}: its content differs from before, as allowed")
             return
-        command = f"rlnlp resume {self.folder.parent} resume.allow=[{key}]"
-        advice = f"\nto resume anyway: {command}" if key != "seed" else ""
+        anyway = command("resume", self.folder.parent, f"resume.allow={key}")
+        advice = f"\nto resume anyway: {anyway}" if key != "seed" else ""
         raise Failure(Exit.RUN, f"{key}: its content differs from what {self.folder} was made with{advice}")

@@ -1,27 +1,29 @@
 """One run: its directory and lock, its random streams, its steps with their checkpoints, and its log."""
 
+import io
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TextIO, TypeVar
 
 import numpy as np
 import torch
 
 from rlnlp import STARTED
-from rlnlp.config.schema import Common
-from rlnlp.errors import Exit, Failure
+from rlnlp.config.description import Trained, block
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.rng import stream
 from rlnlp.run import manifest
-from rlnlp.run.checkpoint import checkpoints, clear_leftovers
+from rlnlp.run.checkpoint import checkpoints, clear_leftovers, step_of
 from rlnlp.run.disk import storage_failure
-from rlnlp.run.display import Display, display
+from rlnlp.run.display import Display
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
+from rlnlp.run.live import display
 from rlnlp.run.lock import owned
 from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
 from rlnlp.run.parts import Parts, weights_sha256
@@ -40,16 +42,25 @@ class ResumeInfo:
     changed: dict[str, list[Any]]
 
 
+class Seconds(NamedTuple):
+    """Of the present command; of all commands of the run; and of training in all of them."""
+
+    command: float
+    whole: float
+    training: float
+
+
 class Run:
     """A run directory, locked from start to exit: a new one, or with ``resume_info`` one that exists.
 
-    ``metrics.jsonl`` is the same to the last bit for the same seed; clock readings go to ``timing.jsonl``.
+    ``metrics.jsonl`` is the same to the last bit for the same seed; clock readings go to ``timing.jsonl``. A run that
+    is resumed keeps its record as it was until its checkpoint is loaded: nothing that is refused changes it.
     """
 
     def __init__(
         self,
         directory: Path,
-        config: Common,
+        config: Trained,
         command: str,
         resume_info: ResumeInfo | None = None,
         hidden: Collection[str] = (),
@@ -58,7 +69,10 @@ class Run:
         self.hidden = hidden  # settings whose values are not written to config.yaml
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
-        self.signals = Signals()
+        self.signals = Signals(lambda text: self.display.log_message(text))
+        self._unwritten = io.StringIO()
+        self._log: TextIO = self._unwritten
+        self._accepted = False
         self._parts: Parts = {}
         self._phase = START
         self._phase_seconds: dict[str, float] = {}
@@ -93,10 +107,11 @@ class Run:
         word, code = status(shown)
         try:
             with self._files:
+                if error is not None and not (self._accepted or isinstance(error, Failure | KeyboardInterrupt)):
+                    self._open_log(self._files)  # for the traceback of a bug; run.json stays
                 if error is not None:
                     self._log.write("".join(traceback.format_exception(kind, error, trace)))
-                seconds = self._earlier_seconds + time.monotonic() - STARTED
-                training_seconds = self._training_seconds
+                _, seconds, training_seconds = self.seconds()
                 self._record(status=word, exit_code=int(code), seconds=seconds, training_seconds=training_seconds)
         except OSError as failed:
             if shown is None:
@@ -115,23 +130,29 @@ class Run:
             self.directory.mkdir(parents=True, exist_ok=True)
         opened.enter_context(owned(self.directory))
         if self.resume_info is None and (manifest.has_run(self.directory) or checkpoints(folder)):
-            advice = f"continue it with rlnlp resume {self.directory}, or choose another directory with hydra.run.dir="
+            advice = (
+                f"continue with: {command('resume', self.directory)}\nor choose another directory: hydra.run.dir=..."
+            )
             raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{advice}")
         folder.mkdir(exist_ok=True)
-        for each in (folder, self.directory / "models"):
-            clear_leftovers(each)
+        clear_leftovers(folder)
+        clear_leftovers(self.directory / "models")
         manifest.clear_leftovers(self.directory)
-        self._log = opened.enter_context((self.directory / "train.log").open("a"))
-        settings = self.config.checkpoint
-        self.progress = Progress(self.directory, settings.keep, settings.models_kept)
+        self.progress = Progress(self.directory, self.config.checkpoint.keep, self.config.checkpoint.models_kept)
         opened.callback(self.progress.close)
         if self.resume_info is not None:
             facts = manifest.read_facts(self.directory)
             self.facts |= facts | {key: self.facts[key] for key in ("versions", "status", "exit_code")}
             self._earlier_seconds = float(facts.get("seconds") or 0.0)
         else:
+            self._open_log(opened)
+            self._accepted = True
             manifest.write_config(self.directory, self.config, self.hidden)
-        self._record()
+            self._record()
+
+    def _open_log(self, files: ExitStack) -> None:
+        self._log = files.enter_context((self.directory / "train.log").open("a", encoding="utf-8"))
+        self._log.write(self._unwritten.getvalue())
 
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""
@@ -152,43 +173,43 @@ class Run:
     def steps(self, total: int, parts: Parts) -> Iterator[int]:
         """Restore ``parts`` from the newest checkpoint, if any, and give the steps up to ``total`` that are not done.
 
-        ``parts`` are saved after each step in which a checkpoint is due or that is the best so far, and after the last:
-        that of ``total``, or the one where early stopping ends the run.
+        ``parts`` are saved after each step in which a checkpoint is due, that is the best so far, or that is the last.
 
         Raises:
             Failure: exit 6, if no checkpoint is valid, or if it was made with other inputs than the run has now.
         """
         self._parts = parts
         self._restore(total, parts)
-        self.display.begin(total)
+        self.display.begin(total, self.progress.files["metrics"].rows())
         started = self._clock = time.monotonic()
         self._phase_seconds.clear()
         for step in range(self.progress.done + 1, total + 1):
             if self.stopped_early:
                 break
             self._phase = UPDATE
+            self.signals.begin_step(step)
             yield step
             with self.signals.deferred():
+                self.signals.end_step()
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
                 due = step == total or (every > 0 and step % every == 0) or self.stopped_early
-                self.progress.save_due(parts, due)
+                self.progress.save_due(parts, due or self.signals.arrived is not None)
             self._training_seconds = self.progress.seconds + time.monotonic() - started
         if self.stopped_early and self.progress.done < total:
-            last, best = self.progress.done, self.progress.best_step
-            self.log_message(
-                f"stopped early after step {last} of {total}: step {best} is still the best (heldout.patience)"
-            )
+            self.log_message(self.progress.stopped_text(total))
         self.display.close()
 
     def _restore(self, total: int, parts: Parts) -> None:
         own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
         inputs = {**own, **manifest.sources(self.config), **self.facts.get("code", {})}
-        self.progress.restore(parts, inputs, self.resume_info.allow if self.resume_info else (), self.log_message)
+        allow = self.resume_info.allow if self.resume_info else ()
+        self.progress.restore(total, parts, inputs, allow, self.log_message)
         done, self._training_seconds = self.progress.done, self.progress.seconds
-        if done > total:
-            raise Failure(Exit.RUN, f"algo.total_steps is {total}, but {self.directory} has done step {done} already")
-        if self.resume_info is not None:  # only now: settings that do not fit the checkpoint are not written
+        self.signals.remember(self.progress.step_seconds)
+        if self.resume_info is not None:
+            self._open_log(self._files)
+            self._accepted = True
             manifest.write_config(self.directory, self.config, self.hidden)
             resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.resume_info.changed}
             sha = manifest.facts(self.config, "")["settings_sha256"]
@@ -225,7 +246,16 @@ class Run:
         for row in rows:
             self.progress.files["samples"].append({"step": step, **row})
         for row in rows[:show]:
-            self.display.sample(row["prompt"], row["response"], row["score"])
+            self.display.sample(step, row["prompt"], row["response"], row["score"])
+
+    def saved_step(self) -> int:
+        """The step of the newest checkpoint that is there; 0 without any."""
+        return max(map(step_of, checkpoints(self.directory / "checkpoints")), default=0)
+
+    def seconds(self) -> Seconds:
+        """How long the run has taken so far."""
+        now = time.monotonic() - STARTED
+        return Seconds(now, self._earlier_seconds + now, self._training_seconds)
 
     @property
     def stopped_early(self) -> bool:
@@ -239,8 +269,12 @@ class Run:
     def log_message(self, text: str) -> None:
         """Show a line and append it to train.log."""
         self.display.log_message(text)
-        self._log.write(text + "\n")
-        self._log.flush()
+        self.write_log(text)
+
+    def describe(self, texts: Mapping[str, str]) -> None:
+        """Show texts with their labels, and append them to train.log."""
+        self.display.describe(texts)
+        self.write_log(block(texts))
 
     def finish(self, **result: Any) -> None:
         """Record the result in ``run.json``."""
@@ -255,6 +289,12 @@ class Run:
             self.facts["bit_exact"] = False
         self._record(fingerprint=now)
 
+    def write_log(self, text: str) -> None:
+        """Append to train.log."""
+        self._log.write(text + "\n")
+        self._log.flush()
+
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)
-        manifest.write_facts(self.directory, self.facts)
+        if self._accepted:
+            manifest.write_facts(self.directory, self.facts)

@@ -1,44 +1,93 @@
-"""Signals that end a run: at once, but not in the middle of a save."""
+"""Signals that end a run: when the step that is being taken is done, if that is soon; else at once. Never in a save."""
 
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
+from queue import Empty, SimpleQueue
+from statistics import median
+from types import FrameType, TracebackType
 
 from rlnlp.errors import Exit, Stopped
 
-HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = {  # by signal that ends a run: seconds that a step may go on
+    signal.SIGINT: 30.0,
+    signal.SIGTERM: 10.0,  # whoever sends it may kill soon after
+    signal.SIGHUP: 10.0,
+}
+RECENT = 5  # steps whose time tells that of the next one
 SHOW_CURSOR = b"\x1b[?25h\n"
 
 
-class Signals:
-    """A context in which a signal is raised as ``Stopped``, at the latest after the current torch operation.
+@contextmanager
+def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """A block in which ``handler`` gets the signals that end a run; outside the main thread nothing is changed.
 
-    Signals that were ignored before (``nohup``, ``command &`` in a script) stay ignored. A second SIGINT ends
-    the process immediately: what is on the disk is consistent at any moment.
+    Signals that were ignored before (``nohup``, ``command &`` in a script) stay ignored.
+    """
+    main = threading.current_thread() is threading.main_thread()  # Python allows handlers in no other
+    obeyed = [number for number in PATIENCE if main and signal.getsignal(number) is not signal.SIG_IGN]
+    previous = {number: signal.signal(number, handler) for number in obeyed}
+    try:
+        yield
+    finally:
+        for number, earlier in previous.items():
+            signal.signal(number, earlier)
+
+
+class Signals:
+    """A context in which a signal ends the run as ``Stopped``.
+
+    In a step that is expected to end within the ``PATIENCE`` for the signal, that is after the step and its save, or
+    when the time is over. A second signal, and one at any other time, is obeyed at once: at the latest after the
+    current torch operation. A second SIGINT during a save ends the process: what is on the disk is consistent at any
+    moment. ``say`` prints a line.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[str], None]) -> None:
         self.arrived: int | None = None
-        self._deferred = False
-        self._previous: dict[signal.Signals, Any] = {}
+        self.estimate: float | None = None  # seconds of a step, used until one is done
+        self._say = say
+        self._deferred = self._finishing = self._overdue = False
+        self._step: tuple[int, float] | None = None  # its number, and when it began
+        self._seconds: deque[float] = deque(maxlen=RECENT)
+        self._to_watch: SimpleQueue[tuple[str, float] | None] = SimpleQueue()  # a put interrupted by a put is safe
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._handlers = handled(self._arrive)
 
     def __enter__(self) -> "Signals":
         """Install the handlers."""
-        if threading.current_thread() is threading.main_thread():  # Python allows no other
-            for number in HANDLED:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._previous[number] = signal.signal(number, self._arrive)
+        self._watcher.start()
+        self._handlers.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Restore the previous handlers."""
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._to_watch.put(None)
+        self._watcher.join()
+        self._handlers.__exit__(kind, error, trace)
+
+    def remember(self, seconds: Iterable[float]) -> None:
+        """How long the steps before this process took, the latest last."""
+        self._seconds.extend(seconds)
+
+    def begin_step(self, step: int) -> None:
+        """The step begins."""
+        self._step = step, time.monotonic()
+
+    def end_step(self) -> None:
+        """The step has ended; in a ``deferred`` block."""
+        if self._step is not None:
+            self._seconds.append(time.monotonic() - self._step[1])
+            self._step = None
+        if self._finishing:
+            self._to_watch.put(None)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -55,7 +104,7 @@ class Signals:
         self._deferred = True
 
     def check(self) -> None:
-        """Raise a signal that has arrived: someone's ``except`` may have swallowed it.
+        """Raise a signal that has arrived: its step is over, or someone's ``except`` has swallowed it.
 
         Raises:
             Stopped: if one has arrived.
@@ -64,12 +113,62 @@ class Signals:
             raise Stopped(self.arrived)
 
     def _arrive(self, number: int, _: FrameType | None) -> None:
-        if self.arrived is not None:
-            if number == signal.SIGINT:
-                if sys.stderr.isatty():
-                    os.write(sys.stderr.fileno(), SHOW_CURSOR)
-                os._exit(Exit.INTERRUPT)
+        first, overdue = self.arrived is None, self._overdue
+        self._overdue = False
+        if first:
+            self.arrived = number
+        if self._deferred:
+            if not first and not overdue:
+                self._exit(number)
             return
-        self.arrived = number
-        if not self._deferred:
+        rest = self._rest_of_step()
+        if first and rest is not None and rest <= PATIENCE[signal.Signals(number)]:
+            self._finishing = True
+            self._to_watch.put((self._promise(number, rest), PATIENCE[signal.Signals(number)]))
+        elif first:
             raise Stopped(number)
+        elif self._finishing:
+            self._finishing = False
+            self._to_watch.put(None)
+            self.arrived = self.arrived if overdue else number
+            self.check()
+        elif not overdue:
+            self._exit(number)
+
+    def _rest_of_step(self) -> float | None:
+        """Seconds until the step ends, by the median of recent ones; None outside a step or if nothing is known.
+
+        A step that has taken longer already is expected to take as long again.
+        """
+        usual = median(self._seconds) if self._seconds else self.estimate
+        if self._step is None or usual is None:
+            return None
+        taken = time.monotonic() - self._step[1]
+        return usual - taken if taken < usual else taken
+
+    def _promise(self, number: int, rest: float) -> str:
+        name, again = ("", "Ctrl-C again") if number == signal.SIGINT else (f"{Stopped(number)}: ", "a second signal")
+        step = 0 if self._step is None else self._step[0]
+        return f"{name}finishing step {step} (about {max(rest, 1):.0f} s), then saving; {again} stops at once"
+
+    def _watch(self) -> None:
+        """Say that a step is being finished, and end it when it takes too long.
+
+        In a thread of its own: the main one may be in the middle of printing when the signal comes.
+        """
+        asked = self._to_watch.get()
+        if asked is None:
+            return
+        text, patience = asked
+        self._say(text)
+        try:
+            self._to_watch.get(timeout=patience)
+        except Empty:
+            self._overdue = True
+            signal.pthread_kill(threading.main_thread().ident or 0, self.arrived or signal.SIGTERM)
+
+    def _exit(self, number: int) -> None:
+        if number == signal.SIGINT:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), SHOW_CURSOR)
+            os._exit(Exit.INTERRUPT)

@@ -9,7 +9,6 @@ import torch
 
 from rlnlp.algos import ppo, update
 from rlnlp.algos.kl_control import AdaptiveKl, FixedKl, kl_control
-from rlnlp.algos.schedule import schedule_text
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.critic import value_head
 from rlnlp.models.policy import Policy
@@ -277,16 +276,3 @@ def test_minibatches_are_the_rollout_in_another_order_each_epoch_and_each_step()
     for part in minibatches(1):
         rows = part.returns[:, 0].int()
         assert torch.equal(part.rollout.responses, rollout.responses[rows])
-
-
-def test_the_schedule_is_told_in_words_before_it_starts():
-    c = settings(total_steps=50, batch_size=32, num_generations=4, mini_batch_size=64, ppo_epochs=4)
-    assert schedule_text(c, 20, 1.84).split("\n") == [
-        "50 steps of 32 prompts x 4 = 128 responses: 6,400 responses, at most 128,000 new tokens",
-        "each step 4 epochs x 2 minibatches of 64: 8 updates, 400 in all",
-        "about 2 minutes (a trial step took 1.8 s)",
-    ]
-    assert schedule_text(c, 20, 1.5).endswith("about 75 seconds (a trial step took 1.5 s)")
-    assert schedule_text(c, 20, 144).endswith("about 2.0 hours (a trial step took 1.4e+02 s)")
-    whole = settings(total_steps=1, batch_size=3, num_generations=5, ppo_epochs=2)
-    assert "2 epochs x 1 minibatches of 15: 2 updates, 2 in all" in schedule_text(whole, 20, 1.0)

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from rlnlp.algos import ppo
-from rlnlp.algos.schedule import FILTERED
+from rlnlp.algos.opening import FILTERED
 from rlnlp.cli.main import main
 from support import small
 
@@ -50,7 +50,7 @@ def test_a_run_tells_its_schedule_the_filter_and_what_is_wrong_with_it(train):
     code, directory, out, err = train("run", *constant, *more)
     assert code == 0, err
     assert "12 steps of 4 prompts x 2 = 8 responses: 96 responses, at most 480 new tokens\n" in err
-    assert "each step 4 epochs x 1 minibatches of 8: 4 updates, 48 in all\n" in err
+    assert "each step 4 epochs x 1 minibatch of 8: 4 updates, 48 in all\n" in err
     assert err.count(FILTERED) == 1
     found = rows(directory)
     assert all(row["sampling_mismatch"] > 0.01 and row["equal_groups"] == 1 for row in found)
@@ -72,15 +72,6 @@ def test_a_run_without_a_filter_says_nothing_of_one_and_starts_each_step_at_its_
         assert (row["clip_fraction"], row["updates"]) == (0, 1)
     assert json.loads((directory / "run.json").read_text())["result"]["health"] == {}
     assert "sampling_mismatch" not in rows(directory)[0]
-
-
-def test_the_trial_step_before_the_first_one_changes_no_byte(train, monkeypatch):
-    assert train("with")[0] == 0
-    monkeypatch.setattr(ppo, "trial_step", lambda *_: 1.0)
-    code, directory, _, err = train("without")
-    assert (code, "about 2 seconds (a trial step took 1 s)" in err) == (0, True)
-    for name in ("metrics.jsonl", "policy/model.safetensors"):
-        assert (directory / name).read_bytes() == (directory.parent / "with" / name).read_bytes()
 
 
 def test_a_model_that_answers_differently_each_time_is_stopped_in_the_trial_though_looks_are_learned_from(

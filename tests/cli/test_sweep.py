@@ -1,6 +1,8 @@
 """Sweeps: a run for each job, one table, and failures that stop nothing else."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from support.small import ROOT, rlnlp, write_prompts
 
 DEADLY = (
     "import os\n\n\ndef f(completions, how):\n"
+    "    if how < 0:\n        raise ValueError(how)\n"
     "    if how:\n        os.kill(os.getpid(), how)\n    return [1.0] * len(completions)\n"
 )
 
@@ -31,14 +34,16 @@ def seeds(model_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deaths(model_dir, tmp_path_factory):
-    """A sweep of four jobs: two with wrong settings, one that is killed, one that is well."""
+    """A sweep of three jobs: one that fails, one that is killed, one that is well."""
     place = tmp_path_factory.mktemp("deaths")
     (place / "deadly.py").write_text(DEADLY)
     words = asked(model_dir, write_prompts(place / "p.jsonl", 20))
-    words += ["-m", "+reward.terms.mine={fn: deadly.py:f}", "+reward.terms.mine.weight=nan,2"]
-    return place / "my sweep", *rlnlp(
-        "reinforce", *words, "+reward.terms.mine.args.how=9,0", "hydra.sweep.dir=my sweep", cwd=place
+    words += ["-m", "+reward.terms.mine={fn: deadly.py:f, weight: 2}", "+reward.terms.mine.args.how=-1,9,0"]
+    found = rlnlp(
+        "reinforce", *words, "hydra.sweep.dir=my sweep-${now:%Y}", "hydra.sweep.subdir=a/${hydra.job.num}", cwd=place
     )
+    (directory,) = place.glob("my sweep-2*")
+    return directory, *found
 
 
 def records(directory):
@@ -90,11 +95,71 @@ def test_one_table_shows_what_differs_and_what_came_of_it(seeds):
 def test_the_screen_has_one_line_for_each_job_and_one_for_how_it_ended(seeds):
     place, _, _, err = seeds
     lines = err.rstrip("\n").split("\n")
-    assert [line[:6] for line in lines] == ["job 1 ", "  done", "job 2 ", "  done", "job 3 ", "  done"]
-    assert all("score 0." in line and "[" in line for line in lines[1::2])
     (directory,) = (place / "outputs" / "sweeps").iterdir()
+    assert lines[0] == f"sweep directory {directory.relative_to(place)}: 3 jobs"
+    assert lines[1::2] == [f"job {job} of 3 in {job - 1}: seed={job}" for job in (1, 2, 3)]
+    assert all(line.startswith("  done in ") and ": score " in line and "[" in line for line in lines[2::2])
+    assert [" left" in line for line in lines[2::2]] == [True, True, False]
     for job in range(3):
         assert "before  after  difference" in (directory / str(job) / "output.log").read_text()
+
+
+def test_resume_does_what_is_missing_of_a_sweep(seeds, tmp_path, monkeypatch, capfd):
+    place, *_ = seeds
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    shutil.copytree(next((place / "outputs" / "sweeps").iterdir()), "it's moved")
+    command = json.loads(Path("it's moved/command.json").read_text())
+    assert command["command"] == "reinforce"
+    command["words"] = [word.replace("=p.jsonl", f"={place / 'p.jsonl'}") for word in command["words"]]
+    Path("it's moved/command.json").write_text(json.dumps(command))
+    before = [json.loads(Path(f"it's moved/{job}/run.json").read_text()) for job in range(3)]
+    shutil.rmtree("it's moved/1")
+    assert main(["resume", "it's moved"]) == 0
+    _, err = capfd.readouterr()
+    ends = err.split("\n")[2:7:2]
+    assert [line.startswith("  complete already: score ") for line in ends] == [True, False, True]
+    assert ends[1].startswith("  done in ")
+    after = [json.loads(Path(f"it's moved/{job}/run.json").read_text()) for job in range(3)]
+    assert [one["id"] == other["id"] for one, other in zip(before, after, strict=True)] == [True, False, True]
+    assert [facts["result"] for facts in after] == [facts["result"] for facts in before]
+    assert [job["status"] for job in records(Path("it's moved"))] == ["done"] * 3
+    assert json.loads(Path("it's moved/command.json").read_text()) == command
+
+
+def sweep_of_own_code(directory):
+    (directory / "mine.py").write_text("def f(completions):\n    return [0.0] * len(completions)\n")
+    (directory / "sweep").mkdir()
+    words = ["-m", "seed=1,2", "+reward.terms.own={fn: mine.py:f, weight: 0.0}"]
+    (directory / "sweep" / "command.json").write_text(json.dumps({"command": "ppo", "words": words}))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 6, "rlnlp resume sweep reward.terms.own.fn=mine.py:f"),
+        (["algo.total_steps=3"], 2, "rlnlp resume sweep/NUMBER key=value"),
+        (["reward.terms.own.fn=mine.py:f", "seed=3"], 2, "'seed=3' would change the settings of a sweep"),
+        (["reward.terms.own.fn=other.py:f"], 2, "other.py"),
+    ],
+)
+def test_code_that_a_sweep_names_is_named_again_and_its_settings_stay(words, code, told, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    sweep_of_own_code(tmp_path)
+    before = (tmp_path / "sweep" / "command.json").read_bytes()
+    assert main(["resume", "sweep", *words]) == code
+    assert told in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "sweep").iterdir()} == {"command.json"}
+    assert (tmp_path / "sweep" / "command.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"command": "guide", "words": []}', '{"command": "ppo", "words": 1}']
+)
+def test_a_command_file_that_is_none_is_refused(text, tmp_path, capsys):
+    (tmp_path / "command.json").write_text(text)
+    assert main(["resume", str(tmp_path)]) == 6
+    assert str(tmp_path) in capsys.readouterr().err
 
 
 def test_the_table_names_its_directory_on_one_line(seeds):
@@ -106,23 +171,24 @@ def test_a_job_that_fails_or_is_killed_stops_no_other_and_the_sweep_is_exit_10(d
     directory, code, out, err = deaths
     assert code == 10
     assert [(job["exit_code"], job["status"]) for job in records(directory)] == [
-        (2, "failed"), (2, "failed"), (137, "failed"), (0, "done"),
+        (7, "failed"), (137, "failed"), (0, "done"),
     ]  # fmt: skip
-    facts = json.loads((directory / "3" / "run.json").read_text())
+    facts = json.loads((directory / "a" / "2" / "run.json").read_text())
     assert (facts["status"], facts["result"]["after"]["terms"]["mine"]) == ("done", 1)
     table = out[out.rindex("\njob ") + 1 :].rstrip("\n").split("\n")
-    assert [line.split()[:4] for line in table[1:]] == [
-        ["0", "nan", "9", "failed"], ["1", "nan", "0", "failed"], ["2", "2", "9", "failed"], ["3", "2", "0", "done"],
+    assert [line.split()[:3] for line in table[1:]] == [
+        ["0", "-1", "failed"], ["1", "9", "failed"], ["2", "0", "done"],
     ]  # fmt: skip
     assert "Traceback" not in err
 
 
 def test_the_failed_jobs_are_named_with_what_was_wrong(deaths):
-    _, _, _, err = deaths
-    assert err.count("rlnlp reinforce: reward.terms.mine.weight must be finite, got nan\n") == 2
-    last = err.rstrip("\n").split("\n")[-3:]
-    assert [line[: len("job 0 failed with exit ")] for line in last] == [f"job {i} failed with exit " for i in range(3)]
-    assert last[2] == "job 2 failed with exit 137: see my sweep/2/train.log"
+    directory, _, _, err = deaths
+    assert "rlnlp reinforce: reward term 'mine' raised ValueError: -1\n" in err
+    assert err.rstrip("\n").split("\n")[-2:] == [
+        f"job 0 failed with exit 7: see {directory.name}/a/0/train.log",
+        f"job 1 failed with exit 137: see {directory.name}/a/1/train.log",
+    ]
 
 
 def test_a_setting_that_no_job_could_have_starts_no_job(tmp_path, monkeypatch, capsys):
@@ -130,18 +196,3 @@ def test_a_setting_that_no_job_could_have_starts_no_job(tmp_path, monkeypatch, c
     assert main(["train", "-m", "algo=reinforce,pppo"]) == 2
     assert "no algo 'pppo'" in capsys.readouterr().err
     assert not list(tmp_path.rglob("job.json"))
-
-
-def test_a_sweep_directory_with_a_time_in_it_is_where_the_table_looks(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    code = main(["train", "-m", "seed=1", "model.path=./nowhere", "hydra.sweep.dir=sweep-${now:%Y}"])
-    assert code == 10, capsys.readouterr().err
-    (place,) = tmp_path.glob("sweep-2*")
-    assert [job["exit_code"] for job in records(place)] == [4]
-
-
-def test_a_failed_job_in_a_subdirectory_of_the_user_s_choice_is_not_lost(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    assert main(["train", "-m", "seed=1", "model.path=./nowhere", "hydra.sweep.subdir=a/${hydra.job.num}"]) == 10

@@ -2,9 +2,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -12,6 +15,7 @@ from support.small import ROOT, rlnlp, write_prompts
 
 FAILING = """
 import os
+import re
 import resource
 
 import torch
@@ -100,27 +104,71 @@ def test_a_sweep_of_other_settings_in_the_same_directory_is_refused_job_by_job(p
     assert table(place, "other") == [(6, "failed")]
 
 
+@contextmanager
+def begun(place, command, steps):
+    """The real command in a process of its own, once its first job has done so many steps."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+    words = [sys.executable, "-m", "rlnlp", *command]
+    with subprocess.Popen(
+        words, cwd=place, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        (name,) = (word.partition("=")[2] for word in command if word.startswith("hydra.sweep.dir="))
+        path = place / name / "0" / "metrics.jsonl"
+        while process.poll() is None and not (path.exists() and path.read_text().count("\n") >= steps):
+            time.sleep(0.05)
+        yield process
+
+
+def check_stopped(place, sweep, err, name, code):
+    """A signal has stopped the first job of a sweep in good order, and the second was not begun."""
+    lines = err.splitlines()
+    assert re.search(rf"rlnlp reinforce: stopped by {name} after step \d+; step \d+ is saved$", err, re.MULTILINE)
+    assert lines[-2] == f"rlnlp reinforce: stopped by {name}"
+    assert lines[-1] == f"  to do what is missing: rlnlp resume {sweep}"
+    assert not (place / sweep / "1").exists()
+    facts = json.loads((place / sweep / "0" / "run.json").read_text())
+    assert (facts["status"], facts["exit_code"]) == ("interrupted", code)
+
+
 @pytest.mark.slow
 def test_a_signal_stops_the_job_and_the_sweep_and_says_how_to_go_on(place, model_dir):
     (place / "mended").touch()
     command = words(model_dir, "hydra.sweep.dir=stopped", "seed=1,2", "algo.total_steps=3000")
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "rlnlp", *command], cwd=place, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
-    ) as process:
-        for line in process.stderr:
-            if line.startswith(b"step 1/"):
-                break
+    with begun(place, command, 2) as process:
         process.send_signal(signal.SIGTERM)
-        err = process.stderr.read().decode()
+        err = process.stderr.read()
     assert process.returncode == 143, err
-    assert "stopped by SIGTERM after step " in err
-    assert err.splitlines()[-1].startswith("  to run the remaining jobs: rlnlp reinforce model.path=")
-    assert err.splitlines()[-1].endswith(" algo.total_steps=3000")
-    assert "hydra.sweep.dir=stopped" in err.splitlines()[-1]
-    assert "job 1" not in err
-    facts = json.loads((place / "stopped" / "0" / "run.json").read_text())
-    assert (facts["status"], facts["exit_code"]) == ("interrupted", 143)
+    assert re.search(r"SIGTERM: finishing step \d+ \(about 1 s\), then saving; a second signal stops at once", err)
+    check_stopped(place, "stopped", err, "SIGTERM", 143)
+
+
+HANGING = """
+import pathlib, time
+def f(completions):
+    if pathlib.Path("hang").exists():
+        pathlib.Path("hanging").touch()
+        time.sleep(100)
+    return [0.0] * len(completions)
+"""
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_reaches_the_job_too(place, model_dir):
+    (place / "hanging.py").write_text(HANGING)
+    term = "+reward.terms.own={fn: hanging.py:f, weight: 0.0}"
+    command = words(model_dir, "hydra.sweep.dir=twice", "seed=1,2", "algo.total_steps=3000", term)
+    with begun(place, command, 2) as process:
+        (place / "hang").touch()
+        while process.poll() is None and not (place / "hanging").exists():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        first = ""
+        while "finishing step" not in first:
+            first += process.stderr.readline() or pytest.fail(first)
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+    assert process.returncode == 130, err
+    check_stopped(place, "twice", err, "SIGINT", 130)
 
 
 def test_a_secret_stands_in_no_file_of_a_run_or_a_sweep(place, model_dir, tmp_path):

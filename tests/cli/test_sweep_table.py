@@ -104,10 +104,12 @@ def test_a_result_in_words():
 def test_the_time_left_is_that_of_the_remaining_jobs_at_the_mean_time_of_those_done(tmp_path):
     progress = SweepProgress(total=4)
     assert progress.left() == ""
-    progress.seconds = [100.0, 200.0]
+    progress.seconds, progress.jobs = [100.0, 200.0], 2
     assert progress.left() == "; about 5 min left"
     assert progress.label(tmp_path, "seed=3").startswith(f"job 3 of 4 in {tmp_path}: seed=3")
-    progress.seconds = [1.0] * 4
+    progress.jobs = 3
+    assert progress.left() == "; about 2 min left"
+    progress.jobs = 4
     assert progress.left() == ""
     assert SweepProgress().left() == ""
 

@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config import algos as config_algos
 from rlnlp.config import schema as config
-from rlnlp.config.parse import NAME, settings
+from rlnlp.config.setting import NAME, settings
 
 PACKAGE = Path(config.__file__).resolve().parent.parent
 KINDS: dict[str, type] = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlnlp.commands.train import parse_run_config
+from rlnlp.commands.preflight import parse_run_config
 from rlnlp.config.description import block, counted, description, measurements, saves
 from rlnlp.config.schema import RUNS
 from support import runs

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from config.test_parse import composed
-from rlnlp.commands.train import parse_run_config
+from rlnlp.commands.preflight import parse_run_config
 from rlnlp.config.measuring import BUDGET, MEASUREMENTS
 from rlnlp.errors import Failure
 from rlnlp.run import manifest

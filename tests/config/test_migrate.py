@@ -17,8 +17,9 @@ from rlnlp.config import migrate
 from rlnlp.config.algos import Sft
 from rlnlp.config.changes import check_allowed
 from rlnlp.config.migrate import CONFIG_VERSION, STEPS, Step, migrated, new_key
-from rlnlp.config.parse import NAME, declared, parse
+from rlnlp.config.parse import parse
 from rlnlp.config.schema import REWARDS, RUNS, Heldout, Reward, TextData
+from rlnlp.config.setting import NAME, declared
 from rlnlp.errors import Exit, Failure
 from rlnlp.run import manifest
 

@@ -15,8 +15,9 @@ from omegaconf import OmegaConf
 
 from rlnlp.config import schema as config
 from rlnlp.config.choices import conf_dir
-from rlnlp.config.parse import parse, settings
+from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, GenerateRun
+from rlnlp.config.setting import settings
 from rlnlp.errors import Exit, Failure
 
 ALL_AT_ONCE = {
@@ -124,7 +125,12 @@ def test_every_experiment_composes_and_parses(name):
 
 @pytest.mark.parametrize(
     ("key", "meant"),
-    [("algo.learnin_rate", "learning_rate"), ("sampler.temprature", "temperature"), ("sead", "seed")],
+    [
+        ("algo.learnin_rate", "algo.learning_rate=1"),
+        ("sampler.temprature", "sampler.temperature=1"),
+        ("sead", "seed=1"),
+        ("reward.terms.length.wieght", "reward.terms.length.weight=1"),
+    ],
 )
 def test_an_unknown_setting_is_told_with_its_full_key_and_the_nearest_right_word(key, meant):
     assert told_of(key, 1) == f"no setting '{key}'; did you mean '{meant}'?"
@@ -141,7 +147,8 @@ def test_a_missing_setting_is_told_with_its_full_key(key):
     absent = copy.deepcopy(composed("algo=reinforce"))
     *path, last = key.split(".")
     del functools.reduce(lambda node, name: node[name], path, absent)[last]
-    assert told(absent) == [f"{key} is missing"]
+    hint = "; did you mean 'reward.terms.length.fn=length'?" if last == "fn" else ""
+    assert told(absent) == [f"{key} is missing{hint}"]
     assert told_of(key, "???") == f"{key} is missing"
 
 
@@ -212,7 +219,7 @@ def test_a_choice_is_one_of_the_listed_words_or_told_with_the_nearest():
     assert made.algo.baseline == "greedy"
     line = told_of("algo.baseline", "gredy")
     assert line.startswith("algo.baseline must be one of none, batch, ema, leave-one-out, greedy, got 'gredy'")
-    assert line.endswith("did you mean 'greedy'?")
+    assert line.endswith("did you mean 'algo.baseline=greedy'?")
     assert told_of("algo.lr_schedule", 3).startswith("algo.lr_schedule must be one of constant, linear, cosine, got 3")
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlnlp.config.schema import PromptData
-from rlnlp.data.prompts import FALLBACK, PromptTable, _split, check_context_length, prompt_table, table_of
+from rlnlp.data.prompts import FALLBACK, PromptTable, _split, prompt_table, table_of
+from rlnlp.data.sources import check_context_length
 from rlnlp.errors import Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rollout.sampling import sampler

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from mutation import ppo_mutants
+from mutation import ending_mutants, face_mutants, ppo_mutants
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
@@ -48,7 +48,8 @@ CHECKPOINT, RESUME, SIGNALS, STORAGE, NUMBERS, SWEEP = (
 MIGRATE = "config/test_migrate"
 BEST, MEASURING, ORDER = "run/test_best", "config/test_measuring", "data/test_order"
 GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
-OBEYED = f"{SIGNALS}::test_a_signal_is_obeyed_in_every_phase_and_the_run_resumes_from_there"
+OBEYED = f"{SIGNALS}::test_a_step_that_takes_too_long_is_not_finished"
+FINISHED = f"{SIGNALS}::test_the_step_is_finished_and_saved_in_every_phase_and_the_run_resumes_from_there"
 AGAIN = f"{RESUME}::test_a_run_taken_up_after_any_step_ends_with_the_same_bytes"
 
 
@@ -316,7 +317,8 @@ MUTANTS = [
     *_mutants(
         "run/run.py", NUMBERS,
         ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
-        ("a save is interrupted", "with self.signals.deferred():", "if True:", OBEYED),
+        ("a save is interrupted", "with self.signals.deferred():", "if True:", FINISHED),
+        ("a finished step is not saved", " or self.signals.arrived is not None:", ":", FINISHED),
     ),
     *_mutants(
         "run/ending.py", "run/test_ending",
@@ -327,7 +329,13 @@ MUTANTS = [
     ),
     *_mutants(
         "run/signals.py", SIGNALS,
-        ("a signal in a save is lost", "        self.check()\n\n    def defer", "\n    def defer", OBEYED),
+        ("a signal in a save is lost", "        self.check()\n\n    def defer", "\n    def defer", FINISHED),
+        ("a step is never finished", "rest is not None and rest <=", "rest is not None and rest <= 0 *", FINISHED),
+        ("every step is finished", "and rest <= PATIENCE[signal.Signals(number)]:", ":", OBEYED),
+        ("a step that hangs is waited for", "self._to_watch.get(timeout=patience)", "self._to_watch.get()",
+         f"{SIGNALS}::test_a_step_that_hangs_after_all_is_left_when_the_time_is_over"),
+        ("a second signal waits for the step", "        elif self._finishing:", "        elif False:",
+         f"{SIGNALS}::test_a_second_signal_in_the_step_stops_at_once_in_good_order"),
         ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
          f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid"),
         ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
@@ -376,7 +384,8 @@ MUTANTS = [
         ("a sweep's file keeps secrets", '(self.sweep / "multirun.yaml").unlink(missing_ok=True)', "pass",
          f"{SWEEP}::test_a_secret_stands_in_no_file_of_a_run_or_a_sweep"),
     ),
-    *(m for file, tests, changes in ppo_mutants.GROUPS for m in _mutants(file, *tests, *changes)),
+    *(m for group in (ppo_mutants, ending_mutants, face_mutants) for file, tests, changes in group.GROUPS
+      for m in _mutants(file, *tests, *changes)),
 ]  # fmt: skip
 
 

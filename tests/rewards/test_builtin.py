@@ -37,7 +37,10 @@ def test_wrong_arguments_of_a_built_in_term_are_exit_2_with_their_key_before_any
 
 
 def test_an_unknown_argument_is_reported_with_the_nearest_one():
-    message, args = r"no setting 'reward\.terms\.mine\.args\.regx'; did you mean 'regex'", {"regx": "a", "regex": "a"}
+    message, args = (
+        r"no setting 'reward\.terms\.mine\.args\.regx'; did you mean 'reward\.terms\.mine\.args\.regex=a'",
+        {"regx": "a", "regex": "a"},
+    )
     fails(2, message, term_values, {"mine": args}, (), None, "pattern")
 
 

@@ -8,18 +8,17 @@ import os
 import re
 import stat
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlnlp.cli import job
-from rlnlp.cli.hydra_app import conf_dir
-from rlnlp.cli.job import run_training
+from rlnlp.cli import hydra_app
 from rlnlp.cli.main import main
-from rlnlp.commands.train import parse_run_config
+from rlnlp.commands.preflight import parse_run_config
+from rlnlp.commands.train import run_training
+from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.manifest import read_config
@@ -27,14 +26,14 @@ from support.small import rlnlp, write_prompts
 
 STEPS, PROMPTS, GENERATIONS, HELDOUT = 3, 4, 4, 6
 DESIGNED = {"config.yaml", "run.json", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "lock", "train.log"}
-DESIGNED |= {"curves.png", "checkpoints", "policy"}
+DESIGNED |= {"curves.png", "checkpoints", "policy", "summary.md", "heldout.jsonl"}
 FACTS = {"id", "command", "algo", "status", "exit_code", "started", "seconds", "training_seconds", "versions"}
 FACTS |= {"fingerprint", "settings_sha256", "steps", "episodes", "tokens", "result"}
 WEIGHTS = {"length": 0.1, "diversity": 0.2, "coherence": 0.2, "similarity": 0.1, "sentiment": 0.4}
 FIGURES = {"step", "score", *(f"score/{name}" for name in WEIGHTS), "kl", "kl_coef", "entropy", "policy_loss"}
 FIGURES |= {"grad_norm", "response_tokens", "ended", "unique", "equal_groups", "learning_rate", "episodes"}
 FIGURES |= {"score_std"}
-SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
+SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl", "policy/model.safetensors")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -98,7 +97,7 @@ def test_a_run_ends_with_exit_0_and_prints_where_it_is(run):
     _, code, out, err = run
     assert code == 0
     assert "the run/" in out
-    assert 'next: rlnlp generate the run "' in out
+    assert "next: rlnlp generate 'the run' 'the " in out
     assert f"step {STEPS}/{STEPS}" in err
     assert err.startswith("run directory the run\n")
     assert "Traceback" not in err
@@ -179,6 +178,44 @@ def test_samples_keep_every_response_of_the_steps_asked_for_with_its_scores(run)
     assert math.isclose(mean, rows(directory / "metrics.jsonl")[0]["score"], rel_tol=1e-5)
 
 
+def test_the_report_is_printed_unbroken_and_stands_in_the_log_and_in_summary_md(run):
+    directory, _, out, err = run
+    lines = out.rstrip("\n").split("\n")
+    assert lines[0] == f"held-out prompts: {HELDOUT}"
+    assert lines[1].split() == ["before", "after", "difference", "[95", "%", "interval]"]
+    assert not [line for line in lines if line != line.rstrip()]
+    assert [line[:8].rstrip() for line in lines].count("after") == 3
+    assert (directory / "train.log").read_text().endswith(out)
+    (took,) = [line for line in lines if line.startswith("took ")]
+    assert re.fullmatch(r"took \d+ seconds?, \d+ seconds? of training; peak memory \d+\.\d [MG]iB", took)
+    summary = (directory / "summary.md").read_text()
+    assert took in summary
+    result = json.loads((directory / "run.json").read_text())["result"]
+    for name, before in result["before"]["terms"].items():
+        assert f"| {name} | {before:.3f} | {result['after']['terms'][name]:.3f} | " in summary
+    assert "algorithm   REINFORCE" in err
+    assert "Traceback" not in summary
+    assert json.loads((directory / "run.json").read_text())["peak_memory_bytes"]["process"] > 2**27
+
+
+def test_heldout_jsonl_has_both_responses_to_each_prompt_with_all_their_scores(run):
+    directory, *_ = run
+    found = rows(directory / "heldout.jsonl")
+    result = json.loads((directory / "run.json").read_text())["result"]
+    assert len(found) == HELDOUT
+    for when in ("before", "after"):
+        records = [row[when] for row in found]
+        assert all(set(record) == {"response", "score", "terms", "kl", "tokens"} for record in records)
+        assert all(1 <= record["tokens"] <= 6 for record in records)
+        for key in ("score", "kl"):
+            mean = sum(record[key] for record in records) / HELDOUT
+            assert math.isclose(mean, result[when][key], rel_tol=1e-4, abs_tol=1e-6)
+        for name in WEIGHTS:
+            mean = sum(record["terms"][name] for record in records) / HELDOUT
+            assert math.isclose(mean, result[when]["terms"][name], rel_tol=1e-4, abs_tol=1e-6)
+    assert [row["before"] for row in found] != [row["after"] for row in found]
+
+
 def test_the_checkpoints_verify_and_the_last_one_holds_the_result(run):
     directory, *_ = run
     assert not [fault for path in (directory / "checkpoints").iterdir() for fault in checkpoint.faults(path)]
@@ -253,8 +290,8 @@ def test_a_second_run_in_the_same_directory_is_exit_6_and_changes_nothing(run, g
     before = contents(directory)
     code, out, err = rlnlp("train", *given, "hydra.run.dir=the run", cwd=directory.parent)
     assert (code, out) == (6, "")
-    way = "continue it with rlnlp resume the run, or choose another directory with hydra.run.dir="
-    assert err == f"rlnlp train: the run holds a run already\n  {way}\n"
+    way = "  continue with: rlnlp resume 'the run'\n  or choose another directory: hydra.run.dir=...\n"
+    assert err == f"rlnlp train: the run holds a run already\n{way}"
     assert contents(directory) == before
 
 
@@ -276,10 +313,11 @@ def test_a_directory_that_cannot_be_made_is_exit_5(given, tmp_path):
 
 
 def test_a_run_that_fails_says_so_in_run_json_and_keeps_the_traceback_in_its_log(again, tmp_path):
-    with pytest.raises(Failure, match=r"data\.prompts: no such file"):
-        again(f"data.prompts={tmp_path}/none.jsonl")
+    (tmp_path / "mine.py").write_text("def broken(completions):\n    raise ValueError('no')\n")
+    with pytest.raises(Failure, match="reward term 'mine' raised ValueError: no"):
+        again(f"+reward.terms.mine={{fn: '{tmp_path}/mine.py:broken'}}")
     facts = json.loads((tmp_path / "again" / "run.json").read_text())
-    assert (facts["status"], facts["exit_code"], facts["steps"], facts["result"]) == ("failed", 3, 0, {})
+    assert (facts["status"], facts["exit_code"], facts["steps"], facts["result"]) == ("failed", 7, 0, {})
     assert "Traceback" in (tmp_path / "again" / "train.log").read_text()
 
 
@@ -295,13 +333,12 @@ def test_a_disk_that_fills_up_while_training_is_exit_5(given, tmp_path):
 def test_the_directory_is_named_by_algorithm_time_and_chance_and_a_wrong_setting_leaves_none(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     seen = []
-    monkeypatch.setattr(job, "run_training", lambda settings, directory, command, hidden: seen.append(directory))
+    monkeypatch.setattr(hydra_app, "run_training", lambda settings, directory, command, hidden: seen.append(directory))
     assert main(["train"]) == main(["train"]) == 0
     assert len(set(seen)) == 2
     pattern = r"outputs/ppo/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d-[0-9a-f]{8}"
     assert all(re.fullmatch(pattern, str(path)) for path in seen)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
-    before = len(list(Path("outputs/ppo").iterdir()))
     assert main(["train", "model.path=./nowhere"]) == 4
-    assert len(list(Path("outputs/ppo").iterdir())) == before
+    assert not list(tmp_path.iterdir())

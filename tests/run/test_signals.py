@@ -1,8 +1,9 @@
-"""Signals end a run at once, wherever it is, with its last whole step saved and the words that take it up again."""
+"""Signals end a run after its step, or at once, with its last whole step saved and the command that resumes it."""
 
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from rlnlp.errors import Stopped
+from rlnlp.run import signals
 from support import runs
 from support.children import Children
 from support.small import ROOT
@@ -51,18 +54,23 @@ class During:
     function: str
     name: str
     times: int = 1
+    step: int = AT
+    hangs: bool = False  # until it is interrupted
+    patience: float | None = None  # seconds for each signal, in place of the real ones
 
     def __call__(self, directory):
         """Arm it in this process."""
         module = sys.modules[self.module]
         real, left = getattr(module, self.function), [self.times]
+        if self.patience is not None:
+            signals.PATIENCE.update(dict.fromkeys(signals.PATIENCE, self.patience))
 
         def call(*args, **kwargs):
             path = directory / "metrics.jsonl"
-            if left[0] and path.exists() and path.read_text().count("\n") >= AT - 1:
+            if left[0] and path.exists() and path.read_text().count("\n") >= self.step - 1:
                 left[0] -= 1
                 os.kill(os.getpid(), getattr(signal, self.name))
-                time.sleep(0)
+                time.sleep(20 if self.hangs and not left[0] else 0)
             return real(*args, **kwargs)
 
         setattr(module, self.function, call)
@@ -92,21 +100,123 @@ SOME = {
         for name in NAMES
     ],
 )
-def test_a_signal_is_obeyed_in_every_phase_and_the_run_resumes_from_there(phase, name, root, asked, children, whole):
+def test_the_step_is_finished_and_saved_in_every_phase_and_the_run_resumes_from_there(
+    phase, name, root, asked, children, whole
+):
     directory = root / f"{phase}-{name}"
     ended = children.run(asked, directory, During(*PHASES[phase], name))
+    saved = check_stopped(directory, ended, name)
+    assert saved == (6 if phase == "saving" else AT)
+    again = "Ctrl-C again" if name == "SIGINT" else "a second signal"
+    said = f"finishing step {AT} (about 1 s), then saving; {again} stops at once\n"
+    assert (said in ended.err) == (phase != "saving")
+    check_resumed(directory, children, asked, whole)
+
+
+def check_stopped(directory, ended, name):
+    """A signal has ended the run in good order; the last step that is saved."""
     assert ended.code == NAMES[name], ended.err
     assert f"\n  continue with: rlnlp resume {directory}\n" in ended.err
-    assert f"stopped by {name} after step " in ended.err
     facts = json.loads((directory / "run.json").read_text())
     assert (facts["status"], facts["exit_code"]) == ("interrupted", NAMES[name])
     saved = max(int(p.name.partition("-")[2]) for p in (directory / "checkpoints").iterdir())
-    expected = {"descent": 3, "evaluating": 3, "saving": 6}  # after the update only a save can be gone back to
-    assert saved == expected.get(phase, AT - 1)
-    assert f"step {saved} is saved" in ended.err
+    assert re.search(rf"stopped by {name} after step \d; step {saved} is saved\n", ended.err)
+    return saved
+
+
+def check_resumed(directory, children, asked, whole):
+    """The run goes on and ends with the bytes of one that nobody stopped."""
     assert children.run(asked, directory).code == 0
-    found = runs.outcome(directory)
-    assert [n for n in runs.difference(found, whole) if "checkpoints" not in n] == []
+    assert [n for n in runs.difference(runs.outcome(directory), whole) if "checkpoints" not in n] == []
+
+
+AT_ONCE = {"descent": 3, "evaluating": 3}  # after the update only a save can be gone back to
+
+
+@pytest.mark.parametrize(
+    ("phase", "name"),
+    [
+        pytest.param(phase, name, marks=[] if (phase, name) in SOME else pytest.mark.slow)
+        for phase in PHASES
+        for name in NAMES
+        if phase != "saving"
+    ],
+)
+def test_a_step_that_takes_too_long_is_not_finished(phase, name, root, asked, children, whole):
+    directory = root / f"long-{phase}-{name}"
+    ended = children.run(asked, directory, During(*PHASES[phase], name, patience=0))
+    assert check_stopped(directory, ended, name) == AT_ONCE.get(phase, AT - 1)
+    assert "finishing" not in ended.err
+    check_resumed(directory, children, asked, whole)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_second_signal_in_the_step_stops_at_once_in_good_order(name, root, asked, children, whole):
+    directory = root / f"second-{name}"
+    ended = children.run(asked, directory, During(*PHASES["sampling"], name, times=2))
+    assert check_stopped(directory, ended, name) == AT - 1
+    check_resumed(directory, children, asked, whole)
+
+
+def test_a_step_that_hangs_after_all_is_left_when_the_time_is_over(root, asked, children, whole):
+    directory = root / "hangs"
+    ended = children.run(asked, directory, During(*PHASES["reward"], "SIGTERM", hangs=True, patience=0.4))
+    assert check_stopped(directory, ended, "SIGTERM") == AT - 1
+    assert f"SIGTERM: finishing step {AT} " in ended.err
+    check_resumed(directory, children, asked, whole)
+
+
+def test_the_first_step_is_finished_by_the_time_of_the_trial_step_or_of_the_steps_before_a_resume(root, children):
+    asked = runs.settings(runs.words("ppo", root))
+    directory = root / "first"
+    in_step = ("rlnlp.algos.ppo", "rollout_metrics", "SIGINT")
+    assert check_stopped(directory, children.run(asked, directory, During(*in_step, step=1)), "SIGINT") == 1
+    assert check_stopped(directory, children.run(asked, directory, During(*in_step, step=2)), "SIGINT") == 2
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The present time, in a list, for steps that take what the test says."""
+    now = [0.0]
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(
+    ("earlier", "estimate", "taken", "rest"),
+    [
+        ([], None, 1, None), ([], 9, 2, 7), ([2, 40, 4], 99, 1, 3), ([1, 1, 1, 8, 8, 8, 8, 8], None, 2, 6),
+        ([3], None, 3, 3), ([3], None, 50, 50),
+    ],
+)  # fmt: skip
+def test_the_rest_of_a_step_is_known_from_recent_steps_or_an_estimate(earlier, estimate, taken, rest, clock):
+    of_run = signals.Signals(lambda text: None)
+    of_run.estimate = estimate
+    of_run.remember(earlier)
+    assert of_run._rest_of_step() is None, "outside a step nothing is finished"
+    of_run.begin_step(1)
+    clock[0] = float(taken)
+    assert of_run._rest_of_step() == rest
+    of_run.end_step()
+    assert of_run._rest_of_step() is None
+
+
+@pytest.mark.parametrize(("name", "longest"), [("SIGINT", 30), ("SIGTERM", 10), ("SIGHUP", 10)])
+def test_how_long_a_step_may_go_on(name, longest, clock):
+    number, said = getattr(signal, name), []
+    for rest, finished in ((longest, True), (longest + 1, False)):
+        with signals.Signals(said.append) as of_run:
+            of_run.remember([rest])
+            of_run.begin_step(7)
+            if finished:
+                os.kill(os.getpid(), number)
+                with pytest.raises(Stopped), of_run.deferred():
+                    of_run.end_step()
+            else:
+                with pytest.raises(Stopped):
+                    os.kill(os.getpid(), number)
+    assert len(said) == 1
+    assert f"finishing step 7 (about {longest} s)" in said[0]
 
 
 def test_a_reward_that_swallows_the_signal_delays_it_to_the_end_of_the_step(root, children, whole):
@@ -135,8 +245,7 @@ def test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid(root, 
     ended = children.run(asked, directory, During(*PHASES["saving"], "SIGINT", times=2))
     assert ended.code == 130
     assert "stopped by" not in ended.err
-    assert children.run(asked, directory).code == 0
-    assert [n for n in runs.difference(runs.outcome(directory), whole) if "checkpoints" not in n] == []
+    check_resumed(directory, children, asked, whole)
 
 
 def test_ignored_signals_stay_ignored(root, asked, children, whole):

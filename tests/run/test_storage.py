@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rlnlp.cli.hydra_app import _directory
+from rlnlp.cli.composition import stamp
 from rlnlp.errors import Failure
 from rlnlp.run import disk
 from rlnlp.run.jsonl import JsonlFile
@@ -133,12 +133,12 @@ class Vanishing:
 
 def test_a_full_disk_is_reported_before_anything_is_written_with_what_is_needed(tmp_path):
     huge = shutil.disk_usage(tmp_path).free
-    with pytest.raises(OSError, match=r"No space left on device, \d+\.\d MiB needed"):
+    with pytest.raises(OSError, match=r"No space left on device, \d+\.\d [MG]iB needed"):
         disk.check_free_space(tmp_path, huge)
     disk.check_free_space(tmp_path, 1000)
     failure = disk.storage_failure("saving step 3", tmp_path, OSError(28, "No space left on device"))
     assert isinstance(failure, Failure)
-    assert " MiB free)\nfree disk space or fix the disk" in str(failure)
+    assert "iB free)\nfree disk space or fix the disk" in str(failure)
 
 
 def test_a_line_that_does_not_fit_leaves_none_of_itself(tmp_path, monkeypatch):
@@ -241,8 +241,8 @@ def test_fifty_starts_in_one_instant_get_fifty_directories(monkeypatch):
         def now(cls, tz=None):
             return datetime(2026, 1, 1, tzinfo=tz)
 
-    monkeypatch.setattr("rlnlp.cli.hydra_app.datetime", Frozen)
-    assert len({_directory([], sweep=False)[0] for _ in range(50)}) == 50
+    monkeypatch.setattr("rlnlp.cli.composition.datetime", Frozen)
+    assert len({stamp() for _ in range(50)}) == 50
 
 
 def test_the_lock_names_its_owner(tmp_path):

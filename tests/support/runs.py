@@ -8,10 +8,10 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from rlnlp.cli.hydra_app import conf_dir
 from rlnlp.commands import resume, train
+from rlnlp.config.choices import conf_dir
 from rlnlp.config.schema import RUNS
-from rlnlp.evaluate import fit, report
+from rlnlp.evaluate import report
 from support import small
 
 STEPS = 6  # 11 rows to train on, 4 a step: the epochs end inside step 3 and step 6
@@ -31,7 +31,7 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "algo.critic=separate",
     ],
 }
-SAME = ("metrics.jsonl", "samples.jsonl", "policy/model.safetensors")
+SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl", "policy/model.safetensors")
 TOTALS = ("steps", "episodes", "tokens", "result")
 
 
@@ -59,14 +59,11 @@ def settings(asked: list[str]) -> dict:
 @contextmanager
 def without_pictures():
     """No curves.png: drawing takes longer than all the rest of so small a run."""
-    kept = [(module, module.draw) for module in (report, fit)]
-    for module, _ in kept:
-        module.draw = lambda directory: directory
+    draw, report.draw = report.draw, lambda directory, *_: directory
     try:
         yield
     finally:
-        for module, draw in kept:
-            module.draw = draw
+        report.draw = draw
 
 
 def run(asked: dict, directory: Path) -> Path:
@@ -86,6 +83,8 @@ def broken_off(whole: Path, place: Path, step: int) -> Path:
     """A copy of a finished run as it was when ``step`` had been saved and the next two steps were done."""
     shutil.copytree(whole, place)
     shutil.rmtree(place / "policy")
+    for name in ("summary.md", "heldout.jsonl"):
+        (place / name).unlink()
     for each in (place / "checkpoints").iterdir():
         if int(each.name.partition("-")[2]) > step:
             shutil.rmtree(each)
@@ -106,7 +105,16 @@ def outcome(directory: Path) -> dict[str, object]:
     for name in ("checkpoints", "models"):
         files += sorted(p for p in directory.glob(f"{name}/step-*/**/*") if p.is_file())
     found: dict[str, object] = {str(p.relative_to(directory)): p.read_bytes() for p in files}
-    return found | {name: facts[name] for name in TOTALS}
+    return found | {name: facts[name] for name in TOTALS} | {"summary.md": summary(directory)}
+
+
+def summary(directory: Path) -> str:
+    """What ``summary.md`` says of the result and the samples, without the line of the clock."""
+    title, *lines = (directory / "summary.md").read_text(encoding="utf-8").partition("## The run")[0].split("\n")
+    assert title.startswith("# ")
+    kept = [line for line in lines if not line.startswith("took ")]
+    assert len(kept) == len(lines) - 1
+    return "\n".join(kept)
 
 
 def difference(one: dict[str, object], other: dict[str, object]) -> list[str]:

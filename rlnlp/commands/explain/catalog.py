@@ -7,8 +7,9 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from rlnlp.config.choices import choices_of, compose, conf_dir
-from rlnlp.config.parse import LIMITS, NAME, PLURALS, WORDS, declared
+from rlnlp.config.parse import LIMITS, PLURALS, WORDS
 from rlnlp.config.schema import RUNS
+from rlnlp.config.setting import NAME, declared
 
 
 @dataclass

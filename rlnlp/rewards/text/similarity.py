@@ -23,7 +23,7 @@ def similarity(
         raise Failure(
             Exit.DATA,
             "reward.terms.similarity needs a 'reference' for every prompt, and the data has none for some\n"
-            "add the field to the data, or remove the term with ~reward.terms.similarity",
+            "add the field to the data, or remove the term with '~reward.terms.similarity'",
         )
     score = MEASURES[measure]
     return [score(words(c), words(r or "")) for c, r in zip(completions, references, strict=True)]

@@ -28,7 +28,7 @@ def test_similarity_is_the_f1_of_shared_words_counted_as_often_as_both_have_them
 
 
 def test_similarity_without_a_reference_is_exit_3_and_says_what_to_do():
-    with pytest.raises(Failure, match=r"remove the term with ~reward\.terms\.similarity") as failure:
+    with pytest.raises(Failure, match=r"remove the term with '~reward\.terms\.similarity'") as failure:
         similarity(["a", "b"], ["a", None])
     assert failure.value.code == 3
 

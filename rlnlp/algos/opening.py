@@ -1,0 +1,108 @@
+"""What a run prints before its first step: what is trained on what, then how long it takes and what it writes."""
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import torch
+from torch import nn
+
+from rlnlp.algos.optim import state_bytes
+from rlnlp.config.description import Trained, counted, description, duration, measurements, saves
+from rlnlp.config.schema import OnPolicyRun
+from rlnlp.device import device_text
+from rlnlp.run.disk import SPARE, size_text
+from rlnlp.run.parts import Parts, named_tensors
+from rlnlp.run.run import Run
+
+FILTERED = (
+    "warning: sampler.top_k, top_p or min_new_tokens is on: tokens are drawn under it and scored without it;"
+    " sampling_mismatch in metrics.jsonl is the gap, nats per token"
+)
+Measured = TypeVar("Measured")
+Modules = Mapping[str, nn.Module]  # what learns, by its name in a checkpoint; one is called "policy"
+Opening = Callable[[Parts, Callable[[], float]], Measured]
+
+
+class Rows(NamedTuple):
+    """How many prompts or texts are trained on and measured on, and whether these are held out from training."""
+
+    train: int
+    heldout: int
+    separate: bool
+
+
+def opener(
+    config: Trained, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured]
+) -> Opening[Measured]:
+    """``opening`` where only what learns and the trial are not known yet."""
+    return partial(opening, config, run, device, rows, measure)
+
+
+def opening(
+    config: Trained, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured],
+    parts: Parts, trial: Callable[[], float],
+) -> Measured:  # fmt: skip
+    """Print what is trained on what; measure, try a step, and print how long the run takes and what it writes.
+
+    ``trial`` does the work of a step, changes nothing, and returns the seconds that a step takes. Returns what
+    ``measure`` returns. Of ``parts``, those of a checkpoint, the modules are read.
+    """
+    modules = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+    run.describe(known(config, device, rows, modules))
+    with run.display.waiting("measuring before training"):
+        begun = time.monotonic()
+        before = measure()
+        seconds = time.monotonic() - begun
+    with run.display.waiting("trying a step"):
+        step = run.signals.estimate = trial()
+    time_needed = time_text(config, run.saved_step(), step, seconds)
+    run.describe({"time": time_needed, "disk": disk_text(config, run.directory, modules)})
+    return before
+
+
+def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -> dict[str, str]:
+    """The description of the settings, with what only the loaded models, the data and the machine tell."""
+    sizes = [f"{name} {sum(p.numel() for p in module.parameters()):,}" for name, module in modules.items()]
+    texts = description(config)
+    thing = "prompts" if isinstance(config, OnPolicyRun) else "texts"
+    none = f"none held out, {rows.heldout:,} of them are measured on"
+    held = f"{rows.heldout:,} held out" if rows.separate else none
+    return {
+        **texts,
+        "model": f"{texts['model']}\nparameters: {', '.join(sizes)}",
+        "device": device_text(device, config.device.threads),
+        thing: f"{texts[thing].rpartition(', ')[0]}: {rows.train:,} to train on, {held}",
+    }
+
+
+def time_text(config: Trained, done: int, step: float, measurement: float) -> str:
+    """How long a run of which ``done`` steps are done takes; ``step`` and ``measurement`` are seconds of each."""
+    steps, more = max(0, config.algo.total_steps - done), measurements(config, done) - 1
+    total = duration(steps * step + more * measurement)
+    left = " left" if done else ""
+    return (
+        f"about {total}: {counted(steps, 'step')}{left} of {step:.2g} s (from a trial),"
+        f" {counted(more, 'measurement')} of {measurement:.2g} s"
+    )
+
+
+def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
+    """What a run writes at most, beside what is free; with a warning if that is less."""
+    weights = {name: sum(t.nbytes for t in named_tensors(module).values()) for name, module in modules.items()}
+    one = sum(weights.values()) + sum(state_bytes(module, config.algo) for module in modules.values())
+    best = 1 if config.heldout.every else 0
+    kept = min(saves(config), config.checkpoint.keep + best)
+    staged = 1 if saves(config) > kept else 0  # an old one is removed when the new one is whole
+    needed = (kept + staged) * one + weights["policy"] + SPARE
+    free = shutil.disk_usage(directory).free
+    text = (
+        f"{size_text(needed)}: {counted(kept, 'checkpoint')} of {size_text(one)} and the model of"
+        f" {size_text(weights['policy'])}; {size_text(free)} free"
+    )
+    if needed > free:
+        text += "\nwarning: that does not fit; lower checkpoint.keep, or put the run elsewhere with hydra.run.dir="
+    return text

@@ -1,0 +1,78 @@
+"""``--dry-run``: what a run or a sweep would do, in words; it is composed and checked, and nothing is made."""
+
+from pathlib import Path
+from typing import Any
+
+from rlnlp.cli.jobs import CheckedJob
+from rlnlp.commands.preflight import MOST, checked_config
+from rlnlp.commands.train import check_device
+from rlnlp.config.description import block, counted, description
+from rlnlp.config.schema import TextData
+from rlnlp.data.sources import DataFile, data_files, generated_texts, heldout_part, prompt_fault
+from rlnlp.errors import Exit, one_line
+
+END = "nothing was run or made; without --dry-run it would begin now"
+
+
+def print_run(settings: Any, directory: Path) -> int:
+    """Check the settings of a run and print what it would do.
+
+    Raises:
+        Failure: all that is wrong.
+    """
+    config = checked_config(settings)
+    check_device(config)
+    print(f"{block(plan(config, directory))}\n\n{END}")
+    return Exit.DONE
+
+
+def print_sweep(jobs: list[CheckedJob] | None, directory: Path) -> int:
+    """Print what the jobs of a sweep would do: the first whole, of each other what differs."""
+    if jobs is None:
+        print(f"directory   {one_line(str(directory))}\nthe sweeper chooses the jobs as it goes\n\n{END}")
+        return Exit.DONE
+    first: dict[str, str] = {}
+    for job in jobs:
+        texts = plan(job.config, job.directory)
+        print(f"job {job.number}: {job.words}")
+        print(block({label: text for label, text in texts.items() if first.get(label) != text}), end="\n\n")
+        first = first or texts
+    print(f"{counted(len(jobs), 'job')}; {END}")
+    return Exit.DONE
+
+
+def plan(config: Any, directory: Path) -> dict[str, str]:
+    """What a run would do: a text for each label."""
+    texts = description(config)
+    label = "texts" if isinstance(config.data, TextData) else "prompts"
+    size = _sizes(config)
+    return {**texts, label: f"{texts[label]}{size and f' ({size})'}", "directory": one_line(str(directory))}
+
+
+def _sizes(config: Any) -> str:
+    """How many prompts or texts there are to train on and to measure on; empty if not all of a file is read for it."""
+    size = config.heldout.size
+    files = data_files(config.data, size)
+    counts = [_count(file) for file in files]
+    if counts[0] is None:
+        return ""
+    distinct, total = counts[0]
+    if len(files) == 1:
+        part = heldout_part(distinct, size)
+        return (
+            f"{total - part:,} to train on, {part:,} held out" if distinct == total else f"{total:,}, {part:,} held out"
+        )
+    held = "" if counts[1] is None else f", {min(counts[1][1], size or counts[1][1]):,} held out"
+    return f"{total:,} to train on{held}"
+
+
+def _count(file: DataFile) -> tuple[int, int] | None:
+    """How many distinct prompts (for texts: rows) there are, and how many rows."""
+    generated = None if file.fault_of is prompt_fault else generated_texts(file.name)
+    if generated is not None:
+        return generated, generated
+    if not file.whole(MOST):
+        return None
+    records = [record for _, record in file.read(MOST)]
+    prompts = {record["prompt"] for record in records} if file.fault_of is prompt_fault else records
+    return len(prompts), len(records)

@@ -1,0 +1,186 @@
+"""What files and settings alone tell of a run, before torch is imported and before a directory is made: all faults."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from functools import partial
+from typing import Any, get_type_hints
+
+from rlnlp.config.algos import Ppo
+from rlnlp.config.choices import default_choice
+from rlnlp.config.measuring import with_measurements
+from rlnlp.config.observing import Heldout
+from rlnlp.config.parse import nearest, parse
+from rlnlp.config.schema import REWARDS, RUNS, Model, PromptData, RewardTerm, Sampler, TextData
+from rlnlp.data.records import Record
+from rlnlp.data.sources import FIELDS, check_context_length, data_files
+from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights, resolve
+from rlnlp.rewards.arguments import COLUMNS, MODELS, arguments, check_without_reference, text_arguments
+from rlnlp.rewards.sources import model_arguments, user_parameters
+
+MOST = 20 * 2**20  # bytes; of a larger data file only the beginning is checked here, and the rest when it is read
+
+
+def parse_run_config(settings: Any) -> Any:
+    """The settings of a run as its algorithm's schema; what they leave open is decided.
+
+    Raises:
+        Failure: exit 2, for an algorithm that does not exist and for every wrong setting.
+    """
+    return with_measurements(parse(_schema(settings), settings))
+
+
+def checked_config(settings: Any) -> Any:
+    """The settings of a run as its algorithm's schema; the files that they name exist and fit.
+
+    Raises:
+        Failure: all faults at once; exit 2 if a setting is wrong, else 3 for data, 4 for a model, 7 for a reward.
+    """
+    schema = _schema(settings)
+    try:
+        config = parse_run_config(settings)
+    except Failure as failure:
+        found = [failure, *_incomplete(schema, settings), *faults(_sound_groups(schema, settings))]
+    else:
+        found = list(faults(vars(config)))
+    if found:
+        raise all_of(found)
+    return config
+
+
+def check_files(config: Any) -> None:
+    """Check the files that checked settings name.
+
+    Raises:
+        Failure: as ``checked_config``.
+    """
+    if found := list(faults(vars(config))):
+        raise all_of(found)
+
+
+def all_of(found: list[Failure]) -> Failure:
+    """Failures as one: each message once, and the exit code of what is most basic."""
+    return Failure(min(each.code for each in found), "\n".join(dict.fromkeys(str(each) for each in found)))
+
+
+def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
+    """What is wrong with the files that the ``groups`` of settings name; groups with wrong settings are left out."""
+    if "model" in groups:
+        yield from _model_faults(groups["model"], groups)
+    records: list[Record] | None = None
+    if "data" in groups:
+        held = groups.get("heldout")
+        records, found = _data(groups["data"], held.size if isinstance(held, Heldout) else 1)
+        yield from found
+    if "device" in groups:
+        yield from _attempt(partial(_check_device_name, groups["device"].name))
+    if "reward" in groups:
+        for name, term in groups["reward"].terms.items():
+            yield from _attempt(partial(_check_term, name, term, records))
+
+
+def _schema(settings: Any) -> Any:
+    name = settings.get("algo", {}).get("name") if isinstance(settings, Mapping) else None
+    if not isinstance(name, str) or name not in RUNS:
+        raise Failure(
+            Exit.CONFIG,
+            f"no algorithm {name!r}{nearest(str(name), list(RUNS), 'algo=')}\nchoose from: {', '.join(RUNS)}",
+        )
+    return RUNS[name]
+
+
+def _groups(schema: type, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, schema and settings of each group that is there."""
+    hints = get_type_hints(schema)
+    named = [(f.name, hints[f.name]) for f in fields(schema)]
+    yield from ((name, kind, settings[name]) for name, kind in named if is_dataclass(kind) and name in settings)
+
+
+def _sound_groups(schema: type, settings: Mapping[str, Any]) -> dict[str, Any]:
+    sound = {}
+    for name, kind, node in _groups(schema, settings):
+        try:
+            sound[name] = parse(kind, node, f"{name}.")
+        except Failure:
+            continue  # told already, as part of all settings
+    return sound
+
+
+def _incomplete(schema: type, settings: Mapping[str, Any]) -> Iterator[Failure]:
+    """For each group that lacks keys, what a file of the user's has to begin with."""
+    for name, kind, node in _groups(schema, settings):
+        needed = [f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING]
+        default = default_choice(name, settings["algo"]["name"])
+        if isinstance(node, Mapping) and default is not None and set(needed) - set(node):
+            way = f"a file of your own for '{name}' begins with 'defaults: [{default}]'"
+            yield Failure(Exit.CONFIG, f"{way}, and then needs only the keys that differ")
+
+
+def _attempt(check: Callable[[], Any]) -> Iterator[Failure]:
+    try:
+        check()
+    except Failure as failure:
+        yield failure
+
+
+def _model_faults(model: Model, groups: Mapping[str, Any]) -> Iterator[Failure]:
+    algo, sampler = groups.get("algo"), groups.get("sampler")
+    found = [*_attempt(partial(locate_weights, model)), *_attempt(partial(locate_tokenizer, model))]
+    yield from found
+    if isinstance(algo, Ppo):
+        yield from _attempt(partial(locate_critic, algo.critic_path, model.allow_download))
+    if not found and isinstance(sampler, Sampler) and not isinstance(groups.get("data"), TextData):
+        weights = locate_weights(model)
+        context = model.fresh.context if weights is None else context_length(weights)
+        if context is not None:
+            yield from _attempt(partial(check_context_length, sampler.max_new_tokens, context))
+
+
+def _check_device_name(name: str) -> None:
+    """Check what needs no torch.
+
+    Raises:
+        Failure: exit 2, for a name that no device has.
+    """
+    if not re.fullmatch(r"auto|mps|cpu(:0)?|cuda(:[0-9]{1,3})?", name):
+        hint = f"; write {name.replace('gpu', 'cuda')}" if name.startswith("gpu") else ""
+        raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{one_line(name)}'{hint}")
+
+
+def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record] | None, list[Failure]]:
+    """All records to train and to measure on, or None if not all were read; and what is wrong with them."""
+    records: list[Record] = []
+    whole, found, names = True, [], set()
+    for file in data_files(data, heldout):
+        try:
+            records += file.checked(MOST)
+            whole &= file.whole(MOST)
+        except Failure as failure:
+            found += [] if file.name in names else [failure]
+        names.add(file.name)
+    return (records if whole and not found else None), found
+
+
+def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> None:
+    """Check a term's function and arguments against the data, as far as these are known.
+
+    Raises:
+        Failure: exit 2, 3, 4 or 7.
+    """
+    key = f"reward.terms.{name}.args"
+    if ":" in term.fn:
+        parameters = user_parameters(name, term.fn)
+        if parameters is not None:
+            parameters.check_args(name, term.args)
+        if parameters is not None and records is not None:
+            columns = sorted({column for record in records for column in record} - set(FIELDS))
+            parameters.check_available(name, [*COLUMNS, *columns, *term.args])
+    elif REWARDS[term.fn].startswith(MODELS):
+        given = arguments(key, model_arguments(term.fn), term.args, ("name", "context"))
+        if given["path"] is not None:
+            resolve(f"{key}.path", given["path"], "config.json", given["allow_download"])
+    else:
+        function, checked = text_arguments(name, term.fn, term.args)
+        if records is not None and any(record.get("reference") is None for record in records):
+            check_without_reference(function, checked)

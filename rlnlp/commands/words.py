@@ -1,0 +1,61 @@
+"""The words of a plain command that takes settings: flags on either side, and for a wrong word what to type instead."""
+
+import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING
+from difflib import get_close_matches
+
+from rlnlp.config.hints import did_you_mean, hint_for, resembles
+from rlnlp.errors import Exit, Failure, one_line
+
+SETTING = re.compile(r"\+*[A-Za-z_][\w.-]*=\S*")  # what is typed as a setting, right or wrong; text has spaces
+NO_VALUE = re.compile(r"-|.*[\s=]")  # what cannot be the value of the flag before it
+
+
+def parse_words(parser: argparse.ArgumentParser, argv: list[str], schema: type) -> argparse.Namespace:
+    """The arguments of ``argv``, with flags and other words in any order.
+
+    Raises:
+        Failure: exit 2, for flags that the command does not have, with the setting of ``schema`` that was meant.
+    """
+    args, unknown = parser.parse_known_intermixed_args(argv)
+    flags = re.findall(r"(?<!\w)--?[a-z]+", parser.format_help())
+    faults = []
+    for word in (each for each in unknown if each.startswith("-")):
+        flag, equals, value = word.partition("=")
+        after = argv[argv.index(word) + 1 :][:1]
+        if not equals and after and not NO_VALUE.match(after[0]):
+            value = after[0]
+        faults.append(f"no flag '{one_line(flag, 60)}'{_meant(flag, value, flags, schema)}")
+    if faults:
+        raise Failure(Exit.CONFIG, "\n".join(faults))
+    return args
+
+
+def check_text(words: list[str], schema: type, flags: Mapping[str, str]) -> None:
+    """Refuse, among words of text, those that look like settings; ``flags`` are the flags of names typed as settings.
+
+    Raises:
+        Failure: exit 2, with the words to type.
+    """
+    faults = []
+    for before, word in zip(["", *words], words, strict=False):
+        key, _, value = word.partition("=")
+        if word == "=" and resembles(before, schema):
+            faults.append(f"'{one_line(before, 60)} =' looks like a setting, which has no spaces around '='")
+        elif SETTING.fullmatch(word) and key in flags:
+            faults.append(f"'{one_line(word, 60)}' looks like a setting; type: {flags[key]} {value}".rstrip())
+        elif SETTING.fullmatch(word) and resembles(key, schema):
+            faults.append(f"'{one_line(word, 60)}' looks like a setting{hint_for(key, value, schema)}")
+    if faults:
+        way = "if it is a prompt, give it with --file or on standard input"
+        raise Failure(Exit.CONFIG, "\n".join([*faults[:2], way]))
+
+
+def _meant(flag: str, value: str, flags: list[str], schema: type) -> str:
+    near = get_close_matches(flag, flags, 1, 0.8) if len(flag) > 2 else []
+    if near:
+        return did_you_mean(near)
+    hint = hint_for(flag.lstrip("-").replace("-", "_"), value or MISSING, schema) if len(flag) > 2 else ""
+    return hint or "; settings are typed as key=value"

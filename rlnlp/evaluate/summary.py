@@ -1,0 +1,122 @@
+"""What came of a run, as lines for a terminal, a pipe or train.log, and as Markdown for ``summary.md``."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.cells import cell_len
+
+from rlnlp.errors import one_line
+
+TEXT, RESPONSE, NAME = 200, 400, 40  # characters that are shown of a prompt, a response, a term's name
+HEAD = ("", "before", "after", "difference [95 % interval]")
+FILES = {
+    "policy/": "the model, for transformers' from_pretrained",
+    "summary.md": "this report",
+    "heldout.jsonl": "what was measured on, a line each: before and after, all scores",
+    "curves.png": "the metrics over the steps (metrics.jsonl)",
+    "samples.jsonl": "responses during training",
+}
+MARKUP = re.compile(r"[\\`*_\[\]<>|~#&$@]|:(?=//)|(?<=www)\.", re.IGNORECASE)
+STRONG, WARNING = "bold", "magenta"  # readable on a dark and on a light background
+LABEL = 8  # columns before the texts of a sample
+Row = tuple[str, str, str, str]  # name, before, after, difference
+
+
+class Line(NamedTuple):
+    """A line with its style; in a terminal that is too narrow it goes on ``indent`` columns from the left."""
+
+    text: str
+    style: str = ""
+    indent: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """``title`` is what was trained and what came of it, ``measured`` on what that was measured.
+
+    ``rows`` compare before and after, ``notes`` and ``warnings`` are sentences, ``samples`` are prompts with the
+    responses before and after, ``command`` is what to type next.
+    """
+
+    title: str
+    measured: str
+    rows: Sequence[Row]
+    notes: Sequence[str]
+    warnings: Sequence[str]
+    samples: Sequence[tuple[str, str, str]]
+    command: str
+
+
+def table_row(name: str, before: float, after: float, difference: float, interval: Sequence[float] | None) -> Row:
+    """Figures before and after, and their difference with its interval if there is one."""
+    ends = f" [{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
+    return name, f"{before:.3f}", f"{after:.3f}", f"{difference:+.3f}{ends}"
+
+
+def report_lines(report: Report, directory: Path, took: str) -> list[Line]:
+    """The report as lines; ``took`` is what the run cost."""
+    lines = [Line(report.measured), *map(Line, aligned([HEAD, *report.rows])), *map(Line, report.notes)]
+    lines += [Line(f"warning: {warning}", WARNING) for warning in report.warnings]
+    for prompt, before, after in report.samples:
+        lines.append(Line(f"prompt  {one_line(prompt, TEXT)}", STRONG, LABEL))
+        lines.append(Line(f"before  {one_line(before, RESPONSE)}", "", LABEL))
+        lines.append(Line(f"after   {one_line(after, RESPONSE)}", "", LABEL))
+    files = [f"  {name:<15}{what}" for name, what in FILES.items()]
+    return [*lines, *map(Line, ["", took, f"{directory}/", *files, f"next: {report.command}"])]
+
+
+def aligned(rows: Sequence[Row]) -> list[str]:
+    """The rows as lines: names and differences begin, figures end in one column."""
+    shown = [[one_line(row[0], NAME) if row[0][:1] != " " else f"  {one_line(row[0], NAME)}", *row[1:]] for row in rows]
+    widths = [max(cell_len(row[i]) for row in shown) for i in range(3)]
+    return [
+        f"{name}{' ' * (widths[0] - cell_len(name))}  {before:>{widths[1]}}  {after:>{widths[2]}}  {rest}".rstrip()
+        for name, before, after, rest in shown
+    ]
+
+
+def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
+    """The report as a Markdown document; ``facts`` describe the run, ``took`` is what it cost."""
+    table = [(escaped(name), *map(escaped, figures)) for name, *figures in report.rows]
+    samples = [
+        (escaped(one_line(prompt, TEXT)), escaped(one_line(before, RESPONSE)), escaped(one_line(after, RESPONSE)))
+        for prompt, before, after in report.samples
+    ]
+    described = [(escaped(label), "<br>".join(map(escaped, text.split("\n")))) for label, text in facts.items()]
+    parts = [
+        f"# {escaped(report.title)}",
+        escaped(report.measured),
+        _table(HEAD, table, "lrrl"),
+        *map(escaped, report.notes),
+        *(f"**Warning:** {escaped(warning)}" for warning in report.warnings),
+        escaped(took),
+        "## Samples",
+        _table(("prompt", "before", "after"), samples, "lll"),
+        "## The run",
+        _table(("", ""), described, "ll"),
+        "## Files",
+        "\n".join(f"- `{name}`: {escaped(what)}" for name, what in FILES.items() if name != "summary.md"),
+        "## Next",
+        fenced(report.command),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def escaped(text: str) -> str:
+    """``text`` on one line, shown by Markdown as it is: no markup, no HTML, no link."""
+    return MARKUP.sub(r"\\\g<0>", one_line(text, len(text) * 10))
+
+
+def fenced(text: str) -> str:
+    """``text`` as a block of code, with a fence longer than any in it."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    rule = [{"l": "---", "r": "--:"}[side] for side in align]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
