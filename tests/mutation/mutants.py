@@ -302,12 +302,12 @@ MUTANTS = [
         ("the result is what chose it", "return views.reporting() if run.config.chosen_by_heldout else views.whole()",
          "return views.whole()"),
         ("the best is compared with itself", "gain(of_best, of_last)", "gain(of_best, of_best)"),
-        ("policy/ is never the best", "    if wants_best:\n        saved()", "    pass"),
+        ("policy/ is never the best", 'if run.config.checkpoint.result == "best":', "if False:"),
     ),
     *_mutants(
         "config/measuring.py", MEASURING,
         ("measurements may cost what they like", "* _size(config) <= budget", "<= budget"),
-        ("what is asked for is not measured", "if needed or ", "if "),
+        ("what is asked for is not measured", "needed or (", "("),
     ),
     *_mutants(
         "data/order.py", ORDER,
@@ -318,7 +318,7 @@ MUTANTS = [
         "run/run.py", NUMBERS,
         ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
         ("a save is interrupted", "with self.signals.deferred():", "if True:", FINISHED),
-        ("a finished step is not saved", " or self.signals.arrived is not None:", ":", FINISHED),
+        ("a finished step is not saved", "due or self.signals.arrived is not None", "due", FINISHED),
     ),
     *_mutants(
         "run/ending.py", "run/test_ending",
