@@ -9,6 +9,7 @@ from typing import Any
 from rlnlp import build
 from rlnlp.cli.hydra_app import compose
 from rlnlp.cli.job import from_environment, plain
+from rlnlp.cli.streams import lasting_streams
 from rlnlp.commands.generate import config_of
 from rlnlp.commands.train import run_training
 from rlnlp.errors import Exit, Failure, one_line
@@ -46,7 +47,8 @@ def train(settings: Sequence[str] = (), directory: str | Path | None = None) -> 
     """
     composed, folder = compose(_settings(settings))
     folder = folder if directory is None else Path(directory).expanduser()
-    run_training(plain(composed), folder, "train", from_environment(composed))
+    with lasting_streams():
+        run_training(plain(composed), folder, "train", from_environment(composed))
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return TrainedRun(folder, read_facts(folder)["result"], [json.loads(line) for line in lines])
 

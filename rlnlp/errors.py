@@ -52,8 +52,6 @@ def exit_code(error: BaseException) -> Exit:
         return Exit.INTERRUPT
     if isinstance(error, Failure):
         return error.code
-    if isinstance(error, BrokenPipeError):
-        return Exit.PIPE
     if out_of_memory(error):
         return Exit.MEMORY
     return Exit.STORAGE if isinstance(error, OSError) else Exit.BUG
@@ -89,18 +87,19 @@ def one_line(text: str, limit: int = 200) -> str:
 
 def command(*words: str | Path) -> str:
     """The command ``rlnlp`` with ``words``, to be copied: one line that a shell reads back as these words."""
-    return " ".join(["rlnlp", *map(quoted, words)])
+    return " ".join(["rlnlp", *map(shell_word, words)])
 
 
-def quoted(word: str | Path) -> str:
+def shell_word(word: str | Path) -> str:
     """``word`` as a POSIX shell reads it back, on one line and safe to print; only newlines at its end are lost."""
     text = f"./{word}" if isinstance(word, Path) and str(word).startswith(("-", "~")) else str(word)
     if not any(_moves(character) for character in text):
-        return shlex.quote(text)
+        return f'"{text}"' if "'" in text and not set(text) & _ACT_IN_QUOTES else shlex.quote(text)
     codes = (chr(byte) if byte in _PLAIN else f"\\{byte:03o}" for byte in os.fsencode(text))
     return f"\"$(printf '{''.join(codes)}')\""
 
 
+_ACT_IN_QUOTES = frozenset('"$`\\!')  # in double ones
 _PLAIN = frozenset(range(0x20, 0x7F)) - frozenset(b"'\\%-")  # bytes that printf prints as they are
 
 

@@ -96,14 +96,16 @@ class Composition:
         return job
 
     def files(self) -> Iterator[tuple[Path, str]]:
-        """Each file that was composed, and the package that its content went to; not those inside Hydra's package."""
+        """Each file of the user's that was composed, and the package that its content went to."""
         from hydra.types import RunMode
 
+        if all(place == conf_dir() for place in self.directories()):
+            return  # nothing of the user's can be among them
         mode = RunMode.MULTIRUN if self.sweep else RunMode.RUN
         found = self.loader.compute_defaults_list(self.name, list(self.words), mode).defaults
         for default in found:
             path = next(iter(self._paths(default.config_path)), None)
-            if path is not None:
+            if path is not None and not path.resolve().is_relative_to(conf_dir().resolve()):
                 yield path, default.package or ""
 
     def directories(self) -> list[Path]:

@@ -4,7 +4,6 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 
 from rlnlp.errors import Exit, Failure, describe, exit_code, one_line, out_of_memory, safe_text
 
@@ -14,9 +13,7 @@ LONGEST = 2**14  # characters of a line: a command to copy is printed whole, and
 def guarded(program: str, command: Callable[[], int]) -> int:
     """The exit code of ``command``; its error is printed to stderr, with RLNLP_TRACE=1 the traceback too."""
     try:
-        status = command()
-        sys.stdout.flush()
-        return status
+        return command()
     except KeyboardInterrupt as interrupt:
         print_error(f"{program}: interrupted")
         return exit_code(interrupt)
@@ -25,9 +22,6 @@ def guarded(program: str, command: Callable[[], int]) -> int:
         lines = str(failure).split("\n")
         print_error(f"{program}: " + "\n  ".join(safe_text(line)[:LONGEST] for line in lines))
         return failure.code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the buffer has no reader
-        return Exit.PIPE
     except OSError as error:
         _trace()
         print_error(f"{program}: {describe(error)}\n  free disk space or fix the disk, then run the command again")
@@ -42,9 +36,8 @@ def guarded(program: str, command: Callable[[], int]) -> int:
 
 
 def print_error(text: str) -> None:
-    """Print to stderr, if it is still open."""
-    with suppress(OSError):  # the terminal may be closed
-        print(text, file=sys.stderr, flush=True)
+    """Print to stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def _trace() -> None:

@@ -142,8 +142,6 @@ def _hydra_main(argv: list[str], function: Any) -> int:
     base = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
     try:
         hydra.main(config_path=str(conf_dir()), config_name="train", **base)(function or _nothing)()
-    except BrokenPipeError:
-        raise
     except Exception as error:  # what a job itself raises is kept in the job: this is Hydra's, about the settings
         if isinstance(error, OSError) and not type(error).__module__.startswith("hydra"):
             raise Failure(Exit.STORAGE, f"the run directory cannot be made: {describe(error)}") from error

@@ -1,12 +1,13 @@
 """Hydra's complaints in a line or two, with the nearest right word."""
 
 import re
-import shlex
 from typing import Any
 
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import nearest
-from rlnlp.errors import describe, one_line
+from rlnlp.errors import describe, one_line, shell_word
+
+HIDDEN = re.compile(r"hydra\.cc/docs|^\s*(Config s|S)earch path:")  # lines of Hydra's that help nobody here
 
 
 def explained(error: BaseException) -> str:
@@ -30,7 +31,7 @@ def explained(error: BaseException) -> str:
         return f"this algorithm does not read the group '{unread[1]}'"
     hydras = isinstance(error, HydraException) or type(error).__name__.startswith("Lexer")
     text = (str(error) if hydras else f"Hydra: {describe(error)}").replace("++", "")
-    return "\n".join(line for line in text.split("\n")[:3] if line.strip() and "hydra.cc/docs" not in line)
+    return "\n".join(line for line in text.split("\n")[:3] if line.strip() and not HIDDEN.search(line))
 
 
 def _unreadable(word: str, message: str) -> str:
@@ -43,4 +44,4 @@ def _unreadable(word: str, message: str) -> str:
         )
     from rlnlp.cli.hydra_words import quoted
 
-    return f"{first}\nif it is a text, type: {shlex.quote(f'{key}={quoted(value)}')}"
+    return f"{first}\nif it is a text, type: {shell_word(f'{key}={quoted(value)}')}"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Exit, Failure, one_line
 
 FREE = ("run", "sweep", "launcher", "sweeper", "help", "hydra_help", "verbose", "searchpath", "mode", "output", "env")
@@ -81,8 +80,7 @@ def check_composed(config: Any, files: Iterable[tuple[Path, str]]) -> None:
         if "searchpath" in source.provider and not (source.schema == "file" and Path(source.path).is_dir()):
             raise Failure(Exit.CONFIG, f"hydra.searchpath: no such directory: {one_line(source.path)}")
     for path, package in files:
-        if not _is_own(path):
-            _check_file(path, tuple(part for part in package.split(".") if part and part != "_global_"))
+        _check_file(path, tuple(part for part in package.split(".") if part and part != "_global_"))
     for key in _taken_from_elsewhere(config):
         raise Failure(Exit.CONFIG, f"{key} takes its settings from elsewhere (${{...}}), where they could name code")
     if hydra.callbacks or hydra.job.env_set:
@@ -91,23 +89,17 @@ def check_composed(config: Any, files: Iterable[tuple[Path, str]]) -> None:
 
 
 def check_directories(directories: Iterable[Path]) -> None:
-    """Check every file of the user's directories: which of them a sweeper will have composed is not known yet.
+    """Check every file of ``directories`` of the user's: which of them a sweeper will have composed is not known yet.
 
     Raises:
         Failure: exit 2, as ``check_composed``.
     """
     for directory in directories:
         for path in sorted(directory.rglob("*.y*ml")):
-            if not _is_own(path):
-                group = path.relative_to(directory).parts[:-1]
-                header = PACKAGE.match(path.read_text(encoding="utf-8", errors="replace"))
-                package = header[1].split(".") if header else group
-                _check_file(path, tuple(part for part in package if part != "_global_"))
-
-
-def _is_own(path: Path) -> bool:
-    """True for a file of conf/."""
-    return path.resolve().is_relative_to(conf_dir().resolve())
+            group = path.relative_to(directory).parts[:-1]
+            header = PACKAGE.match(path.read_text(encoding="utf-8", errors="replace"))
+            package = header[1].split(".") if header else group
+            _check_file(path, tuple(part for part in package if part != "_global_"))
 
 
 def _refused(parts: tuple[str, ...]) -> str | None:

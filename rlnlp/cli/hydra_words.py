@@ -65,6 +65,8 @@ def forced(word: str) -> str:
     would add a setting that nothing reads.
     """
     key, equals, _ = word.partition("=")
+    if equals and key[:1] == "+" and (conf_dir() / key.lstrip("+")).is_dir():
+        return word.lstrip("+")  # a group has a choice already, if only null
     if not equals or not re.fullmatch(r"[A-Za-z_][\w.-]*", key) or key.split(".")[0] == "hydra":
         return word
     return word if (conf_dir() / key).is_dir() else f"++{word}"

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 from rlnlp.cli.exits import guarded, print_error
+from rlnlp.cli.streams import lasting_streams
 from rlnlp.cli.sweep import write_command
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
 from rlnlp.cli.sweep_table import in_words, outcome
@@ -139,4 +140,6 @@ def _child() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(guarded(f"rlnlp {sys.argv[2]}", _child))
+    with lasting_streams():  # whether the sweep can print is for its own process to tell
+        ended = guarded(f"rlnlp {sys.argv[2]}", _child)
+    raise SystemExit(ended)

@@ -8,6 +8,7 @@ from rlnlp.cli.composition import Composition
 from rlnlp.cli.hydra_guard import check_directories
 from rlnlp.cli.job import plain
 from rlnlp.commands.preflight import checked_config
+from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Failure, one_line
 from rlnlp.run.manifest import without_secrets
 
@@ -32,7 +33,7 @@ def checked_jobs(composition: Composition) -> list[CheckedJob] | None:
     """
     jobs = composition.jobs()
     if jobs is None:
-        check_directories(composition.directories())
+        check_directories(place for place in composition.directories() if place != conf_dir())
         return None
     names = _names([words for words, _ in jobs])
     checked: list[CheckedJob] = []

@@ -19,12 +19,15 @@ PLAIN = {  # command: (module with main(argv), one line of help)
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status (``rlnlp.errors.Exit``)."""
+    from rlnlp.cli.streams import lasting_streams
+
     words = sys.argv[1:] if argv is None else argv
-    try:
-        return _answer(words)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer has no reader
-        return 141
+    with lasting_streams() as streams:
+        try:
+            status: int = streams.status(_answer(words))
+        except SystemExit as left:  # how argparse and Hydra's flags end
+            raise SystemExit(streams.status(left.code)) from None
+    return status
 
 
 def _answer(words: list[str]) -> int:
@@ -66,6 +69,7 @@ def usage() -> str:
             *lines,
             "",
             "rlnlp COMMAND --help lists what a command takes.",
+            "rlnlp train --dry-run checks the settings, says what would be trained, and makes nothing.",
             'eval "$(rlnlp -sc install=bash)" turns on tab completion.',
         ]
     )

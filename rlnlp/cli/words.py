@@ -1,7 +1,6 @@
 """The words behind ``train`` and its short forms, before Hydra reads them: for a wrong one, what to type instead."""
 
 import re
-import shlex
 from collections.abc import Collection, Iterator
 from dataclasses import MISSING
 from difflib import get_close_matches
@@ -12,7 +11,7 @@ from rlnlp.config.changes import declaration, generic
 from rlnlp.config.choices import choices_of, conf_dir, is_run
 from rlnlp.config.hints import did_you_mean, hint_for, keys_of, meant, quoted
 from rlnlp.config.schema import RUNS
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.run.manifest import without_secrets
 
 SHORT_FLAGS = ("-h", "-c", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i", "-p")
@@ -36,7 +35,7 @@ def check_typed(
     settings, faults = _settings(arguments, [*flags, *SHORT_FLAGS], {*valued, *TAKE_A_WORD}, schema)
     faults += [line for word in settings for line in _other_algorithm(name, fixed, word, arguments)]
     faults += [line for word in settings for line in _misplaced(word, schema, look)]
-    if not faults and not {"-m", "--multirun"} & set(arguments):
+    if not faults and not {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
         faults += [line for word in settings for line in _several(word, name, arguments)]
     if faults:
         raise Failure(Exit.CONFIG, "\n".join(dict.fromkeys(faults)))
@@ -119,7 +118,7 @@ def _bare(word: str, after: str, schema: Any) -> str:
     if found and not colon:
         return f"{shown} has no value; type {quoted(_typed(key, '...', schema))}"
     if is_run(path):
-        return f"{shown} is a run; to go on with it: {shlex.join(['rlnlp', 'resume', word])}"
+        return f"{shown} is a run; to go on with it: {command('resume', word)}"
     if path.is_dir() or path.is_file():
         data = next(key for key in ("data.prompts", "data.texts") if key in keys_of(schema))
         key = "model.path" if path.is_dir() else data
@@ -131,8 +130,8 @@ def _other_algorithm(name: str, fixed: list[str], word: str, arguments: list[str
     """Told of ``algo=`` behind a short form that has chosen another, and of the algorithm chosen by its name alone."""
     key, _, value = word.lstrip("+").partition("=")
     if key == "algo" and fixed and word not in fixed:
-        command = without_secrets(shlex.join(["rlnlp", "train", *arguments]))
-        yield f"rlnlp {name} trains with {fixed[0]}; type: {command}"
+        way = command("train", *map(without_secrets, arguments))
+        yield f"rlnlp {name} trains with {fixed[0]}; type: {way}"
     if key == "algo.name" and value in RUNS and f"algo={value}" not in [*fixed, *arguments]:
         yield f"algo.name does not choose the algorithm{did_you_mean([f'algo={value}'])}"
 
@@ -160,9 +159,8 @@ def _several(word: str, name: str, arguments: list[str]) -> Iterator[str]:
     except HydraException:
         return  # it is told when Hydra reads all words
     key, _, value = word.partition("=")
-    yield f"{quoted(word)} gives several values; for a run with each: " + without_secrets(
-        shlex.join(["rlnlp", name, "-m", *arguments])
-    )
+    way = command(name, "-m", *map(without_secrets, arguments))
+    yield f"{quoted(word)} gives several values; for a run with each: {way}"
     known = generic(key.lstrip("+"))
     kind = next((str(f.type) for schema in RUNS.values() for one, f in keys_of(schema).items() if one == known), "")
     if "list[" in kind or "str" in kind:

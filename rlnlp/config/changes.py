@@ -10,7 +10,7 @@ from rlnlp.config.hints import did_you_mean, keys_of, meant
 from rlnlp.config.migrate import new_key
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import NAME, declared, leaves
-from rlnlp.errors import Exit, Failure, one_line, quoted
+from rlnlp.errors import Exit, Failure, one_line, shell_word
 
 FREE, ALLOWED, NEVER = "free", "allowed", "never"  # as declared by setting()
 
@@ -98,7 +98,7 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
     asked = [key for key in asked if key not in allow and not declarations()[generic(key)]["by_content"]]
     if asked:
         what = f"{_shown(asked, changed)}: the run would not be the one it was"
-        raise Failure(Exit.RUN, f"{what}\nto have it so, add: {quoted(way + ','.join([*sorted(allow), *asked]))}")
+        raise Failure(Exit.RUN, f"{what}\nto have it so, add: {shell_word(way + ','.join([*sorted(allow), *asked]))}")
 
 
 def check_total_steps(total: int, done: int, directory: Path) -> None:

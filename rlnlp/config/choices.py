@@ -139,19 +139,28 @@ def merged(base: Mapping[str, Any], words: list[str]) -> dict[str, Any]:
 
 
 def plain_value(text: str) -> Any:
-    """A value as YAML reads it, and as Hydra does, to whom 1e-5 is a number; never an interpolation."""
+    """A value as Hydra reads it: a number, ``true``, ``null``, a list, a map or a text in quotes; else it is a text.
+
+    A path is a text whatever is in it; ``~`` and `` #`` mean nothing to YAML here. Never an interpolation.
+    """
     import yaml
 
+    text = text.strip()
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-    if isinstance(value, str):
+    if isinstance(value, str) and text[0] not in "'\"":
         try:
-            return float(value)
+            return float(value)  # YAML takes 1e-5 for a text
         except ValueError:
-            return value
-    return value
+            return text
+    if isinstance(value, dict | list):
+        return value if text[0] in "{[" else text
+    if value is None:
+        return None if text.lower() == "null" else text
+    plain = isinstance(value, str | int | float) and " #" not in text
+    return value if plain or text[0] in "'\"" else text
 
 
 def plain_word(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 from rlnlp.config.migrate import STEPS
 from rlnlp.config.schema import REWARDS, RUNS
 from rlnlp.config.setting import NAME, declared, leaves
-from rlnlp.errors import one_line
+from rlnlp.errors import shell_word
 
 COMMON = {  # names that people type from habit, in lower case: the setting that is meant
     "batch": "algo.batch_size", "bs": "algo.batch_size", "clip": "algo.cliprange", "clip_range": "algo.cliprange",
@@ -94,10 +94,8 @@ def did_you_mean(words: list[str]) -> str:
 
 def quoted(text: str) -> str:
     """``text`` as one word for a shell, always in quotes."""
-    safe = one_line(text, 200)
-    if "'" in safe and not set(safe) & set('"$`\\!'):
-        return f'"{safe}"'
-    return "'" + safe.replace("'", "'\"'\"'") + "'"
+    safe = shell_word(text)
+    return f"'{text}'" if safe == text else safe
 
 
 def word(key: str, value: Any) -> str:

@@ -34,7 +34,7 @@ def error_with_advice(
     """
     if isinstance(error, KeyboardInterrupt):
         return _stopped(error, directory, progress)
-    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+    if isinstance(error, OSError):
         error = storage_failure("writing", directory, error)
     if isinstance(error, Failure) and error.code == Exit.STORAGE:
         return Failure(error.code, f"{error}\n{_resume(directory)}")

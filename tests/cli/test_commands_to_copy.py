@@ -18,10 +18,10 @@ from rlnlp.config.changes import changes, check_allowed
 from rlnlp.config.choices import merged, plain_word
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
-from rlnlp.errors import Exit, Failure, Stopped, command, quoted, safe_text
-from rlnlp.evaluate.fit import Fit
-from rlnlp.evaluate.fit import finish_run as finish_fit
-from rlnlp.evaluate.report import generate_command, print_next_steps
+from rlnlp.errors import Exit, Failure, Stopped, command, safe_text, shell_word
+from rlnlp.evaluate.fit import Fit, next_command
+from rlnlp.evaluate.report import generate_command, print_lines
+from rlnlp.evaluate.summary import Line
 from rlnlp.run.ending import START, UPDATE, error_with_advice
 from rlnlp.run.progress import Progress
 from rlnlp.run.run import Run
@@ -71,7 +71,7 @@ def test_a_shell_reads_back_every_nasty_word_and_the_terminal_is_left_alone():
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=9), max_size=60))
 def test_a_shell_reads_back_any_word(words):
     kept = [word.rstrip("\n") for word in words]  # a shell drops newlines at the end of what a command prints
-    assert read_back(" ".join(["rlnlp", *map(quoted, kept)])) == [kept]
+    assert read_back(" ".join(["rlnlp", *map(shell_word, kept)])) == [kept]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=9))
@@ -173,15 +173,10 @@ def test_the_next_command_draws_for_the_shortest_whole_prompt_or_for_a_file(name
     assert nothing[2:] == ["--file", "prompts.jsonl"]
 
 
-def test_the_end_of_an_sft_run_tells_how_a_text_begins_and_never_an_empty_prompt(tmp_path, config, monkeypatch, capsys):
-    from rlnlp.evaluate import fit
-
-    monkeypatch.setattr(fit, "save_policy", lambda *_: None)
-    monkeypatch.setattr(fit, "draw", lambda *_: None)
+def test_the_end_of_an_sft_run_tells_how_a_text_begins_and_never_an_empty_prompt(tmp_path, config):
     with Run(tmp_path / "a b", config, "train") as run:
-        samples = [("", f"{' '.join(WORDS[i : i + 9])}") for i in range(3)]
-        finish_fit(run, Fit(torch.ones(2), samples), Fit(torch.zeros(2), samples), None, None)
-    ((verb, directory, prompt),) = read_back(*COPIED.findall(capsys.readouterr().out))
+        after = Fit(torch.zeros(2), [("", f"{' '.join(WORDS[i : i + 9])}") for i in range(3)])
+        ((verb, directory, prompt),) = read_back(next_command(run, after))
     assert (verb, directory) == ("generate", str(tmp_path / "a b"))
     assert prompt == min((" ".join(WORDS[i : i + 3]) for i in range(3)), key=len)
 
@@ -190,6 +185,6 @@ def test_a_long_command_is_printed_on_one_line(tmp_path, capsys):
     from rich.console import Console
 
     line = command("generate", "x" * 500, "a  b")
-    print_next_steps(Path("RUN"), Console(width=40), line)
+    print_lines(Console(width=40, force_terminal=True), [Line(f"next: {line}")])
     assert f"next: {line}\n" in capsys.readouterr().out
     assert printed(f"what\n{command('resume', 'x' * 3000, 'a  b')}", capsys) == [["resume", "x" * 3000, "a  b"]]

@@ -57,6 +57,13 @@ def asked(algo, root):
     return runs.settings(runs.words(algo, root, "checkpoint.every=2", "checkpoint.keep=2"))
 
 
+def error_lines(err):
+    """The error and the lines that belong to it."""
+    lines = err.splitlines()
+    begun = max(i for i, line in enumerate(lines) if line.startswith("rlnlp: "))
+    return [line for i, line in enumerate(lines[begun:]) if i == 0 or line.startswith("  ")]
+
+
 def rows(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
@@ -92,7 +99,7 @@ def test_too_many_in_a_row_are_exit_8_with_the_tensor_and_the_last_good_checkpoi
     directory, steps = root / f"ended-{algo}", (3, 4, 5, 6)
     ended = children.run(asked(algo, root), directory, Spoiling(algo, "gradient", float("nan"), *steps))
     assert ended.code == 8
-    told = [line for line in ended.err.splitlines() if line.startswith(("rlnlp: ", "  "))]
+    told = error_lines(ended.err)
     assert told[0].startswith("rlnlp: step 5: grad_norm not finite (first in policy.lm.")
     assert f"for {BUDGET} steps in a row now" in told[0]
     assert told[-1].startswith(f"  the last good checkpoint is of step 4; try: rlnlp resume {directory} ")
@@ -169,7 +176,7 @@ def test_memory_that_runs_out_is_exit_9_with_the_setting_to_lower(module, functi
     directory, settings = root / f"hungry-{key}", asked("reinforce", root)
     ended = children.run(settings, directory, Hungry(module, function))
     assert ended.code == 9, ended.err
-    told = [line for line in ended.err.splitlines() if line.startswith(("rlnlp: ", "  "))]
+    told = error_lines(ended.err)
     assert told[0].startswith(f"rlnlp: out of memory in step 3 ({phase}): ")
     assert told[1].startswith(f"  lower {key}")
     assert f"rlnlp resume {directory} {key}=" in told[2]
