@@ -22,8 +22,6 @@ from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Ppo
 from rlnlp.config.schema import PpoRun
 from rlnlp.errors import Exit, Failure
-from rlnlp.evaluate.best import save_result
-from rlnlp.evaluate.measure import score_gain
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import generalized_advantages
 from rlnlp.maths.distribution import Distribution
@@ -190,8 +188,7 @@ def main(config: PpoRun, run: Run) -> None:
         model, setup.prompts, setup.collect, setup.reward, setup.reference,
         sampling_mismatch(policy, setup.distribution, algo.micro_batch_size), control, setup.observe, algo, run,
     )  # fmt: skip
-    outcome = save_result(run, policy, setup.tokenizer, setup.views, score_gain)
-    finish_run(run, before, outcome, setup.observe.health)
+    finish_run(run, before, setup.save_result(), setup.observe.health)
 
 
 def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run) -> float:

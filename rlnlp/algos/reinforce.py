@@ -16,8 +16,6 @@ from rlnlp.algos.update import TokenLosses, accumulate_gradient, of_rollout
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Reinforce
 from rlnlp.config.schema import ReinforceRun
-from rlnlp.evaluate.best import save_result
-from rlnlp.evaluate.measure import score_gain
 from rlnlp.evaluate.report import finish_run
 from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
@@ -148,5 +146,4 @@ def main(config: ReinforceRun, run: Run) -> None:
         setup.policy, setup.distribution, setup.prompts, setup.collect, setup.reward, setup.reference,
         baselines[algo.baseline](), setup.observe, algo, run,
     )  # fmt: skip
-    outcome = save_result(run, setup.policy, setup.tokenizer, setup.views, score_gain)
-    finish_run(run, before, outcome, setup.observe.health)
+    finish_run(run, before, setup.save_result(), setup.observe.health)

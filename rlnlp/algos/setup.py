@@ -15,8 +15,8 @@ from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import prompt_table
 from rlnlp.data.sources import check_context_length
-from rlnlp.evaluate.best import Views, measure_result
-from rlnlp.evaluate.measure import Measurement, measure
+from rlnlp.evaluate.best import Outcome, Views, measure_result, save_result
+from rlnlp.evaluate.measure import Measurement, measure, score_gain
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn, remembered
@@ -47,7 +47,7 @@ class OnPolicySetup:
     reference: LogprobFn
     kl: Callable[[Rollout], Tensor]
     begin: Opening[Measurement]
-    views: Views[Measurement]
+    save_result: Callable[[], Outcome[Measurement]]
     observe: Observer
 
 
@@ -102,5 +102,6 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
         policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,
-        run.timed("kl", reference), run.timed("kl", kl), begin, views, observe,
+        run.timed("kl", reference), run.timed("kl", kl), begin,
+        partial(save_result, run, policy, tokenizer, views, score_gain), observe,
     )  # fmt: skip
