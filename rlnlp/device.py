@@ -11,9 +11,8 @@ from pathlib import Path
 
 import torch
 
-from rlnlp.config.description import counted
 from rlnlp.config.schema import Device
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, counted, one_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

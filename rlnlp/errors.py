@@ -85,6 +85,11 @@ def one_line(text: str, limit: int = 200) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 step``, ``1,000 steps``; ``plural`` if it is not the noun with an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def command(*words: str | Path) -> str:
     """The command ``rlnlp`` with ``words``, to be copied: one line that a shell reads back as these words."""
     return " ".join(["rlnlp", *map(shell_word, words)])

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from rlnlp.algos.optim import state_bytes
-from rlnlp.config.description import Trained, counted, description, duration, measurements, saves
+from rlnlp.config.description import Trained, description, duration, measurements, saves
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.device import device_text
+from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
 from rlnlp.run.parts import Parts, named_tensors
 from rlnlp.run.run import Run

@@ -34,7 +34,7 @@ class OnPolicySetup:
 
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
     k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
-    and a trial step, and returns the first measurement.
+    and a trial step, and returns the first measurement; ``save_result`` saves policy/ and returns the last one.
     """
 
     policy: Policy

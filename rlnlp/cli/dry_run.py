@@ -6,10 +6,10 @@ from typing import Any
 from rlnlp.cli.jobs import CheckedJob
 from rlnlp.commands.preflight import MOST, checked_config
 from rlnlp.commands.train import check_device
-from rlnlp.config.description import block, counted, description
+from rlnlp.config.description import block, description
 from rlnlp.config.schema import TextData
 from rlnlp.data.sources import DataFile, data_files, generated_texts, heldout_part, prompt_fault
-from rlnlp.errors import Exit, one_line
+from rlnlp.errors import Exit, counted, one_line
 
 END = "nothing was run or made; without --dry-run it would begin now"
 

@@ -38,8 +38,6 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     Raises:
         Failure: what a run raises; or exit 2 with Hydra's complaint in words.
     """
-    if arguments[:1] == ["-sc"]:
-        return _hydra_main(["rlnlp", *arguments], None)
     arguments = [whole_flag(word) for word in arguments]
     flags, settings = split_flags(arguments)
     if any(word.startswith("--experimental-rerun") for word in flags):
@@ -52,6 +50,8 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     check_words(settings)
     sweep = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in settings
     words = [readable(word, sweep) for word in [*fixed, *settings]]
+    if {"-h", "--help"} & named_flags:
+        return _help(name, composed(flags, [*map(forced, words), *ALWAYS], sweep))
     if look:
         if own_files or "hydra.searchpath" in " ".join(words):
             composed(flags, words, sweep)
@@ -90,6 +90,19 @@ def compose(words: list[str]) -> tuple[Any, Path]:
     check_words(words)
     found = composed([], [*(forced(readable(word, sweep=False)) for word in words), *ALWAYS], sweep=False)
     return found.task(), found.directory
+
+
+def _help(name: str, composition: Composition) -> int:
+    """Print the page of a command for composed settings."""
+    from omegaconf import OmegaConf
+
+    from rlnlp.cli.help import show_help
+
+    config: Any = OmegaConf.to_container(composition.config, resolve=False)
+    chosen = {group: part for group, part in config["hydra"]["runtime"]["choices"].items() if part is not None}
+    own = [place for place in composition.directories() if place != conf_dir()]
+    show_help(name, config, chosen, own, LONG_FLAGS)
+    return Exit.DONE
 
 
 def _sweep(

@@ -1,6 +1,5 @@
 """The command line: argv -> command -> exit status. Heavy imports come after the words are understood."""
 
-import os
 import sys
 
 HYDRA = {  # command: (settings put before the user's, one line of help)
@@ -31,6 +30,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _answer(words: list[str]) -> int:
+    if words[:1] == ["help"] and len(words) > 1:
+        words = _help_about(words[1])
     if not words or words[0] in ("-h", "--help", "help"):
         print(usage(), flush=True)
         return 0
@@ -39,23 +40,25 @@ def _answer(words: list[str]) -> int:
 
         print(f"rlnlp {__version__}")
         return 0
-    if words[0] == "-sc":
-        if not words[-1].startswith("query="):
-            words = ["train", *words]
-        else:
-            found = complete(words[-1])
-            if found is None:
-                return 0
-            words = found
     name, arguments = words[0], words[1:]
-    if name not in HYDRA and name not in PLAIN:
-        from rlnlp.config.parse import nearest
-
-        print(f"rlnlp: no command '{name}'{nearest(name, [*HYDRA, *PLAIN])}\n\n{usage()}", file=sys.stderr)
-        return 2
     from rlnlp.cli.exits import guarded
 
+    if {"-sc", "--shell-completion"} & set(words[:2]):
+        return guarded("rlnlp", lambda: _complete(words[-1]))
+    if name not in HYDRA and name not in PLAIN:
+        from rlnlp.cli.words import refuse_command
+
+        return guarded("rlnlp", lambda: refuse_command(words, [*HYDRA, *PLAIN]))
     return guarded(f"rlnlp {name}", lambda: _dispatch(name, arguments))
+
+
+def _help_about(word: str) -> list[str]:
+    """The command that ``rlnlp help WORD`` stands for: a command's own help, a page of the handbook, a setting."""
+    if word in HYDRA or word in PLAIN:
+        return [word, "--help"]
+    from rlnlp.commands.guide import TOPICS
+
+    return ["guide" if word in TOPICS else "explain", word]
 
 
 def usage() -> str:
@@ -68,27 +71,23 @@ def usage() -> str:
             "commands:",
             *lines,
             "",
-            "rlnlp COMMAND --help lists what a command takes.",
-            "rlnlp train --dry-run checks the settings, says what would be trained, and makes nothing.",
-            'eval "$(rlnlp -sc install=bash)" turns on tab completion.',
+            "rlnlp COMMAND --help lists what a command takes;",
+            "rlnlp help WORD explains a command, a topic of the handbook, or a setting;",
+            "rlnlp train --dry-run checks the settings, says what would be trained, and makes nothing;",
+            'eval "$(rlnlp -sc install=bash)" turns on tab completion; also zsh, fish.',
         ]
     )
 
 
-def complete(query: str) -> list[str] | None:
-    """Answer a tab on the first word and return None; or take that word out of COMP_LINE and return Hydra's argv."""
-    line = os.environ.get("COMP_LINE", "")
-    words = line.split()[1:]
-    if not words or (len(words) == 1 and not line.endswith(" ")):
-        print(("\n" if "fish" in query else " ").join([*HYDRA, *PLAIN]))
-        return None
-    if words[0] not in HYDRA:
-        return None
-    from rlnlp.cli.hydra_words import flags_first
+def _complete(request: str) -> int:
+    from rlnlp.cli.completion import candidates
+    from rlnlp.cli.shells import answer
 
-    settings = flags_first([*HYDRA[words[0]][0], *words[1:]])
-    os.environ["COMP_LINE"] = " ".join(["rlnlp", *settings]) + " " * line.endswith(" ")
-    return [words[0], "-sc", query]
+    def find(words: list[str], last: str) -> list[tuple[str, str]]:
+        training = {name: fixed for name, (fixed, _) in HYDRA.items()}
+        return [(one.text, one.help) for one in candidates(words, last, training, PLAIN)]
+
+    return answer(request, find)
 
 
 def _dispatch(name: str, arguments: list[str]) -> int:

@@ -55,7 +55,7 @@ def summary(directory: Path, directories: list[Path]) -> int:
     if not console.is_terminal:
         console.width = WIDTH
     console.print(as_text(directory), soft_wrap=True)
-    console.print(sweep_table(jobs))
+    console.print(sweep_table(jobs, console.width))
     failed = [job for job in jobs if job["exit_code"]]
     if failed:
         for job in failed:

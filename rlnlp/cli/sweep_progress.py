@@ -9,8 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rlnlp.cli.exits import print_error
-from rlnlp.config.description import counted
-from rlnlp.errors import one_line
+from rlnlp.errors import counted, one_line
 
 STEP = "step "  # how the line of a training step begins
 CLEAR = "\r\x1b[K"
@@ -41,8 +40,9 @@ class SweepProgress:
         self.jobs += 1
         self.seconds += [] if before else [seconds]
         how = f"exit {exit_code}" if exit_code else "complete already" if before else f"done in {duration(seconds)}"
-        start = f"{output.label}  " if output.drawn else "  "
-        print_error(f"{start}{how}{': ' * bool(result)}{result}{self.left()}")
+        if output.drawn:  # over the line that showed the last step
+            print_error(output.label)
+        print_error(f"  {how}{': ' * bool(result)}{result}{self.left()}")
         if exit_code:
             print_error("\n".join(f"  {line.lstrip()}" for line in output.error))
 

@@ -48,31 +48,46 @@ def in_words(result: Mapping[str, Any]) -> str:
     found = outcome(result)
     if found is None:
         return ""
-    return f"{found.metric} {found.before:.3f} -> {found.after:.3f}, {_difference(found)}"
+    return f"{found.metric} {found.before:.3f} -> {found.after:.3f}, {' '.join(_difference(found)).strip()}"
 
 
-def sweep_table(jobs: Jobs) -> RenderableType:
-    """Settings that differ, outcome and time of each job; below it the best job and the spread over seeds."""
+def sweep_table(jobs: Jobs, width: int) -> RenderableType:
+    """Settings that differ, outcome and time of each job; below it the best job and the spread over seeds.
+
+    In a terminal of fewer than 100 columns (``width``) the columns stand closer, and long settings are broken.
+    """
     swept, best = swept_settings(jobs), best_job(jobs)
     rows = {job["job"]: outcome(job["result"]) for job in jobs}
-    table = Table(
-        title=_title([row for row in rows.values() if row]), title_justify="left", box=None, padding=(0, 2, 0, 0)
-    )
-    for column in ("job", *swept, "status", "before", "after", "difference [95 % interval]", "KL", "seconds", ""):
-        table.add_column(as_text(column))
+    failed = any(job["status"] != "done" for job in jobs)
+    title = _title([row for row in rows.values() if row])
+    figures = ("before", "after", "difference", "95 % interval", "KL", "s", "")
+    table = _table(title, ["job"], _short_names(swept), [*(["status"] if failed else []), *figures], width)
     for job in jobs:
-        settings = settings_of(job)
-        row = rows[job["job"]]
-        figures = [_figure(row.before), _figure(row.after), _difference(row), _figure(row.kl)] if row else [""] * 4
-        cells = [str(job["job"]), *(settings.get(name, "") for name in swept), job["status"], *figures]
+        settings, row = settings_of(job), rows[job["job"]]
+        cells = [str(job["job"]), *(settings.get(name, "") for name in swept), *([job["status"]] if failed else [])]
+        cells += [_figure(row.before), _figure(row.after), *_difference(row), _figure(row.kl, 2)] if row else [""] * 5
         table.add_row(*map(as_text, [*cells, _figure(job["seconds"], 0), "best" if job is best else ""]))
-    spread = _seed_table(jobs, [name for name in swept if name != SEED])
     parts: list[RenderableType] = [table]
     if best is None and sum(row is not None for row in rows.values()) > 1:
         parts.append(as_text(_incomparable(jobs)))
+    spread = _seed_table(jobs, [name for name in swept if name != SEED], width)
     if spread is not None:
         parts += [as_text(""), spread]
     return Group(*parts)
+
+
+def _table(title: str, first: list[str], settings: list[str], figures: list[str], width: int) -> Table:
+    gap = 2 if width >= 100 else 1
+    table = Table(title=as_text(title), title_justify="left", box=None, padding=(0, gap, 0, 0))
+    for column in [*first, *settings, *figures]:
+        table.add_column(as_text(column), no_wrap=column not in settings, overflow="fold")
+    return table
+
+
+def _short_names(keys: list[str]) -> list[str]:
+    """The keys without their groups, where no two are then alike."""
+    ends = [key.rpartition(".")[2] for key in keys]
+    return [end if ends.count(end) == 1 else key for key, end in zip(keys, ends, strict=True)]
 
 
 def best_job(jobs: Jobs) -> dict[str, Any] | None:
@@ -105,7 +120,7 @@ def settings_of(job: Mapping[str, Any]) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in job["overrides"])
 
 
-def _seed_table(jobs: Jobs, others: list[str]) -> Table | None:
+def _seed_table(jobs: Jobs, others: list[str], width: int) -> Table | None:
     """Mean and standard deviation over the jobs that differ in their seed only; None if no seed was swept."""
     groups: dict[tuple[str, ...], list[Outcome]] = {}
     for job in jobs:
@@ -114,9 +129,8 @@ def _seed_table(jobs: Jobs, others: list[str]) -> Table | None:
             groups.setdefault(tuple(settings.get(name, "") for name in others), []).append(row)
     if all(len(rows) < 2 for rows in groups.values()):
         return None
-    table = Table(title="over seeds: mean ± standard deviation", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in (*others, "seeds", "before", "after", "difference", "KL", ""):
-        table.add_column(as_text(column))
+    figures = ["seeds", "before", "after", "difference", "KL", ""]
+    table = _table("over seeds: mean ± standard deviation", [], _short_names(others), figures, width)
     compared = len(groups) > 1 and not _incomparable(jobs)
     means = {values: mean(row.after for row in rows) for values, rows in groups.items()}
     best = METRICS[next(iter(groups.values()))[0].metric](means, key=lambda values: means[values]) if compared else None
@@ -140,9 +154,10 @@ def _title(rows: list[Outcome]) -> str:
     return f"{'; '.join(names[metric] for metric in metrics)} ({' or '.join(map(str, sizes))})"
 
 
-def _difference(row: Outcome) -> str:
-    ends = f" [{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]" if row.interval else ""
-    return f"{row.difference:+.3f}{ends}"
+def _difference(row: Outcome) -> tuple[str, str]:
+    """The difference and its interval."""
+    ends = f"[{row.interval[0]:+.3f}, {row.interval[1]:+.3f}]" if row.interval else ""
+    return f"{row.difference:+.3f}", ends
 
 
 def _figure(value: float | None, digits: int = 3) -> str:

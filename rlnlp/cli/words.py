@@ -1,4 +1,4 @@
-"""The words behind ``train`` and its short forms, before Hydra reads them: for a wrong one, what to type instead."""
+"""Words of the command line that no command takes: for a wrong one, what to type instead. Before Hydra reads them."""
 
 import re
 from collections.abc import Collection, Iterator
@@ -7,9 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rlnlp.commands.guide import TOPICS
 from rlnlp.config.changes import declaration, generic
 from rlnlp.config.choices import choices_of, conf_dir, is_run
-from rlnlp.config.hints import did_you_mean, hint_for, keys_of, meant, quoted
+from rlnlp.config.hints import did_you_mean, hint_for, in_quotes, keys_of, meant, resembles
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.run.manifest import without_secrets
@@ -17,7 +18,35 @@ from rlnlp.run.manifest import without_secrets
 SHORT_FLAGS = ("-h", "-c", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i", "-p")
 TAKE_A_WORD = {"-sc", "--shell-completion", "-cp", "--config-path"}  # with those that hydra_app puts in front
 DIRECTORY = ("output_dir", "output_directory", "out_dir", "outdir", "run_dir", "save_dir", "logdir", "log_dir")
+OTHER_COMMANDS = {  # what other tools call them
+    "continue": "resume", "docs": "guide", "finetune": "sft", "fit": "train", "inference": "generate", "run": "train",
+    "manual": "guide", "sample": "generate", "tune": "train",
+}  # fmt: skip
 KEY = re.compile(r"[A-Za-z_][\w.]*")
+
+
+def refuse_command(words: list[str], commands: list[str]) -> int:
+    """Say that the first of ``words`` is no command, and what was meant.
+
+    Raises:
+        Failure: exit 2, always.
+    """
+    word, rest = words[0], words[1:]
+    near = get_close_matches(word.lower(), commands, 1, 0.6)
+    if near or word in OTHER_COMMANDS:
+        meant_words = [near[0] if near else OTHER_COMMANDS[word], *rest]
+    elif word.startswith("-") or "=" in word:
+        meant_words = ["train", *words]
+    elif word in TOPICS:
+        meant_words = ["guide", word]
+    elif is_run(Path(word).expanduser()):
+        meant_words = ["resume", *words]
+    elif not rest and resembles(word, RUNS["ppo"]):
+        meant_words = ["explain", word]
+    else:
+        raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'\nthe commands are: {', '.join(commands)}")
+    way = without_secrets(command(*meant_words))
+    raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'; type: {way}\nrlnlp --help lists the commands")
 
 
 def check_typed(
@@ -67,7 +96,7 @@ def _settings(
             value = word.partition("=")[2] + rest.pop(0).lstrip("=")
             value = rest.pop(0) if not value and rest else value
             typed = _typed(word.rstrip("="), value, schema)
-            faults.append(f"no spaces around '='; type {quoted(typed)}")
+            faults.append(f"no spaces around '='; type {in_quotes(typed)}")
         elif "=" in word or word.startswith("~"):
             settings.append(word)
         else:
@@ -114,9 +143,9 @@ def _bare(word: str, after: str, schema: Any) -> str:
     if chosen := _choices(word):
         return f"no setting {shown}{did_you_mean(chosen)}"
     if found and value:
-        return f"{shown} has no '='; type {quoted(_typed(key, value, schema))}"
+        return f"{shown} has no '='; type {in_quotes(_typed(key, value, schema))}"
     if found and not colon:
-        return f"{shown} has no value; type {quoted(_typed(key, '...', schema))}"
+        return f"{shown} has no value; type {in_quotes(_typed(key, '...', schema))}"
     if is_run(path):
         return f"{shown} is a run; to go on with it: {command('resume', word)}"
     if path.is_dir() or path.is_file():
@@ -160,12 +189,12 @@ def _several(word: str, name: str, arguments: list[str]) -> Iterator[str]:
         return  # it is told when Hydra reads all words
     key, _, value = word.partition("=")
     way = command(name, "-m", *map(without_secrets, arguments))
-    yield f"{quoted(word)} gives several values; for a run with each: {way}"
+    yield f"{in_quotes(word)} gives several values; for a run with each: {way}"
     known = generic(key.lstrip("+"))
     kind = next((str(f.type) for schema in RUNS.values() for one, f in keys_of(schema).items() if one == known), "")
     if "list[" in kind or "str" in kind:
         one = f"[{value}]" if "list[" in kind else f"'{value}'"
-        yield f"for one value that has a comma: {quoted(f'{key}={one}')}"
+        yield f"for one value that has a comma: {in_quotes(f'{key}={one}')}"
 
 
 def _choices(word: str) -> list[str]:

@@ -13,7 +13,7 @@ from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps
 from rlnlp.config.choices import merged, plain_word
 from rlnlp.config.schema import PpoRun
 from rlnlp.config.setting import leaves
-from rlnlp.errors import Exit, Failure, command, one_line
+from rlnlp.errors import Exit, Failure, command, counted, one_line
 from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts
 
 ALLOW = "resume.allow="
@@ -132,7 +132,7 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     if facts.get("status") == "done":  # else the steps that are saved may be fewer
         check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
-        print(f"{directory} is complete: all {facts['steps']} steps are done")
+        print(f"{directory} is complete: it has done {counted(config.algo.total_steps, 'step')}")
         return
     if _stopped_early(facts) and "heldout.patience" not in changed:
         print(f"{directory} is complete: it stopped early after step {facts['steps']}")

@@ -29,6 +29,16 @@ def choices_of(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) if group else []
 
 
+def same_as(group: str, name: str) -> str | None:
+    """The choice of ``group`` that ``name`` is only another name of, if any."""
+    import yaml
+
+    content = yaml.safe_load((conf_dir() / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    defaults = content.get("defaults") if isinstance(content, dict) and set(content) == {"defaults"} else None
+    other = defaults[0] if isinstance(defaults, list) and len(defaults) == 1 else None
+    return other if isinstance(other, str) else None
+
+
 def choice(group: str, name: str) -> dict[str, Any]:
     """The settings of ``group`` that ``group=name`` stands for.
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from rlnlp.config.algos import OnPolicy, Optimization, Ppo
 from rlnlp.config.schema import Model, OnPolicyRun, Reward, Sampler, SftRun
-from rlnlp.errors import one_line
+from rlnlp.errors import counted, one_line
 
 LABEL = 12  # columns of the labels of a block
 FLOAT = 4  # significant digits of a setting
@@ -41,11 +41,6 @@ def block(texts: Mapping[str, str]) -> str:
         for label, text in texts.items()
         for first, line in ((i == 0, line) for i, line in enumerate(text.split("\n")))
     )
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """``1 step``, ``1,000 steps``; ``plural`` if it is not the noun with an s."""
-    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 def measurements(config: Trained, done: int = 0) -> int:

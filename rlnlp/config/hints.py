@@ -89,13 +89,15 @@ def of_new_name(kind: type, key: str, node: Mapping[str, Any], names: Iterable[s
 
 def did_you_mean(words: list[str]) -> str:
     """``; did you mean 'a' or 'b'?``, each word as a shell reads it; nothing without words."""
-    return f"; did you mean {' or '.join(map(quoted, words))}?" if words else ""
+    return f"; did you mean {' or '.join(map(in_quotes, words))}?" if words else ""
 
 
-def quoted(text: str) -> str:
-    """``text`` as one word for a shell, always in quotes."""
-    safe = shell_word(text)
-    return f"'{text}'" if safe == text else safe
+def in_quotes(text: str) -> str:
+    """``text`` as one word for a shell, always in quotes, so that its ends are seen; no longer than a line."""
+    if "'" in text and text.isprintable() and not set(text) & set('"$`\\!'):
+        return f'"{text}"'
+    shown = shell_word(text)
+    return f"'{text}'" if shown == text else shown
 
 
 def word(key: str, value: Any) -> str:

@@ -11,6 +11,7 @@ from rlnlp.config.schema import PromptData
 from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.records import Record, bad_lines_error
 from rlnlp.data.sources import FIELDS, heldout_name, heldout_part, prompt_fault, prompt_records
+from rlnlp.errors import counted
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout, Texts
 
@@ -123,5 +124,5 @@ def _encode(record: Record, tokenizer: Tokenizer, max_tokens: int) -> tuple[str 
     if not ids:
         return "the prompt is empty, and the tokenizer has no start token", []
     if len(ids) > max_tokens:
-        return f"{len(ids)} tokens, but the model has room for {max_tokens} besides the response", []
+        return f"{counted(len(ids), 'token')}, but the model has room for {max_tokens} besides the response", []
     return None, ids

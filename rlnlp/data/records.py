@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, counted, one_line
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 MAX_FILE_SIZE = 2**30  # bytes
@@ -65,7 +65,9 @@ def read_records(name: str, key: str, text_field: str, most: int | None = None) 
 def bad_lines_error(key: str, name: str, faults: list[str]) -> Failure:
     """The error (exit 3) for a file with bad lines: the first faults, and the number of the others."""
     more = f" (+{len(faults) - MAX_REPORTED} more)" if len(faults) > MAX_REPORTED else ""
-    return Failure(Exit.DATA, f"{key}: {len(faults)} bad lines in {name}\n" + "; ".join(faults[:MAX_REPORTED]) + more)
+    return Failure(
+        Exit.DATA, f"{key}: {counted(len(faults), 'bad line')} in {name}\n" + "; ".join(faults[:MAX_REPORTED]) + more
+    )
 
 
 def text_fault(record: Record, field: str) -> str | None:

@@ -10,7 +10,7 @@ from rlnlp.config.schema import TextData
 from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.records import Record, bad_lines_error
 from rlnlp.data.sources import heldout_part, text_fields, text_record_fault, text_records, with_completion
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, counted
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout
 
@@ -102,7 +102,7 @@ def _pair(record: Record, tokenizer: Tokenizer, max_tokens: int) -> Pair | str:
         return f"the {text_fields(record)[0]} is empty, and the tokenizer has no start token"
     count = len(prompt) + len(completion)
     if count > max_tokens:
-        return f"{count} tokens, but the model's context has {max_tokens}"
+        return f"{counted(count, 'token')}, but the model's context has {max_tokens}"
     return prompt, completion
 
 

@@ -71,7 +71,7 @@ def print_lines(console: Console, lines: Iterable[Line]) -> None:
     """Print the lines. Without a terminal none is broken; in one, those with an indent are broken between words."""
     for line in lines:
         head, rest = line.text[: line.indent], Text(safe_text(line.text[line.indent :]))
-        broken = line.indent > 0 and console.is_terminal
+        broken = line.indent > 0 and console.file.isatty()
         for part in rest.wrap(console, max(20, console.width - line.indent)) if broken else [rest]:
             part.rstrip()
             console.print(Text.assemble(head, part, style=line.style), soft_wrap=True)

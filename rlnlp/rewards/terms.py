@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlnlp.errors import Exit, Failure, describe, one_line
+from rlnlp.errors import Exit, Failure, counted, describe, one_line
 from rlnlp.maths.rewards import on_last_token
 from rlnlp.rewards.arguments import Parameters
 from rlnlp.rewards.shaping import Shaping, vetoed_sum
@@ -115,9 +115,8 @@ def token_numbers(name: str, values: Sequence[Any], mask: Tensor) -> Tensor:
                 name, f"returned {one_line(repr(row), 60)} for completion {i}, expected a list, as for the others"
             )
         if len(row) != int(chosen.sum()):
-            raise _reward_error(
-                name, f"returned {len(row)} numbers for the {int(chosen.sum())} tokens of completion {i}"
-            )
+            tokens = counted(int(chosen.sum()), "token")
+            raise _reward_error(name, f"returned {counted(len(row), 'number')} for the {tokens} of completion {i}")
         rewards[i, chosen] = numbers_of(name, row, len(row))
     return rewards
 

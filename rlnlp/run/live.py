@@ -38,7 +38,8 @@ def display() -> Display:
     """A live display in a terminal, plain lines elsewhere; on stderr, so that stdout holds results only."""
     stream = BestEffortStream(sys.stderr)
     console = Console(file=cast(IO[str], stream), highlight=False, theme=THEME)
-    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(stream)
+    drawn = stream.isatty() and not console.is_dumb_terminal  # FORCE_COLOR makes no terminal of a file
+    return LiveDisplay(console) if drawn else PlainDisplay(stream)
 
 
 class LiveDisplay:
@@ -50,7 +51,7 @@ class LiveDisplay:
             TextColumn("step"), MofNCompleteColumn(), BarColumn(None), TimeElapsedColumn(), TextColumn("left"),
             TimeRemainingColumn(), TextColumn("{task.fields[speed]}"), console=console, expand=True,
         )  # fmt: skip
-        self.task = self.progress.add_task("training", total=0, speed="")
+        self.task = self.progress.add_task("training", start=False, total=0, speed="")
         self.total = 0
         self.history: dict[str, list[float]] = {}
         self.latest: tuple[int, str, str, float | None] | None = None
@@ -66,6 +67,7 @@ class LiveDisplay:
             self._add(row)
         self.total = total
         self.progress.update(self.task, total=total, completed=len(rows))
+        self.progress.start_task(self.task)
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=4)
         self.live.start()
 

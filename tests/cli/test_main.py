@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rlnlp.cli.hydra_words import flags_first, forced
-from rlnlp.cli.main import HYDRA, PLAIN
+from rlnlp.cli.main import HYDRA, PLAIN, main
 from rlnlp.config.choices import conf_dir
 from support.small import ROOT, rlnlp
 
@@ -26,14 +26,6 @@ def process(words, cwd):
     return done.returncode, done.stdout, done.stderr
 
 
-def completed(line, cwd):
-    words = line.split(" ")
-    env = {"COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_CWORD": str(len(words) - 1)}
-    code, out, err = rlnlp("-sc", "query=bash", cwd=cwd, env=env)
-    assert (code, err) == (0, "")
-    return out.split()
-
-
 @pytest.mark.parametrize("words", [[], ["-h"], ["--help"], ["help"]])
 def test_help_lists_every_command(words, tmp_path):
     code, out, err = rlnlp(*words, cwd=tmp_path)
@@ -48,22 +40,30 @@ def test_the_version_is_that_of_the_package(tmp_path):
     assert rlnlp("--version", cwd=tmp_path) == (0, f"rlnlp {__version__}\n", "")
 
 
-@pytest.mark.parametrize(("word", "hint"), [("trian", "; did you mean 'train'?"), ("zzz", "")])
-def test_an_unknown_command_is_told_with_the_nearest(word, hint, tmp_path):
-    code, out, err = rlnlp(word, cwd=tmp_path)
-    assert (code, out) == (2, "")
-    assert err.startswith(f"rlnlp: no command '{word}'{hint}\n")
-    assert "\n  train " in err
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["trian", "seed=1"], "rlnlp train seed=1"),
+        (["PPO"], "rlnlp ppo"),
+        (["sample", "embedded", "a b"], "rlnlp generate embedded 'a b'"),
+        (["algo=ppo", "data.prompts=a b"], "rlnlp train algo=ppo 'data.prompts=a b'"),
+        (["-m", "seed=1,2"], "rlnlp train -m seed=1,2"),
+        (["rewards"], "rlnlp guide rewards"),
+        (["kl_coef"], "rlnlp explain kl_coef"),
+    ],
+)
+def test_an_unknown_command_is_told_with_the_command_that_was_meant(words, command, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "",
+        f"rlnlp: no command '{words[0]}'; type: {command}\n  rlnlp --help lists the commands\n",
+    )
 
 
-@pytest.mark.parametrize("words", [["train", "--help"], ["sft", "--help"], ["train", "-h"]])
-def test_help_of_training_lists_the_groups_with_their_choices(words, tmp_path):
-    code, out, err = rlnlp(*words, cwd=tmp_path)
-    assert (code, err) == (0, "")
-    for group in conf_dir().iterdir():
-        if group.is_dir():
-            assert f"\n{group.name}: {', '.join(sorted(p.stem for p in group.glob('*.yaml')))}\n" in out
-    assert "learning_rate: " in out
+def test_a_command_that_is_near_to_none_is_told_with_all(capsys):
+    assert main(["zzz"]) == 2
+    assert capsys.readouterr().err == f"rlnlp: no command 'zzz'\n  the commands are: {', '.join([*HYDRA, *PLAIN])}\n"
 
 
 def test_all_wrong_settings_are_told_at_once_with_exit_2_and_no_traceback(tmp_path):
@@ -244,25 +244,6 @@ def test_a_reader_that_closes_early_is_no_error(tmp_path):
         command = f"{sys.executable} -u -m rlnlp {words} | true; exit ${{PIPESTATUS[0]}}"
         code, _, err = process(["bash", "-c", command], tmp_path)
         assert (code in (0, 141), err) == (True, "")
-
-
-def test_tab_completes_the_command(tmp_path):
-    assert completed("rlnlp ", tmp_path) == completed("rlnlp tr", tmp_path) == [*HYDRA, *PLAIN]
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("rlnlp train algo=", [f"algo={algo}" for algo in sorted(p.stem for p in (conf_dir() / "algo").iterdir())]),
-        ("rlnlp reinforce sampler=g", ["sampler=greedy"]),
-        ("rlnlp train -m sampler=gr", ["sampler=greedy"]),
-        ("rlnlp sft algo.w", ["algo.warmup_steps=", "algo.weight_decay="]),
-        ("rlnlp generate x", []),
-        ("rlnlp nothing x", []),
-    ],
-)
-def test_tab_completes_groups_and_settings_behind_the_command(line, words, tmp_path):
-    assert completed(line, tmp_path) == words
 
 
 PYTHON_314 = """

@@ -79,15 +79,15 @@ def test_the_sweep_is_told_in_sweep_json_job_by_job(seeds):
 def test_one_table_shows_what_differs_and_what_came_of_it(seeds):
     place, _, out, _ = seeds
     table = out[out.rindex("\njob ") + 1 :].rstrip("\n").split("\n")
-    assert table[0].split("  ")[:5] == ["job", "seed", "status", "before", "after"]
+    assert table[0].split()[:4] == ["job", "seed", "before", "after"]
     found = records(next((place / "outputs" / "sweeps").iterdir()))
     for line, job in zip(table[1:4], found, strict=True):
         result, score = job["result"], job["result"]["difference"]["score"]
         low, high = score["interval"]
         figures = f"{result['before']['score']:.3f} {result['after']['score']:.3f} {score['mean']:+.3f}"
-        end = f"[{low:+.3f}, {high:+.3f}] {result['after']['kl']:.3f} {job['seconds']:.0f}"
+        end = f"[{low:+.3f}, {high:+.3f}] {result['after']['kl']:.2f} {job['seconds']:.0f}"
         best = ["best"] * (result["after"]["score"] == max(job["result"]["after"]["score"] for job in found))
-        assert line.split() == [str(job["job"]), str(job["job"] + 1), "done", *f"{figures} {end}".split(), *best]
+        assert line.split() == [str(job["job"]), str(job["job"] + 1), *f"{figures} {end}".split(), *best]
     assert out.count("\njob ") == 1
     assert table[5] == "over seeds: mean ± standard deviation".ljust(len(table[5]))
 

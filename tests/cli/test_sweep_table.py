@@ -23,9 +23,9 @@ def failed(number, overrides):
     return {"job": number, "overrides": overrides.split(), "status": "failed", "seconds": None, "result": {}}
 
 
-def printed(jobs):
-    console = Console(file=io.StringIO(), width=200)
-    console.print(sweep_table(jobs))
+def printed(jobs, width=200):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(sweep_table(jobs, width))
     return [line.rstrip() for line in console.file.getvalue().split("\n")]
 
 
@@ -39,9 +39,10 @@ def test_the_table_says_of_what_the_figures_are_with_their_differences_and_inter
     lines = printed(RATES)
     assert lines[0] == "score of responses to held-out prompts (64)"
     assert lines[1].split("  ")[0] == "job"
-    assert "before  after  difference [95 % interval]" in lines[1]
+    assert "before  after  difference  95 % interval" in lines[1]
+    assert lines[1].split()[:3] == ["job", "learning_rate", "seed"]
     assert lines[2].split() == [
-        "0", "1e-4", "1", "done", "0.500", "0.600", "+0.100", "[+0.050,", "+0.150]", "61",
+        "0", "1e-4", "1", "0.500", "0.600", "+0.100", "[+0.050,", "+0.150]", "61",
     ]  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def test_of_losses_the_lowest_is_the_best():
 def test_over_seeds_mean_and_standard_deviation_of_each_setting_and_the_best_mean():
     lines = printed(RATES)
     start = lines.index("over seeds: mean ± standard deviation")
-    assert lines[start + 1].split() == ["algo.learning_rate", "seeds", "before", "after", "difference", "KL"]
+    assert lines[start + 1].split() == ["learning_rate", "seeds", "before", "after", "difference", "KL"]
     first, second = (line.split() for line in lines[start + 2 : start + 4])
     # by hand: .6 and .8 have mean .7 and deviation .1414; .9 and .4 have .65 and .3536
     assert first == ["1e-4", "2", "0.500", "±", "0.000", "0.700", "±", "0.141", "+0.200", "±", "0.141", "best"]
@@ -84,6 +85,27 @@ def test_a_score_and_a_loss_are_not_compared():
     jobs = [job(0, "algo=ppo", 0.6), job(1, "algo=sft", 2.0, 3.0, "loss")]
     assert best_job(jobs) is None
     assert "no job is marked as the best: a score and a loss cannot be compared" in printed(jobs)
+
+
+def test_the_status_is_shown_where_a_job_failed():
+    lines = printed([RATES[0], failed(1, "algo.learning_rate=1e-4 seed=2")])
+    assert "status" in lines[1]
+    assert [line.split()[2] for line in lines[2:4]] == ["done", "failed"]
+
+
+def test_keys_whose_ends_are_alike_stay_whole():
+    jobs = [job(0, "algo.weight=1 data.weight=3", 0.6), job(1, "algo.weight=2 data.weight=4", 0.7)]
+    assert printed(jobs)[1].split()[1:3] == ["algo.weight", "data.weight"]
+
+
+def test_in_eighty_columns_no_figure_is_broken():
+    path = "model.path=/home/someone/models/a-rather-long-name"
+    jobs = [job(i, f"{path}-{i} algo.learning_rate=1e-{i} seed={i}", 0.6 + i / 100) for i in range(3)]
+    lines = printed(jobs, 80)
+    assert max(map(len, lines)) <= 80
+    text = "\n".join(lines)
+    assert all(f"+0.1{i}0" in text and f"[+0.0{i + 5}0, +0.1{i + 5}0]" in text for i in range(3))
+    assert text.count("best") == 1
 
 
 def test_a_single_result_is_not_the_best_of_anything():

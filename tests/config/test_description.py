@@ -3,8 +3,9 @@
 import pytest
 
 from rlnlp.commands.preflight import parse_run_config
-from rlnlp.config.description import block, counted, description, measurements, saves
+from rlnlp.config.description import block, description, measurements, saves
 from rlnlp.config.schema import RUNS
+from rlnlp.errors import counted
 from support import runs
 
 

@@ -137,7 +137,7 @@ def test_a_prompt_that_leaves_no_room_is_exit_3_and_reported_with_its_length(tmp
     rows = [{"prompt": "the " * count} for count in (3, 4, 5)]
     path = written(tmp_path / "p.jsonl", rows)
     message = error(3, table, path, max_tokens=5)
-    assert "1 bad lines in" in message
+    assert "1 bad line in" in message
     assert "6 tokens, but the model has room for 5 besides the response" in message
     assert len(table(path, max_tokens=6).tokens[2]) == 6
 
@@ -162,7 +162,7 @@ def test_a_record_that_is_not_a_prompt_is_exit_3_with_its_file_and_line(row, fau
     path = tmp_path / "p.jsonl"
     path.write_text(f'{{"prompt": "a"}}\n\n\n{json.dumps(row)}\n')
     message = error(3, table, path)
-    assert f"1 bad lines in {path}\n" in message
+    assert f"1 bad line in {path}\n" in message
     assert fault in message
     assert "p.jsonl:4: " in message
 

@@ -77,8 +77,8 @@ def test_the_markdown_has_every_part_in_its_place():
     assert fence.content == "rlnlp generate RUN 'the film'\n"
     paragraphs = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "paragraph_open"]
     assert {"held-out prompts: 4", "a note", "**Warning:** raise algo.kl\\_coef", "took 3 seconds"} <= set(paragraphs)
-    (block,) = [token for token in MARKDOWN.parse(fenced("a ``` b\n```` c")) if token.type == "fence"]
-    assert block.content == "a ``` b\n```` c\n"
+    (block,) = [token for token in MARKDOWN.parse(fenced("a ``` b\n````\nc")) if token.type == "fence"]
+    assert block.content == "a ``` b\n````\nc\n"
 
 
 def test_the_lines_have_every_part_and_figures_stand_below_each_other(tmp_path):
@@ -101,9 +101,12 @@ def test_the_lines_have_every_part_and_figures_stand_below_each_other(tmp_path):
 def test_nothing_is_broken_in_a_pipe_and_a_terminal_breaks_samples_between_words(tmp_path):
     long = " ".join(f"word{i}" for i in range(50))
     lines = report_lines(report(samples=[(long, long, "[red]x")]), tmp_path, "took 3 seconds")
-    pipe, terminal = io.StringIO(), io.StringIO()
+    pipe, colored, terminal = io.StringIO(), io.StringIO(), io.StringIO()
     print_lines(Console(file=pipe, width=80, highlight=False), lines)
     assert pipe.getvalue().split("\n")[:-1] == [line.text for line in lines]
+    print_lines(Console(file=colored, width=80, force_terminal=True, _environ={}), lines)
+    assert colored.getvalue().count("\n") == len(lines), "colors that are forced make no terminal of a pipe"
+    terminal.isatty = lambda: True
     print_lines(Console(file=terminal, width=60, force_terminal=True, _environ={}), lines)
     shown = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue()).split("\n")
     start = shown.index(next(line for line in shown if line.startswith("before  word0")))
@@ -184,7 +187,7 @@ def test_the_curves_of_sft_have_the_held_out_loss_from_before_to_after(tmp_path,
     assert (list(held.get_xdata()), list(held.get_ydata())) == ([0, 5, 10], [3.0, 6.0, 0.5])
 
 
-@pytest.mark.parametrize("name", ["$\\frac{", "_hidden", "界", "a\nb", "[red]", "<b>"])
+@pytest.mark.parametrize("name", ["$\\frac{$", "_hidden", "界", "a\nb", "[red]", "<b>"])
 def test_a_term_of_any_name_can_be_drawn_and_is_in_the_legend(name, tmp_path, figures):
     rows = [{"step": i, "score": 0.5, f"score/{name}": 0.5} for i in range(1, 4)]
     curves(tmp_path, rows, name, {"heldout/score": (0.1, 0.2)}, {name})

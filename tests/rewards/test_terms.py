@@ -80,7 +80,7 @@ def test_shaping_and_other_terms_change_a_per_token_reward_on_the_last_token_onl
 @pytest.mark.parametrize(
     ("values", "what"),
     [
-        ([[1.0, 2.0], [1.0], [1.0]], "returned 1 numbers for the 2 tokens of completion 1"),
+        ([[1.0, 2.0], [1.0], [1.0]], "returned 1 number for the 2 tokens of completion 1"),
         ([[1.0, 2.0], 3.0, [1.0]], "returned 3.0 for completion 1, expected a list"),
         ([3.0, [1.0, 2.0], [1.0]], r"returned \[1.0, 2.0\] for completion 1, expected a number"),
         ([[1.0, 2.0], [1.0, float("nan")], [1.0]], "returned nan for completion 1"),

@@ -89,14 +89,23 @@ def test_the_change_is_over_smoothed_values_and_a_resumed_run_knows_what_was_bef
     screen.begin(40, done)
     screen.close()
     for step in range(21, 41):
-        screen.step(step, {"score": 1.0 if step < 40 else 11.0}, {"tokens_per_second": 1.0})
-    (line,) = [line for line in shown(screen) if re.match(r"score +11 ", line)]
-    assert re.split(r"  +", line.strip())[:3] == ["score", "11", "+2"], (
+        screen.step(step, {"score": 1.0 if step < 40 else 21.0}, {"tokens_per_second": 1.0})
+    (line,) = [line for line in shown(screen) if re.match(r"score +21 ", line)]
+    assert re.split(r"  +", line.strip())[:3] == ["score", "21", "+3"], (
         "the mean of ten values less that of the first ten"
     )
     assert "40/40" in shown(screen)[0]
     one = fed(live()[0], steps=1)
     assert "+" not in "\n".join(shown(one)).replace("+/", ""), "one step has not changed"
+
+
+def test_the_clock_of_the_table_begins_with_the_first_step_and_not_with_the_loading():
+    screen, _ = live()
+    loading = screen.progress.tasks[0].elapsed
+    screen.begin(3, [])
+    screen.close()
+    assert loading is None
+    assert screen.progress.tasks[0].start_time is not None
 
 
 def test_score_and_kl_have_a_curve_each_over_the_whole_run():
@@ -162,7 +171,8 @@ def test_a_block_goes_on_in_its_second_column():
     ]
 
 
-def test_without_a_terminal_nothing_spins_and_lines_are_not_wrapped(capsys):
+def test_without_a_terminal_nothing_spins_and_lines_are_not_wrapped(capsys, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
     plain = display()
     assert isinstance(plain, PlainDisplay)
     with plain.waiting("loading"):

@@ -168,13 +168,18 @@ def print_answers(answers: list[Answer], console: Console) -> None:
 
 
 def laid_out(label: str, content: str, column: int, width: int | None) -> Iterator[str]:
-    """Lines of a label and its text; no line is longer than ``width`` unless a single word is."""
+    """Lines of a label and its text; no line is longer than ``width`` unless a single word is.
+
+    A label too long for its ``column``, or any in a narrow terminal, has a line of its own.
+    """
     if width is None:
         yield f"  {label:<{column}}{content}" if label else f"  {content}"
         return
-    if label and width < NARROW:
+    above = bool(label) and (width < NARROW or len(label) + 2 > column)
+    if above:
         yield f"  {label}"
-    first = "  " if not label else "    " if width < NARROW else f"  {label:<{column}}"
+    indent = 4 if width < NARROW else column + 2
+    first = "  " if not label else " " * indent if above else f"  {label:<{column}}"
     rest = " " * len(first)
     yield from textwrap.wrap(
         content, width, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
