@@ -80,7 +80,7 @@ def test_the_best_step_is_saved_though_no_checkpoint_is_due_and_is_what_a_run_of
     assert (directory / "checkpoints" / name_of(best) / WEIGHTS).read_bytes() == (short / WEIGHTS).read_bytes()
 
 
-@pytest.mark.parametrize("every", [0, 4, 5])
+@pytest.mark.parametrize("every", [0, 5])
 def test_the_best_stays_whatever_steps_are_due(every, trained):
     directory = trained("sft", *DIVERGING, "heldout.every=1", f"checkpoint.every={every}", "checkpoint.keep=1")
     assert steps(directory / "checkpoints") == sorted({best_of(directory), runs.STEPS})
@@ -111,8 +111,7 @@ def test_policy_is_the_best_or_the_last_as_it_is_asked_for_and_the_report_says_w
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("step", [1, 2, 3, 5])
-@pytest.mark.parametrize("algo", ["sft", "reinforce"])
+@pytest.mark.parametrize(("algo", "step"), [("sft", 1), ("sft", 3), ("reinforce", 2), ("reinforce", 5)])
 def test_a_run_that_is_resumed_has_the_same_best_and_the_same_policies(algo, step, trained, tmp_path):
     words = ["heldout.every=1", "checkpoint.result=best", "checkpoint.keep_models=2", "checkpoint.every=1"]
     whole = trained(algo, *words, *(DIVERGING if algo == "sft" else ["algo.learning_rate=0.3"]))
@@ -267,7 +266,7 @@ def test_a_run_that_stopped_early_is_complete_and_goes_on_if_it_is_asked_to(trai
     assert result(directory)["stopped_early"] is False
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("step", [1, 3])
 def test_patience_is_counted_across_a_resume(step, trained, tmp_path):
     swings = ["algo.learning_rate=0.5", "heldout.patience=2"]  # worse in steps 4 and 5 than in step 3
     whole = trained("sft", "heldout.every=1", "checkpoint.every=1", *DIVERGING, *swings)
