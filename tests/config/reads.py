@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config import algos as config_algos
+from rlnlp.config import observing as config_observing
 from rlnlp.config import schema as config
+from rlnlp.config.description import Trained
 from rlnlp.config.setting import NAME, settings
 
 PACKAGE = Path(config.__file__).resolve().parent.parent
 KINDS: dict[str, type] = {
     name: kind
-    for name, kind in {**vars(config_algos), **vars(config)}.items()
+    for name, kind in {**vars(config_algos), **vars(config_observing), **vars(config)}.items()
     if is_dataclass(kind) and isinstance(kind, type)
-}
+} | {"Trained": get_args(Trained)[0]}  # either class: they share what is read of them
 Owner = tuple[str, str]  # the class that declares a setting, and the setting's name in it
 
 

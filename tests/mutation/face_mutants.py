@@ -19,14 +19,14 @@ GROUPS = [  # file, tests, (name, what stands there, what is put there)
     ("config/description.py", (DESCRIPTION,), [
         ("a term that is subtracted is added", '"-" if term.weight < 0 else "+"', '"+"'),
         ("a veto is only logged", "if term.floor is not None:", "if False:"),
-        ("the last checkpoint is not counted", "-(-total // every) if every", "total // every if every"),
+        ("the last checkpoint is not counted", "return len({total, ", "return len({"),
     ]),
     ("metrics.py", (METRICS, LIVE), [
         ("the change is that of single steps", "width = max(1, min(10, len(values) // 4))", "width = 1"),
         ("nothing is smoothed", "reach = min(10, len(values) // 20)", "reach = 0"),
     ]),
     ("run/live.py", (LIVE,), [
-        ("a table is drawn into a file", "drawn = stream.isatty() and", "drawn = console.is_terminal and"),
+        ("a table is drawn into a file", "drawn = sys.stderr.isatty() and", "drawn = console.is_terminal and"),
         ("a resumed run forgets where it started", "        for row in rows:\n            self._add(row)\n", ""),
         ("the table is taller than the terminal", "room = height - 5", "room = height - 2"),
         ("a term's name is markup", 'Text(f"{indent}{one_line(label(name), LABEL - len(indent))}")',
