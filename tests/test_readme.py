@@ -73,7 +73,7 @@ def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
 def test_every_command_of_the_tool_stands_in_a_code_block_that_is_run():
     from rlnlp.cli.main import HYDRA, PLAIN
 
-    assert {command.split()[1] for command in COMMANDS} == {*HYDRA, *PLAIN}
+    assert {command.split()[1] for command in COMMANDS} - {"help"} == {*HYDRA, *PLAIN}
     assert len(COMMANDS) >= 30
 
 

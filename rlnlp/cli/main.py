@@ -73,7 +73,7 @@ def usage() -> str:
             "",
             "rlnlp COMMAND --help lists what a command takes;",
             "rlnlp help WORD explains a command, a topic of the handbook, or a setting;",
-            "rlnlp train --dry-run checks the settings, says what would be trained, and makes nothing;",
+            "rlnlp train --dry-run says what would be trained on what, and makes nothing;",
             'eval "$(rlnlp -sc install=bash)" turns on tab completion; also zsh, fish.',
         ]
     )

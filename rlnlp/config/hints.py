@@ -93,7 +93,7 @@ def did_you_mean(words: list[str]) -> str:
 
 
 def in_quotes(text: str) -> str:
-    """``text`` as one word for a shell, always in quotes, so that its ends are seen; no longer than a line."""
+    """``text`` as one word for a shell, always in quotes, so that its ends are seen."""
     if "'" in text and text.isprintable() and not set(text) & set('"$`\\!'):
         return f'"{text}"'
     shown = shell_word(text)

@@ -1,8 +1,7 @@
 """What a run shows while it lasts, as lines: for files, pipes and train.log. In a terminal: live.py."""
 
-import io
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TextIO
 
 from rich.text import Text
@@ -46,36 +45,10 @@ class Display(Protocol):
         ...
 
 
-class BestEffortStream(io.TextIOBase):
-    """A stream whose errors are ignored: training goes on though nobody reads its output."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> int:
-        """Write; ignore an error."""
-        with suppress(OSError, ValueError):
-            self.stream.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        """Flush; ignore an error."""
-        with suppress(OSError, ValueError):
-            self.stream.flush()
-
-    def isatty(self) -> bool:
-        """True for a terminal."""
-        return self.stream.isatty()
-
-    def fileno(self) -> int:
-        """The file descriptor of the stream."""
-        return self.stream.fileno()
-
-
 class PlainDisplay:
     """Prints a line for each of about twenty steps of the run."""
 
-    def __init__(self, stream: BestEffortStream) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self.stream = stream
         self.total = 0
 

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
-from typing import IO, cast
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -16,7 +15,7 @@ from rich.theme import Theme
 from rlnlp.config.description import LABEL as LABELS
 from rlnlp.errors import one_line, safe_text
 from rlnlp.metrics import CURVES, LIVE, change, label
-from rlnlp.run.display import BestEffortStream, Display, PlainDisplay, step_line
+from rlnlp.run.display import Display, PlainDisplay, step_line
 
 BARS = "▁▂▃▄▅▆▇█"
 COLORS = ("green", "magenta")  # of the curves; like all colors here, readable on a dark and on a light background
@@ -36,10 +35,9 @@ NARROW = 78  # a terminal with fewer columns has no room for the names of the me
 
 def display() -> Display:
     """A live display in a terminal, plain lines elsewhere; on stderr, so that stdout holds results only."""
-    stream = BestEffortStream(sys.stderr)
-    console = Console(file=cast(IO[str], stream), highlight=False, theme=THEME)
-    drawn = stream.isatty() and not console.is_dumb_terminal  # FORCE_COLOR makes no terminal of a file
-    return LiveDisplay(console) if drawn else PlainDisplay(stream)
+    console = Console(file=sys.stderr, highlight=False, theme=THEME)
+    drawn = sys.stderr.isatty() and not console.is_dumb_terminal  # FORCE_COLOR makes no terminal of a file
+    return LiveDisplay(console) if drawn else PlainDisplay(sys.stderr)
 
 
 class LiveDisplay:

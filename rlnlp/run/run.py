@@ -194,7 +194,7 @@ class Run:
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
                 due = step == total or (every > 0 and step % every == 0) or self.stopped_early
-                self.progress.save_due(parts, due or self.signals.arrived is not None)
+                self.progress.save_due(parts, due)
             self._training_seconds = self.progress.seconds + time.monotonic() - started
         if self.stopped_early and self.progress.done < total:
             self.log_message(self.progress.stopped_text(total))

@@ -128,6 +128,11 @@ def test_all_commands_topics_built_in_rewards_and_keys_are_completed(here):
             assert f"{key}=" in found(f"rlnlp train algo={algo} {key}")
 
 
+def test_a_hidden_file_is_completed_only_if_its_dot_is_typed(here):
+    assert "--file" in found("rlnlp generate embedded --")
+    assert found("rlnlp generate embedded --file ") == [*MINE, "outputs/"]
+
+
 def test_a_name_that_a_terminal_would_obey_is_not_completed(here):
     (here / "my\x1b[2J").touch()
     assert len(found("rlnlp train data.prompts=my")) == 3

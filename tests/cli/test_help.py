@@ -89,6 +89,7 @@ def test_settings_beside_help_are_in_force_on_the_page(page, tmp_path):
 def test_a_choice_of_the_user_s_is_listed_and_may_be_in_force(page, tmp_path):
     (tmp_path / "own conf" / "model").mkdir(parents=True)
     (tmp_path / "own conf" / "model" / "mine.yaml").write_text('defaults: [embedded]\npath: "a\\u001b[2Jb"\n')
+    (tmp_path / "own conf" / "model" / "a\x1b[2Jb.yaml").touch()
     text = page("train", "--help", "--config-dir", str(tmp_path / "own conf"), "model=mine")
     assert parts(text)["model"][-1] == "*mine"
     assert "\x1b" not in text

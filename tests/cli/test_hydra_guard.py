@@ -1,13 +1,18 @@
 """What Hydra may be given: everything that runs no code; what is refused says which key and why."""
 
+import logging
+import re
 import shutil
 
 import pytest
 from omegaconf import OmegaConf
 
-from rlnlp.cli.hydra_guard import _taken_from_elsewhere
+from rlnlp.cli.composition import Composition
+from rlnlp.cli.hydra_app import show_logging
+from rlnlp.cli.hydra_guard import _taken_from_elsewhere, check_directories
 from rlnlp.cli.main import main
 from rlnlp.config.choices import conf_dir
+from rlnlp.errors import Failure
 
 GLOBAL = "# @package _global_\n"
 LOGS, CODE = "a run logs to train.log", "names code to run"
@@ -166,6 +171,13 @@ def test_settings_of_launchers_are_not_taken_from_where_nothing_is_looked_at(hyd
     assert list(_taken_from_elsewhere(config)) == ([] if key is None else [key])
 
 
+def test_a_composed_map_that_is_taken_from_elsewhere_is_refused(asked):
+    text = GLOBAL + "hydra: {sweeper: {params: '${evil}'}}\nevil: {seed: '1,2'}\n"
+    code, _, err = asked("train", "--config-dir", "own", "-m", "experiment=e", "--dry-run", experiment__e=text)
+    assert code == 2
+    assert err.startswith("rlnlp train: hydra.sweeper.params takes its settings from elsewhere (${...})")
+
+
 def test_the_directory_in_an_experiment_file_is_obeyed_and_the_word_wins(asked):
     text = GLOBAL + "hydra:\n  run: {dir: 'my runs/${algo.name}'}\n  sweep: {dir: 'my sweeps'}\n"
     words = ["train", "--config-dir", "own", "+experiment=e", "--dry-run"]
@@ -191,3 +203,37 @@ def test_a_missing_key_names_what_the_group_inherits(command, group, default, as
     assert (
         f"  a file of your own for '{group}' begins with 'defaults: [{default}]', and then needs only the keys" in err
     )
+
+
+def test_of_a_sweeper_that_chooses_jobs_as_it_goes_all_files_are_looked_at(tmp_path):
+    config = OmegaConf.create({"hydra": {"sweeper": {"_target_": "hydra_plugins.optuna.Sweeper"}}})
+    assert Composition(config, None, "train", (), True).jobs() is None
+    (tmp_path / "hydra" / "launcher").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "x.yaml").write_text("_target_: a.b\nhydra: {callbacks: {x: 1}}\n")  # below model.
+    (tmp_path / "hydra" / "launcher" / "mine.yaml").write_text("partition: gpu\n")
+    check_directories([tmp_path])
+    for name, text, key in (
+        ("hydra/launcher/mine", "_target_: a.b\n", "hydra.launcher._target_"),
+        ("model/x", "# @package hydra.job_logging\nroot: {level: INFO}\n", "hydra.job_logging.root.level"),
+        ("model/x", GLOBAL + "hydra: {job: {chdir: true}}\n", "hydra.job.chdir"),
+        ("model/x", "a: [\n", "cannot be read"),
+    ):
+        (tmp_path / f"{name}.yaml").write_text(text)
+        with pytest.raises(Failure, match=re.escape(key)) as failure:
+            check_directories([tmp_path])
+        assert f"{name}.yaml: " in str(failure.value) or f"{name}.yaml cannot" in str(failure.value)
+        (tmp_path / f"{name}.yaml").unlink()
+
+
+@pytest.mark.parametrize(
+    ("verbose", "level"), [("rlnlp.x", 10), (["a", "rlnlp.x"], 10), (["a"], 0), (False, 0), ([], 0)]
+)
+def test_a_logger_is_shown_that_hydra_verbose_names(verbose, level):
+    logger = logging.getLogger("rlnlp.x")
+    try:
+        show_logging(verbose)
+        assert logger.level == level
+    finally:
+        for name in ("a", "rlnlp.x"):
+            logging.getLogger(name).setLevel(logging.NOTSET)

@@ -92,7 +92,7 @@ def ended(place, ways):
 
 
 @pytest.mark.parametrize("ways", [SOME, pytest.param([w for w in WAYS if w not in SOME], marks=pytest.mark.slow)])
-def test_a_command_that_cannot_print_ends_as_it_should_and_without_a_word_about_bugs(ways, place):
+def test_a_command_that_cannot_print_ends_as_it_should_and_tells_of_no_bug(ways, place):
     found = ended(place, ways)
     for words, usual in SPOKEN:
         code, out, err = found[tuple(words), ""]

@@ -12,14 +12,17 @@ GROUPS = [
         ],
     ),
     (
-        "cli/streams.py", (STREAMS,),
+        "cli/streams.py", (f"{STREAMS}::test_a_command_that_cannot_print_ends_as_it_should_and_tells_of_no_bug",),
         [
-            ("a reader that goes away fails a run", "            self.error = error\n", "            raise\n"),
+            ("a reader that goes away fails a command", "            self.error = error\n", "            raise\n"),
             ("it is not told that the reader has gone", "            return Exit.PIPE", "            return status"),
             ("lost results are no error", "        return Exit.STORAGE", "        return status"),
-            ("a letter fails a command", '"backslashreplace"', '"strict"'),
-            ("a file gets the number of standard output", "        os.open(os.devnull, os.O_RDWR)  #", "        #"),
-            ("a slow reader loses bytes", "                    _wait_for(self.fileno())", "                    break"),
+            ("a letter fails a command", '"backslashreplace"', '"strict"',
+             f"{STREAMS}::test_what_cannot_be_encoded_is_replaced"),
+            ("a file gets the number of standard output", " os.open(os.devnull, os.O_RDWR)  #", " return  #",
+             f"{STREAMS}::test_streams_that_were_closed_before_the_command_began_take_no_file_s_place"),
+            ("a slow reader loses bytes", "                    _wait_for(self.fileno())", "                    break",
+             f"{STREAMS}::test_a_reader_that_is_slow_gets_every_byte_though_the_stream_does_not_wait"),
         ],
     ),
     (

@@ -26,7 +26,7 @@ GROUPS = [  # file, tests, (name, what stands there, what is put there)
         ("nothing is smoothed", "reach = min(10, len(values) // 20)", "reach = 0"),
     ]),
     ("run/live.py", (LIVE,), [
-        ("a table is drawn into a file", "drawn = stream.isatty() and", "drawn = console.is_terminal and"),
+        ("a table is drawn into a file", "drawn = sys.stderr.isatty() and", "drawn = console.is_terminal and"),
         ("a resumed run forgets where it started", "        for row in rows:\n            self._add(row)\n", ""),
         ("the table is taller than the terminal", "room = height - 5", "room = height - 2"),
         ("a term's name is markup", 'Text(f"{indent}{one_line(label(name), LABEL - len(indent))}")',

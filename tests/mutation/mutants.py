@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from mutation import ending_mutants, face_mutants, ppo_mutants
+from mutation import early_mutants, ending_mutants, face_mutants, ppo_mutants, words_mutants
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
@@ -318,7 +318,6 @@ MUTANTS = [
         "run/run.py", NUMBERS,
         ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
         ("a save is interrupted", "with self.signals.deferred():", "if True:", FINISHED),
-        ("a finished step is not saved", "due or self.signals.arrived is not None", "due", FINISHED),
     ),
     *_mutants(
         "run/ending.py", "run/test_ending",
@@ -384,7 +383,8 @@ MUTANTS = [
         ("a sweep's file keeps secrets", '(self.sweep / "multirun.yaml").unlink(missing_ok=True)', "pass",
          f"{SWEEP}::test_a_secret_stands_in_no_file_of_a_run_or_a_sweep"),
     ),
-    *(m for group in (ppo_mutants, ending_mutants, face_mutants) for file, tests, changes in group.GROUPS
+    *(m for group in (ppo_mutants, ending_mutants, face_mutants, early_mutants, words_mutants)
+      for file, tests, changes in group.GROUPS
       for m in _mutants(file, *tests, *changes)),
 ]  # fmt: skip
 
