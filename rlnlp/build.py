@@ -12,6 +12,7 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.models.load import fresh_policy, load_policy, load_tokenizer
 from rlnlp.models.locate import locate
 from rlnlp.models.policy import Policy
+from rlnlp.models.save import pretrained_files
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.builtin import built_in
 from rlnlp.rewards.shaping import Shaping
@@ -54,6 +55,7 @@ def language(model: config.Model, where: config.Device, seed: int) -> Language:
     if len(tokenizer.raw) > policy.vocabulary:
         sizes = f"has {len(tokenizer.raw)} tokens, the model only {policy.vocabulary}"
         raise Failure(Exit.MODEL, f"the tokenizer of '{words}' {sizes}")
+    policy.files = pretrained_files(policy, tokenizer)
     policy.dtype = DTYPES[where.dtype]
     if model.gradient_checkpointing:
         policy.recompute_layers()

@@ -92,7 +92,7 @@ METRICS = (
         algorithms=("ppo",), label="approx. KL of updates", panel="approx. KL of the updates, nats per token",
         live={"approx_kl": 13},
     ),
-    Metric(("ratio",), "mean of pi / pi_old", trend="near 1", algorithms=("ppo",)),
+    Metric(("ratio",), "mean of pi / pi_old", low=0.5, high=2, trend="near 1", algorithms=("ppo",)),
     Metric(
         ("clip_fraction",), "fraction of tokens where the clipped term decides", low=0, high=0.3, algorithms=("ppo",),
         label="clipped tokens", panel="clip fraction", live={"clip_fraction": 8},
@@ -113,7 +113,7 @@ METRICS = (
         trend="near 0", algorithms=("ppo",), label="sampling mismatch", live={"sampling_mismatch": 21},
     ),
     Metric(
-        ("response_tokens",), "mean length, end token included", "tokens", algorithms=ON_POLICY,
+        ("response_tokens",), "mean length, end token included", "tokens", low=0.1, of_first=True, algorithms=ON_POLICY,
         label="response length", panel="response length, tokens", live={"response_tokens": 9},
     ),
     Metric(
@@ -121,8 +121,8 @@ METRICS = (
         label="responses that ended", live={"ended": 10},
     ),
     Metric(
-        ("unique",), "fraction of distinct responses", low=0.25, trend="near 1", algorithms=ON_POLICY,
-        label="distinct responses", live={"unique": 11},
+        ("unique",), "fraction of distinct responses", low=0.25, trend="times `num_generations`; near 1",
+        algorithms=ON_POLICY, label="distinct responses", live={"unique": 11},
     ),
     Metric(
         ("equal_groups",), "fraction of prompts whose responses all score the same: they teach nothing",

@@ -14,7 +14,7 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.models.critic import Critic, PolicyWithValueHead, ValueHead, ValuesOfHead
 from rlnlp.models.fast import first_pass_kept
 from rlnlp.models.policy import Policy
-from rlnlp.run.checkpoint import Parts
+from rlnlp.run.parts import Parts
 from rlnlp.types import ActorCriticExperience, ActorCriticOutput, PolicyOutput, Rollout
 
 PolicyLoss = Callable[[PolicyOutput, ActorCriticExperience], TokenLosses]
@@ -37,6 +37,11 @@ class ActorCritic(Protocol):
 
     parts: Parts
 
+    @property
+    def head(self) -> ValueHead:
+        """What gives the values."""
+        ...
+
     def forward(self, rollout: Rollout) -> ActorCriticOutput:
         """Log-probabilities and entropy under the policy, values of the critic, each (B, T)."""
         ...
@@ -56,7 +61,7 @@ class SharedActorCritic:
     """A value head on the policy's trunk: one forward, one loss, one step. Tokens are scored by ``distribution``."""
 
     def __init__(self, policy: Policy, head: ValueHead, distribution: Distribution, algo: Ppo) -> None:
-        self.model, self.head = PolicyWithValueHead(policy, head), ValuesOfHead(policy, head)
+        self.model, self.values, self.head = PolicyWithValueHead(policy, head), ValuesOfHead(policy, head), head
         self.distribution, self.algo = distribution, algo
         self.optimizers = {**optimizers(policy, algo), **critic_optimizers(head, algo)}
         self.parts: Parts = {"policy": policy, "critic": head, **self.optimizers}
@@ -82,7 +87,7 @@ class SharedActorCritic:
 
     def critic_only(self, value_loss: ValueLoss) -> list[Learner]:
         """The head alone, on a trunk that gets no gradient."""
-        return [self._learner(lambda experience: value_loss(self.head(experience.rollout), experience))]
+        return [self._learner(lambda experience: value_loss(self.values(experience.rollout), experience))]
 
     def _learner(self, loss_fn: Callable[[ActorCriticExperience], TokenLosses]) -> Learner:
         return Learner(loss_fn, self.optimizers, self.algo, "grad_norm", self.model.policy.dtype)
@@ -97,6 +102,7 @@ class SeparateActorCritic:
     def __init__(self, policy: Policy, critic: Critic, distribution: Distribution, algo: Ppo) -> None:
         self.policy, self.critic, self.distribution, self.algo = policy, critic, distribution, algo
         self.optimizers, self.critic_optimizers = optimizers(policy, algo), critic_optimizers(critic, algo)
+        self.head = critic.head
         self.parts: Parts = {"policy": policy, "critic": critic, **self.optimizers, **self.critic_optimizers}
 
     def forward(self, rollout: Rollout) -> ActorCriticOutput:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rlnlp.config.schema import Samples
+from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.prompts import PromptTable
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement
@@ -18,11 +18,10 @@ from rlnlp.types import Rollout, Scores, Texts
 class Observer:
     """Called once a step: checks health, writes samples, and measures on held-out prompts when that is due."""
 
-    def __init__(
-        self, every: int, samples: Samples, table: PromptTable, measure: Callable[[], Measurement], run: Run
-    ) -> None:
-        self.every, self.samples, self.table, self.measure, self.run = every, samples, table, measure, run
-        self.health = Health(run.log_message)
+    def __init__(self, config: OnPolicyRun, table: PromptTable, measure: Callable[[], Measurement], run: Run) -> None:
+        self.every, self.samples = config.heldout.every, config.samples
+        self.table, self.measure, self.run = table, measure, run
+        self.health = Health(run.log_message, config)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as JSON."""

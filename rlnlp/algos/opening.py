@@ -15,8 +15,8 @@ from rlnlp.config.description import Trained, description, duration, measurement
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.device import device_text
 from rlnlp.errors import counted
-from rlnlp.run.checkpoint import Parts, named_tensors
 from rlnlp.run.disk import SPARE, size_text
+from rlnlp.run.parts import Parts, named_tensors
 from rlnlp.run.run import Run
 
 FILTERED = (
@@ -98,11 +98,14 @@ def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
     best = 1 if config.heldout.every else 0
     kept = min(saves(config), config.checkpoint.keep + best)
     staged = 1 if saves(config) > kept else 0  # an old one is removed when the new one is whole
-    needed = (kept + staged) * one + weights["policy"] + SPARE
+    kept_models, measured = config.checkpoint.models_kept, measurements(config) - 2
+    models = measured if kept_models is None else min(measured, kept_models + 2) if kept_models else 0  # best, staged
+    needed = (kept + staged) * one + (1 + models) * weights["policy"] + SPARE
     free = shutil.disk_usage(directory).free
     text = (
-        f"{size_text(needed)}: {counted(kept, 'checkpoint')} of {size_text(one)} and the model of"
-        f" {size_text(weights['policy'])}; {size_text(free)} free"
+        f"{size_text(needed)}: {counted(kept, 'checkpoint')} of {size_text(one)} and"
+        f" {counted(1 + models, 'model') if models else 'the model'} of {size_text(weights['policy'])};"
+        f" {size_text(free)} free"
     )
     if needed > free:
         text += "\nwarning: that does not fit; lower checkpoint.keep, or put the run elsewhere with hydra.run.dir="

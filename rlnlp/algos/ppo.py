@@ -37,7 +37,7 @@ from rlnlp.models.locate import locate_critic
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
-from rlnlp.run.checkpoint import Parts, Stateful
+from rlnlp.run.parts import Parts, Stateful
 from rlnlp.run.run import Run
 from rlnlp.types import ActorCriticExperience, ActorCriticOutput, PolicyOutput, Prompts, Rollout
 
@@ -59,12 +59,14 @@ def train(
         rollout = collect(prompts(step).repeat(algo.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         ref_logprobs = reference(rollout)
+        rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
+        if step == 1:
+            model.head.start_at(mean_return(rewards, rollout.mask, algo))
         critic_only = step <= algo.critic_warmup_steps
         with torch.set_grad_enabled(algo.minibatch == algo.responses and not critic_only):  # or no update would use it
             first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size))
         old = first.detached
         kl = k1(old.logprobs, ref_logprobs)
-        rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
         penalty = ESTIMATORS[algo.kl_estimator](old.logprobs, ref_logprobs)
         rewards = penalized_rewards(rewards, penalty, rollout.mask, control.coef)
         experience = make_experience(rollout, old, rewards, algo)
@@ -81,6 +83,12 @@ def train(
             step, episodes=len(rollout.mask), tokens=int(rollout.mask.sum()),
             **observe(step, rollout, scores, kl, figures),
         )  # fmt: skip
+
+
+def mean_return(rewards: Tensor, mask: Tensor, algo: Ppo) -> float:
+    """The mean over the tokens of the discounted rewards from there on: what a critic that knows nothing should say."""
+    rewards = scale_to_unit_std(rewards, mask) if algo.whiten_rewards else rewards
+    return float(masked_mean(generalized_advantages(rewards, torch.zeros_like(rewards), mask, algo.gamma, 1.0), mask))
 
 
 def make_experience(rollout: Rollout, old: ActorCriticOutput, rewards: Tensor, algo: Ppo) -> ActorCriticExperience:
@@ -180,7 +188,7 @@ def main(config: PpoRun, run: Run) -> None:
         model, setup.prompts, setup.collect, setup.reward, setup.reference,
         sampling_mismatch(policy, setup.distribution, algo.micro_batch_size), control, setup.observe, algo, run,
     )  # fmt: skip
-    finish_run(run, before, setup.measure_policy(), policy, setup.tokenizer, setup.observe.health)
+    finish_run(run, before, setup.save_result(), setup.observe.health)
 
 
 def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run) -> float:

@@ -26,7 +26,7 @@ from rlnlp.models.fast import FirstPass, first_pass_kept
 from rlnlp.models.policy import LogprobFn, Policy
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect, sampler
-from rlnlp.run.checkpoint import Parts, Stateful
+from rlnlp.run.parts import Parts, Stateful
 from rlnlp.run.run import Run
 from rlnlp.types import Experience, PolicyOutput, Prompts, Rollout
 
@@ -146,4 +146,4 @@ def main(config: ReinforceRun, run: Run) -> None:
         setup.policy, setup.distribution, setup.prompts, setup.collect, setup.reward, setup.reference,
         baselines[algo.baseline](), setup.observe, algo, run,
     )  # fmt: skip
-    finish_run(run, before, setup.measure_policy(), setup.policy, setup.tokenizer, setup.observe.health)
+    finish_run(run, before, setup.save_result(), setup.observe.health)

@@ -15,7 +15,8 @@ from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import prompt_table
 from rlnlp.data.sources import check_context_length
-from rlnlp.evaluate.measure import Measurement, measure
+from rlnlp.evaluate.best import Outcome, Views, measure_result, save_result
+from rlnlp.evaluate.measure import Measurement, measure, score_gain
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn, remembered
@@ -33,7 +34,7 @@ class OnPolicySetup:
 
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
     k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
-    and a trial step, and returns the first measurement.
+    and a trial step, and returns the first measurement; ``save_result`` saves policy/ and returns the last one.
     """
 
     policy: Policy
@@ -46,7 +47,7 @@ class OnPolicySetup:
     reference: LogprobFn
     kl: Callable[[Rollout], Tensor]
     begin: Opening[Measurement]
-    measure_policy: Callable[[], Measurement]
+    save_result: Callable[[], Outcome[Measurement]]
     observe: Observer
 
 
@@ -88,13 +89,19 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
         rows = rows_of_step(len(table.train), config.algo.batch_size, step, config.seed)
         return table.batch([table.train[i] for i in rows], language.device)
 
-    def measure_policy() -> Measurement:  # with the same numbers each time: a paired comparison
-        return measure(table, collect, reward, kl, run.rng("heldout"), language.device)
+    def view(rows: list[int], name: str) -> Measurement:  # with the same numbers each time: a paired comparison
+        return measure(table, rows, collect, reward, kl, run.rng(name), language.device)
 
-    observe = Observer(config.heldout.every, config.samples, table, measure_policy, run)
+    choosing, reporting = table.choosing_and_reporting(config.seed)
+    views = Views(
+        "other draws" if choosing == reporting else "other prompts", partial(view, table.heldout, "heldout"),
+        partial(view, choosing, "heldout"), partial(view, reporting, "reporting"),
+    )  # fmt: skip
+    observe = Observer(config, table, views.choosing, run)
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
-    begin = opener(config, run, language.device, rows, measure_policy)
+    begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
         policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,
-        run.timed("kl", reference), run.timed("kl", kl), begin, measure_policy, observe,
+        run.timed("kl", reference), run.timed("kl", kl), begin,
+        partial(save_result, run, policy, tokenizer, views, score_gain), observe,
     )  # fmt: skip

@@ -15,7 +15,8 @@ from rlnlp.config.algos import Sft
 from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
-from rlnlp.evaluate.fit import Fit, finish_run
+from rlnlp.evaluate.best import Views, measure_result, save_result
+from rlnlp.evaluate.fit import Fit, finish_run, loss_gain
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
 from rlnlp.maths.masked import masked_mean
@@ -80,34 +81,40 @@ def main(config: SftRun, run: Run) -> None:
         rows = alike_rows_of_step(lengths, algo.batch_size, step, config.seed)
         return table.batch([table.train[i] for i in rows], device)
 
-    def fit() -> Fit:
-        return measure_fit(policy, fitted, table, collect, run, algo.micro_batch_size, device)
+    def view(rows: list[int]) -> Fit:
+        return measure_fit(policy, fitted, table, rows, collect, run, algo.micro_batch_size, device)
+
+    choosing, reporting = table.choosing_and_reporting(config.seed)
+    views = Views(
+        "the same texts" if choosing == reporting else "other texts", partial(view, table.heldout),
+        partial(view, choosing), partial(view, reporting),
+    )  # fmt: skip
 
     def observe(step: int) -> dict[str, float]:
         if run.due(config.samples.every, step):
             keep_samples(table, collect, run, step, config.samples.show, device)
-        return {"heldout/loss": float(fit().loss.mean())} if run.due(config.heldout.every, step) else {}
+        return {"heldout/loss": float(views.choosing().loss.mean())} if run.due(config.heldout.every, step) else {}
 
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
-    before = opening(
-        config, run, device, rows, fit, {"policy": policy}, partial(trial_step, policy, fitted, batches, algo)
-    )
+    trial, measure = partial(trial_step, policy, fitted, batches, algo), partial(measure_result, run, views)
+    before = opening(config, run, device, rows, measure, {"policy": policy}, trial)
     train(policy, fitted, batches, observe, algo, run)
-    finish_run(run, before, fit(), policy, table)
+    finish_run(run, before, save_result(run, policy, tokenizer, views, loss_gain), table)
 
 
 @torch.no_grad()
 def measure_fit(
-    policy: Policy, fitted: Distribution, table: TextTable, collect: Collect, run: Run, size: int, device: torch.device
-) -> Fit:
-    """The mean nats per token of each held-out text, and a few texts that the policy writes itself."""
+    policy: Policy, fitted: Distribution, table: TextTable, rows: list[int], collect: Collect, run: Run, size: int,
+    device: torch.device,
+) -> Fit:  # fmt: skip
+    """The mean nats per token of each text of ``rows``, and a few texts that the policy writes itself."""
     losses = []
-    for start in range(0, len(table.heldout), size):
-        batch = table.batch(table.heldout[start : start + size], device)
+    for start in range(0, len(rows), size):
+        batch = table.batch(rows[start : start + size], device)
         out = policy(batch, fitted)
         losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
-    rollout = collect(table.prompts(table.heldout[:3], device), run.rng("heldout"))
-    return Fit(torch.stack(losses).cpu(), written(table, rollout))
+    rollout = collect(table.prompts(rows[:3], device), run.rng("heldout"))
+    return Fit(rows, torch.stack(losses).cpu(), written(table, rollout))
 
 
 def written(table: TextTable, rollout: Rollout) -> list[tuple[str, str]]:

@@ -57,7 +57,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         epilog="Settings: sampler.temperature=0.7, sampler=greedy, seed=1, device=cpu, ... as for rlnlp train.",
     )
     parser.add_argument(
-        "source", metavar="RUN|MODEL", help="a run directory, a model directory, a hub id, or 'embedded'"
+        "source", metavar="RUN|MODEL", help="a run, one of its checkpoints, a model directory, a hub id, or 'embedded'"
     )
     parser.add_argument("words", metavar="PROMPT|key=value", nargs="*", help="prompts as plain words, and settings")
     parser.add_argument("--file", help="prompts from a .jsonl, .csv or .txt file")
@@ -85,13 +85,20 @@ def base(source: str) -> dict[str, Any]:
         Failure: exit 6, for a run that has not saved a policy yet.
     """
     directory = Path(source).expanduser()
+    of_run = directory.parent.parent  # of a checkpoint, or of a policy in models/
+    if not is_run(directory) and is_run(of_run) and (directory / "policy").is_dir():
+        return _of_run(of_run, directory / "policy")
     if not is_run(directory):
         groups: dict[str, Any] = {"model": choice("model", "embedded") | {"path": source}}
         return {"seed": 0, **groups, "sampler": choice("sampler", "default"), "device": choice("device", "auto")}
     if not (directory / "policy").is_dir():
         raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
+    return _of_run(directory, directory / "policy")
+
+
+def _of_run(directory: Path, policy: Path) -> dict[str, Any]:
     run = asdict(read_config(directory))
-    model = run["model"] | {"path": str(directory / "policy"), "tokenizer": None}
+    model = run["model"] | {"path": str(policy), "tokenizer": None}
     return {"seed": run["seed"], "model": model, "sampler": run["sampler"], "device": run["device"]}
 
 

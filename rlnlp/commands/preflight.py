@@ -8,8 +8,10 @@ from typing import Any, get_type_hints
 
 from rlnlp.config.algos import Ppo
 from rlnlp.config.choices import default_choice
+from rlnlp.config.measuring import with_measurements
+from rlnlp.config.observing import Heldout
 from rlnlp.config.parse import nearest, parse
-from rlnlp.config.schema import REWARDS, RUNS, Heldout, Model, PromptData, RewardTerm, Sampler, TextData
+from rlnlp.config.schema import REWARDS, RUNS, Model, PromptData, RewardTerm, Sampler, TextData
 from rlnlp.data.records import Record
 from rlnlp.data.sources import FIELDS, check_context_length, data_files
 from rlnlp.errors import Exit, Failure, one_line
@@ -21,12 +23,12 @@ MOST = 20 * 2**20  # bytes; of a larger data file only the beginning is checked 
 
 
 def parse_run_config(settings: Any) -> Any:
-    """The settings of a run as its algorithm's schema.
+    """The settings of a run as its algorithm's schema; what they leave open is decided.
 
     Raises:
         Failure: exit 2, for an algorithm that does not exist and for every wrong setting.
     """
-    return parse(_schema(settings), settings)
+    return with_measurements(parse(_schema(settings), settings))
 
 
 def checked_config(settings: Any) -> Any:
@@ -37,7 +39,7 @@ def checked_config(settings: Any) -> Any:
     """
     schema = _schema(settings)
     try:
-        config = parse(schema, settings)
+        config = parse_run_config(settings)
     except Failure as failure:
         found = [failure, *_incomplete(schema, settings), *faults(_sound_groups(schema, settings))]
     else:

@@ -112,6 +112,11 @@ def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collec
     return resume_run(directory, old, new, frozenset(other))
 
 
+def _stopped_early(facts: Mapping[str, Any]) -> bool:
+    result = facts.get("result")
+    return facts.get("status") == "done" and isinstance(result, Mapping) and result.get("stopped_early") is True
+
+
 def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: frozenset[str]) -> None:
     """Train on in ``directory`` with the settings ``new``, which were ``old``.
 
@@ -128,6 +133,10 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
         check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
         print(f"{directory} is complete: it has done {counted(config.algo.total_steps, 'step')}")
+        return
+    if _stopped_early(facts) and "heldout.patience" not in changed:
+        print(f"{directory} is complete: it stopped early after step {facts['steps']}")
+        print(f"to go on: {command('resume', directory, 'heldout.patience=0')}")
         return
     check_files(config)
     from rlnlp.run.live import display

@@ -6,6 +6,8 @@ from typing import Literal
 
 from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
 
+DRAW = 4.0  # forward passes that drawing a response costs, about; 3 to 5 on a CPU
+
 
 @dataclass(frozen=True)
 class Optimization:
@@ -42,6 +44,16 @@ class Optimization:
         trl="weight_decay", verl=f"{ACTOR}.optim.weight_decay",
     )  # fmt: skip
 
+    @property
+    def responses(self) -> int:
+        """Responses (texts, for sft) of a step."""
+        return self.batch_size
+
+    @property
+    def relative_cost(self) -> float:
+        """The cost of learning from a response over that of measuring one: in forward passes, a backward is two."""
+        return 3.0
+
     def problems(self) -> Iterator[Problem]:
         """A warm-up longer than the run."""
         if self.warmup_steps > self.total_steps:
@@ -76,6 +88,16 @@ class OnPolicy(Optimization):
     loss_reduction: Literal["sequences", "tokens"] = setting(
         "the loss is divided by the number of these in the update", trl="loss_type", verl=f"{ACTOR}.loss_agg_mode"
     )
+
+    @property
+    def responses(self) -> int:
+        """Responses of a rollout."""
+        return self.batch_size * self.num_generations
+
+    @property
+    def relative_cost(self) -> float:
+        """Measured are drawing and the passes of policy and reference; learning adds a backward pass."""
+        return (DRAW + 4) / (DRAW + 2)
 
 
 @dataclass(frozen=True)
@@ -156,9 +178,10 @@ class Ppo(OnPolicy):
     cliprange_value: float = setting("value clip range", gt=0, trl="cliprange_value", verl="critic.cliprange_value")
 
     @property
-    def responses(self) -> int:
-        """Responses of a rollout."""
-        return self.batch_size * self.num_generations
+    def relative_cost(self) -> float:
+        """Measured are drawing and the passes of policy and reference; learning adds the critic, and the epochs."""
+        models = 2 if self.critic == "separate" else 1
+        return (DRAW + 3 + 3 * models * self.ppo_epochs) / (DRAW + 2)
 
     @property
     def minibatch(self) -> int:

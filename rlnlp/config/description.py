@@ -45,8 +45,7 @@ def block(texts: Mapping[str, str]) -> str:
 
 def measurements(config: Trained, done: int = 0) -> int:
     """How often a run of which ``done`` steps are done measures on held-out data, before and after included."""
-    every, total = config.heldout.every, config.algo.total_steps
-    return 2 + (len({step for step in (1, *range(every, total + 1, every)) if step > done}) if every else 0)
+    return 2 + len([step for step in _measured(config) if step > done])
 
 
 def duration(seconds: float) -> str:
@@ -57,9 +56,15 @@ def duration(seconds: float) -> str:
 
 
 def saves(config: Trained) -> int:
-    """How many checkpoints a whole run writes."""
+    """How many checkpoints a whole run writes at most: of each step that is due, and of each that may be the best."""
     every, total = config.checkpoint.every, config.algo.total_steps
-    return -(-total // every) if every else 1
+    return len({total, *(range(every, total, every) if every else ()), *_measured(config)})
+
+
+def _measured(config: Trained) -> set[int]:
+    """The steps after which held-out data are measured."""
+    every, total = config.heldout.every, config.algo.total_steps
+    return {1, *range(every, total + 1, every)} if every else set()
 
 
 def _model(model: Model) -> str:
@@ -133,16 +138,21 @@ def _steps(algo: Optimization, sampler: Sampler) -> list[str]:
 
 
 def _checkpoints(config: Trained) -> str:
-    every, keep = config.checkpoint.every, config.checkpoint.keep
-    if saves(config) == 1:
-        return "a checkpoint at the end"
-    return f"a checkpoint {_each(every)}, {'the last one is' if keep == 1 else f'the last {keep} are'} kept"
+    every, keep, best = config.checkpoint.every, config.checkpoint.keep, bool(config.heldout.every)
+    if saves(config) == 1 or not every:
+        return f"a checkpoint at the end{', and of the best step' if best else ''}"
+    last = "the last one" if keep == 1 else f"the last {keep}"
+    kept = f"{last} and the best are" if best else f"{last} {'is' if keep == 1 else 'are'}"
+    return f"a checkpoint {_each(every)}, {kept} kept"
 
 
 def _measurements(config: Trained, thing: str) -> str:
     what = f"held-out {thing}" if config.heldout.size else f"training {thing}"
     every = config.heldout.every
-    return f"measured on {what} before and after{f', and {_each(every)} in between' if every else ''}"
+    text = f"measured on {what} before and after{f', and {_each(every)} in between' if every else ''}"
+    text += "\nthe best step is the result" if config.checkpoint.result == "best" else ""
+    patience = config.heldout.patience
+    return text + (f"\nends early after {counted(patience, 'measurement')} without a better one" if patience else "")
 
 
 def _each(every: int) -> str:

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config.algos import Sft
-from rlnlp.config.schema import RUNS, Heldout, RewardTerm, TextData, built_in_name
+from rlnlp.config.observing import Checkpoint, Heldout
+from rlnlp.config.schema import RUNS, RewardTerm, TextData, built_in_name
 from rlnlp.errors import Exit, Failure, one_line
 
-CONFIG_VERSION = 2  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
+CONFIG_VERSION = 3  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ STEPS = (  # in the order of their versions
     Step(2, Sft, renamed={"fit_temperature": "loss_temperature"}),
     Step(2, Heldout, renamed={"prompts": "size"}),
     Step(2, RewardTerm, converted={"fn": _short_fn}),
+    Step(3, Checkpoint, added={"keep_models": 0, "result": "last"}),
+    Step(3, Heldout, added={"patience": 0}),
 )
 
 
@@ -114,8 +117,9 @@ def migrate_state(state: Mapping[str, Any], inputs: Collection[str]) -> dict[str
     Version 0.1.0 kept the sha256 of functions that are built in now; where a function of the user's has become
     another, the change of its setting is asked about already.
     """
+    state = {"since_best": 0, **state}
     if "built" not in state:
-        return dict(state)
+        return state
     names = {"in_a_row": "consecutive_skips", "built": "inputs"}
     found = {names.get(name, name): value for name, value in state.items()}
     found["best"] = {"value" if name == "worth" else name: value for name, value in found["best"].items()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
+from rlnlp.config.observing import Checkpoint, Heldout, Samples
 from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
 
 REWARDS = {  # the built-in terms: the name that a config gives, and the function that it stands for
@@ -121,6 +122,17 @@ class RewardTerm:
     clip: list[float] | None = setting("minimum and maximum of the scaled and shifted value", default=None)
     floor: float | None = setting("for a value below, the other terms add nothing: a veto", default=None)
 
+    @property
+    def highest(self) -> float | None:
+        """The most that the term can add to the sum, as built-in values are in [0, 1]; None if that is not known."""
+        ends = [self.shift, self.scale + self.shift]
+        if self.fn not in REWARDS and self.weight != 0:
+            if self.clip is None:
+                return None
+            ends = self.clip
+        low, high = self.clip or (min(ends), max(ends))
+        return max(self.weight * min(max(end, low), high) for end in ends)
+
     def problems(self) -> Iterator[Problem]:
         """A name that is neither a built-in term nor a path to a function; limits that do not rise."""
         if self.clip is not None and (len(self.clip) != 2 or self.clip[0] >= self.clip[1]):
@@ -149,6 +161,12 @@ class Reward:
     """The weighted sum that training makes large."""
 
     terms: dict[str, RewardTerm] = setting("the terms of the sum, by a name of one's own")
+
+    @property
+    def highest(self) -> float | None:
+        """The most that the terms can sum to; None if that is not known."""
+        each = [term.highest for term in self.terms.values()]
+        return sum(most for most in each if most is not None) if None not in each else None
 
     def problems(self) -> Iterator[Problem]:
         """A reward without terms."""
@@ -189,44 +207,6 @@ class TextData:
 
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """When the state of training is saved."""
-
-    every: int = setting(
-        "a checkpoint each so many steps; 0 means only at the end", "steps", ge=0,
-        resume="free", trl="save_steps", verl="trainer.save_freq",
-    )  # fmt: skip
-    keep: int = setting(
-        "how many checkpoints stay", ge=1,
-        resume="free", trl="save_total_limit", verl="trainer.max_actor_ckpt_to_keep",
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Heldout:
-    """What is measured before and after training, on prompts that training never sees."""
-
-    size: int = setting(
-        "how many (texts, for sft); at most a tenth of the data; 0 measures on the training data", ge=0,
-        resume="never",  # it decides which prompts are trained on
-    )  # fmt: skip
-    every: int = setting(
-        "measured in between, each so many steps; 0 means never", "steps", ge=0,
-        resume="free", trl="eval_steps", verl="trainer.test_freq",
-    )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Which responses are kept and shown."""
-
-    every: int = setting("samples.jsonl gets responses each so many steps; 0 means never", "steps", ge=0, resume="free")
-    show: int = setting(
-        "how many of them are shown while training", ge=0, resume="free", trl="num_completions_to_print"
-    )
-
-
-@dataclass(frozen=True)
 class Seeded:
     """Whatever draws."""
 
@@ -240,6 +220,21 @@ class Common(Seeded):
     checkpoint: Checkpoint = setting("saving")
     heldout: Heldout = setting("measuring")
     samples: Samples = setting("keeping responses")
+
+    @property
+    def chosen_by_heldout(self) -> bool:
+        """True if held-out data decide which weights are the result."""
+        return self.checkpoint.result == "best" or self.heldout.patience > 0
+
+    def problems(self) -> Iterator[Problem]:
+        """What needs measurements where there are to be none."""
+        wanted = {
+            "checkpoint.result": self.checkpoint.result == "best",
+            "checkpoint.keep_models": self.checkpoint.keep_models,
+            "heldout.patience": self.heldout.patience,
+        }
+        for key in [key for key, value in wanted.items() if value] if self.heldout.every == 0 else []:
+            yield key, "needs measurements in between: set heldout.every=N, or null for about ten"
 
 
 @dataclass(frozen=True)

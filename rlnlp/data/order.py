@@ -1,9 +1,11 @@
 """The order in which rows are used: seeded permutations, one per epoch, as a function of the step only."""
 
+from collections.abc import Hashable, Sequence
 from functools import lru_cache
 
 import numpy as np
 
+from rlnlp.config.measuring import CHOOSING
 from rlnlp.rng import stream
 
 WINDOW = 16  # batches that are sorted by length together
@@ -35,6 +37,20 @@ def split(count: int, part: int, seed: int) -> tuple[list[int], list[int]]:
     """A seeded split of ``range(count)``: (the others, ``part`` of them), both in ascending order."""
     chosen = set(stream(seed, "split").permutation(count)[:part].tolist())
     return [i for i in range(count) if i not in chosen], sorted(chosen)
+
+
+def choosing_and_reporting(keys: Sequence[Hashable], at_least: int, seed: int) -> tuple[list[int], list[int]]:
+    """The positions of those held-out data that choose the best step, and of those that report on it.
+
+    Data with the same key stay together. Below ``at_least`` different keys, all of them do both.
+    """
+    distinct = list(dict.fromkeys(keys))
+    if len(distinct) < at_least:
+        return list(range(len(keys))), list(range(len(keys)))
+    chosen = stream(seed, "choosing").permutation(len(distinct))[: min(len(distinct) // 2, CHOOSING)]
+    choosing = {distinct[i] for i in chosen.tolist()}
+    rows = range(len(keys))
+    return [i for i in rows if keys[i] in choosing], [i for i in rows if keys[i] not in choosing]
 
 
 @lru_cache(maxsize=4)

@@ -6,15 +6,14 @@ from dataclasses import dataclass
 import torch
 
 from rlnlp.batching import left_padded
+from rlnlp.config.measuring import APART, FALLBACK
 from rlnlp.config.schema import PromptData
-from rlnlp.data.order import split
+from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.records import Record, bad_lines_error
 from rlnlp.data.sources import FIELDS, heldout_name, heldout_part, prompt_fault, prompt_records
 from rlnlp.errors import counted
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout, Texts
-
-FALLBACK = 64  # training prompts to evaluate on if there are no held-out prompts
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,11 @@ class PromptTable:
         """True if no held-out prompt is trained on."""
         trained = {self.records[r]["prompt"] for r in self.train}
         return not any(self.records[r]["prompt"] in trained for r in self.heldout)
+
+    def choosing_and_reporting(self, seed: int) -> tuple[list[int], list[int]]:
+        """The held-out rows that choose the best step, and those that report on it: other prompts from ``APART`` on."""
+        choosing, reporting = choosing_and_reporting([self.records[r]["prompt"] for r in self.heldout], APART, seed)
+        return [self.heldout[i] for i in choosing], [self.heldout[i] for i in reporting]
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Prompts:
         """The prompts of ``rows``, padded on the left."""

@@ -7,7 +7,7 @@ import torch
 
 from rlnlp.batching import left_padded
 from rlnlp.config.schema import TextData
-from rlnlp.data.order import split
+from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.records import Record, bad_lines_error
 from rlnlp.data.sources import heldout_part, text_fields, text_record_fault, text_records, with_completion
 from rlnlp.errors import Exit, Failure, counted
@@ -25,6 +25,12 @@ class TextTable:
     train: list[int]
     heldout: list[int]
     tokenizer: Tokenizer
+
+    def choosing_and_reporting(self, seed: int) -> tuple[list[int], list[int]]:
+        """The held-out rows that choose the best step, and those that report on it: others, if there are two texts."""
+        texts = [(*prompt, -1, *completion) for prompt, completion in (self.pairs[r] for r in self.heldout)]
+        choosing, reporting = choosing_and_reporting(texts, 2, seed)
+        return [self.heldout[i] for i in choosing], [self.heldout[i] for i in reporting]
 
     @property
     def heldout_is_separate(self) -> bool:

@@ -1,32 +1,40 @@
 """How well a language model fits held-out texts, before and after."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from rlnlp.data.texts import TextTable
+from rlnlp.evaluate.advice import settings_of
+from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
+from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.report import data_file, finish, generate_command, title
 from rlnlp.evaluate.summary import Report, table_row
 from rlnlp.maths.statistics import mean_interval
-from rlnlp.models.policy import Policy
 from rlnlp.run.run import Run
 
 
 @dataclass(frozen=True)
 class Fit:
-    """``loss`` (N,) mean nats per token of each held-out text; ``samples`` (prompt, response) that the model writes."""
+    """``loss`` (N,) mean nats per token of each text; ``samples`` (prompt, response) that the model writes.
 
+    ``rows`` are the texts' rows in the table.
+    """
+
+    rows: Sequence[int]
     loss: Tensor
     samples: list[tuple[str, str]]
 
 
-def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, table: TextTable) -> None:
-    """Save the policy, draw the curves, write the result and print it."""
-    result = comparison(before, after)
-    separate, texts = table.heldout_is_separate, table.texts(table.heldout)
+def finish_run(run: Run, before: Fit, outcome: Outcome[Fit], table: TextTable) -> None:
+    """Draw the curves, write the result and print it."""
+    after = outcome.after
+    result = {**comparison(before, after), **outcome_facts(run, outcome)}
+    result["health"] = dict(result_findings(result, settings_of(run.config)))
+    separate, texts = table.heldout_is_separate, table.texts(before.rows)
     kind = "held-out texts" if separate else "training texts (none are held out)"
     old, new = result["before"]["loss"], result["after"]["loss"]
     perplexities = ("perplexity", f"{math.exp(old):.2f}", f"{math.exp(new):.2f}", "")
@@ -34,14 +42,13 @@ def finish_run(run: Run, before: Fit, after: Fit, policy: Policy, table: TextTab
         title(run.config, "held-out loss" if separate else "loss", old, new),
         f"{kind}: {result['n']}",
         [table_row("loss, nats per token", old, new, new - old, result["difference"]["interval"]), perplexities],
-        [],
-        [],
+        list(outcome_lines(result)),
+        list(result["health"].values()),
         [(prompt, b, a) for (prompt, b), (_, a) in zip(before.samples, after.samples, strict=True)],
         next_command(run, after),
     )
-    finish(
-        run, report, result, heldout_rows(texts, before, after), {"heldout/loss": (old, new)}, policy, table.tokenizer
-    )
+    rows = heldout_rows(texts, before, after)
+    finish(run, report, result, rows, {"heldout/loss": (old, new)}, outcome.device)
 
 
 def next_command(run: Run, after: Fit) -> str:
@@ -56,6 +63,11 @@ def heldout_rows(texts: list[tuple[str, str]], before: Fit, after: Fit) -> Itera
     """A record for each held-out text, prompt and completion, for heldout.jsonl: both losses, nats per token."""
     for (prompt, completion), old, new in zip(texts, before.loss.tolist(), after.loss.tolist(), strict=True):
         yield {"prompt": prompt, "completion": completion, "before": {"loss": old}, "after": {"loss": new}}
+
+
+def loss_gain(one: Fit, other: Fit) -> Tensor:
+    """How much lower the loss of ``one`` is, (N,), by text."""
+    return other.loss - one.loss
 
 
 def comparison(before: Fit, after: Fit) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Scores of a policy's responses to fixed prompts with fixed random numbers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,14 +32,14 @@ class Measurement:
 
 @torch.no_grad()
 def measure(
-    table: PromptTable, collect: Collect, reward: Reward, kl: Callable[[Rollout], Tensor],
+    table: PromptTable, rows: Sequence[int], collect: Collect, reward: Reward, kl: Callable[[Rollout], Tensor],
     rng: np.random.Generator, device: torch.device,
 ) -> Measurement:  # fmt: skip
-    """One response to each held-out prompt. Two calls with the same ``rng`` are a paired comparison."""
+    """One response to each prompt of ``rows``. Two calls with the same ``rng`` are a paired comparison."""
     scores, kls, tokens, prompts, responses = [], [], [], [], []
     terms: dict[str, list[Tensor]] = {}
-    for start in range(0, len(table.heldout), BATCH):
-        rollout = collect(table.batch(table.heldout[start : start + BATCH], device), rng)
+    for start in range(0, len(rows), BATCH):
+        rollout = collect(table.batch(rows[start : start + BATCH], device), rng)
         scored, texts = reward(rollout), table.texts(rollout)
         scores.append(scored.score.cpu())
         kls.append(kl(rollout).sum(1).cpu())
@@ -87,6 +87,11 @@ def _record(measurement: Measurement, i: int) -> dict[str, Any]:
         "kl": float(measurement.kl[i]) if bool(measurement.kl[i].isfinite()) else None,
         "tokens": int(measurement.tokens[i]),
     }
+
+
+def score_gain(one: Measurement, other: Measurement) -> Tensor:
+    """How much higher the score of ``one`` is, (N,), by prompt."""
+    return one.score - other.score
 
 
 def _means(measurement: Measurement) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.text import Text
 
@@ -14,13 +15,12 @@ from rlnlp.config.description import Trained, description, duration
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.device import peak_memory, return_freed
 from rlnlp.errors import command, one_line, safe_text
+from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.curves import Ends, draw
+from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
 from rlnlp.evaluate.summary import Line, Report, Row, markdown, report_lines, table_row
-from rlnlp.models.policy import Policy
-from rlnlp.models.save import save_policy
-from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.disk import replace, size_text
 from rlnlp.run.run import Run
 
@@ -28,34 +28,33 @@ SAMPLES = 3
 TYPED = 60  # characters of a prompt that one would type
 
 
-def finish_run(
-    run: Run, before: Measurement, after: Measurement, policy: Policy, tokenizer: Tokenizer, health: Health
-) -> None:
-    """Save the policy, draw the curves, record the result and print it with the findings of ``health``."""
-    result = {**comparison(before, after), "health": health.verdict()}
+def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], health: Health) -> None:
+    """Draw the curves, record the result and print it with the findings of ``health``."""
+    after = outcome.after
+    result = {**comparison(before, after), **outcome_facts(run, outcome)}
+    result["health"] = {**health.verdict(), **dict(result_findings(result, health.settings))}
     old, new = result["before"], result["after"]
     kind = "held-out prompts" if result["heldout"] else "responses to training prompts (none are held out)"
     report = Report(
         title(run.config, "held-out score" if result["heldout"] else "score", old["score"], new["score"]),
         f"{kind}: {result['n']}",
         score_rows(result),
-        [],
+        list(outcome_lines(result)),
         list(result["health"].values()),
         list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES],
         generate_command(run.directory, before.prompts, data_file(run.config)),
     )
     ends = {"heldout/score": (old["score"], new["score"]), "heldout/kl": (old["kl"], new["kl"])}
-    finish(run, report, result, heldout_rows(before, after), ends, policy, tokenizer)
+    finish(run, report, result, heldout_rows(before, after), ends, outcome.device)
 
 
 def finish(
     run: Run, report: Report, result: Mapping[str, Any], heldout: Iterable[Mapping[str, Any]], ends: Ends,
-    policy: Policy, tokenizer: Tokenizer,
+    device: torch.device,
 ) -> None:  # fmt: skip
     """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves."""
-    directory, memory = run.directory, peak_memory(policy.device)
-    with run.display.waiting("saving the model, drawing the curves"):
-        save_policy(directory / "policy", policy, tokenizer)
+    directory, memory = run.directory, peak_memory(device)
+    with run.display.waiting("drawing the curves"):
         return_freed()  # before matplotlib needs memory too
         draw(directory, report.title, ends, unweighted(run.config))
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))

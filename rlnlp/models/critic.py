@@ -1,6 +1,7 @@
 """The critic: V(s), the expected return from a state, by a head on the policy or by a model of its own."""
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from rlnlp.types import ActorCriticOutput, Rollout
 
 
 class ValueHead(nn.Module):
-    """One number from a hidden state. It starts as 0 everywhere: it must not pull at a trained trunk."""
+    """One number from a hidden state. It starts the same everywhere: it must not pull at a trained trunk."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -27,6 +28,12 @@ class ValueHead(nn.Module):
         """(B, T, D) -> (B, T)."""
         values: Tensor = self.linear(hidden.to(self.linear.weight.dtype)).squeeze(-1)
         return values
+
+    @torch.no_grad()
+    def start_at(self, value: float) -> None:
+        """A fresh head gives ``value`` everywhere instead of 0; one that has learned, from a file, stays as it is."""
+        if math.isfinite(value) and not bool(self.linear.weight.any()):
+            self.linear.bias.fill_(value)
 
 
 class PolicyWithValueHead(nn.Module):

@@ -1,5 +1,6 @@
 """Models and tokenizers from files, through transformers' ``from_pretrained``; and fresh ones."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.critic import Critic, ValueHead, fitted_to
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.run.checksums import MANIFEST, faults
 
 
 def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, device: torch.device) -> tuple[Any, Any]:
@@ -41,8 +43,13 @@ def load_policy(model_id: str, local_only: bool, device: torch.device) -> Policy
     """The causal language model at ``model_id`` in float32.
 
     Raises:
-        Failure: exit 4, if it cannot be loaded whole: every weight must come from the files.
+        Failure: exit 4, if it cannot be loaded whole: every weight must come from the files, and those of a checkpoint
+            must be as they were written.
     """
+    folder = Path(model_id)
+    of_checkpoint = folder.is_dir() and (folder.parent / MANIFEST).is_file()
+    if of_checkpoint and (fault := next(faults(folder.parent, f"{folder.name}/"), None)) is not None:
+        raise Failure(Exit.MODEL, f"model '{model_id}' is of a damaged checkpoint: {fault}\nuse another one")
     from transformers import AutoModelForCausalLM
 
     lm, record = pretrained(AutoModelForCausalLM, model_id, f"model '{model_id}'", local_only, device)

@@ -1,7 +1,7 @@
 """A causal language model, seen as a policy over responses."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -19,13 +19,24 @@ Answer = TypeVar("Answer")
 
 
 class Policy(nn.Module):
-    """pi(response | prompt). Nothing outside this room touches ``lm``, the model of transformers."""
+    """pi(response | prompt). Nothing outside this room touches ``lm``, the model of transformers.
+
+    ``files`` gives the content of its config and tokenizer by file name: beside the weights of ``body`` they make a
+    folder that transformers loads.
+    """
 
     def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
         self.dtype = dtype
         self.recomputed: list[nn.Module] = []
+        self.files: Callable[[], Mapping[str, bytes]] = dict
+
+    @property
+    def body(self) -> nn.Module:
+        """The module whose weights are stored."""
+        body: nn.Module = self.lm
+        return body
 
     @property
     def device(self) -> torch.device:

@@ -10,38 +10,22 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure
+from rlnlp.run.checksums import MANIFEST, NAME, faults, file_sha256, manifest_text, name_of
 from rlnlp.run.disk import apply_umask_and_fsync, check_free_space, replace_directory, storage_failure, sync, write
+from rlnlp.run.parts import Parts, json_of, plain_files, restore_part, tensor_files
 
-STAGED, SCHEMA, NAME = ".tmp-", 1, re.compile(r"step-\d{8,}")
+STAGED = ".tmp-"
 LEFTOVER = re.compile(r"\.tmp-(\d+-\d+|(old|del)-step-\d{8,})-[0-9a-f]{8}")
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A part of a checkpoint whose state is JSON."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state, as JSON."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
-        ...
-
-
-Part = nn.Module | torch.optim.Optimizer | Stateful
-Parts = Mapping[str, Part]
 
 
 def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Path:
@@ -53,24 +37,21 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Pat
     target, unique = folder / name_of(step), f"{step}-{os.getpid()}-{secrets.token_hex(4)}"
     staged, aside = folder / f"{STAGED}{unique}", folder / f"{STAGED}old-{target.name}-{secrets.token_hex(4)}"
     try:
-        tensors = {name: found for name, part in parts.items() if (found := tensors_of(part)) is not None}
+        tensors, files = tensor_files(parts), plain_files(parts)
+        plain = {name: json_of(part) for name, part in parts.items() if not isinstance(part, nn.Module)}
+        files["state.json"] = json.dumps({"step": step, **state, "parts": plain}, allow_nan=False).encode()
         sizes = {name: sum(tensor.nbytes for tensor in each.values()) for name, each in tensors.items()}
-        check_free_space(folder, sum(sizes.values()))
+        check_free_space(folder, sum(sizes.values()) + sum(map(len, files.values())))
         staged.mkdir()
-        with ThreadPoolExecutor(2) as hashing:  # while the disk writes
-            digests = {}
-            for name in sorted(sizes, key=sizes.__getitem__, reverse=True):  # the last one to hash is small
-                path = staged / f"{name}.safetensors"
-                save_file(tensors[name], path)
-                digests[path.name] = hashing.submit(_digest, path)
-                apply_umask_and_fsync(path)
-        plain = {name: _plain(part) for name, part in parts.items() if not isinstance(part, nn.Module)}
-        text = json.dumps({"step": step, **state, "parts": plain}, allow_nan=False)
-        write(staged / "state.json", text.encode())
-        files = {name: ((staged / name).stat().st_size, found.result()) for name, found in digests.items()}
-        files["state.json"] = (len(text.encode()), hashlib.sha256(text.encode()).hexdigest())
-        write(staged / "manifest.json", _manifest(step, files).encode())
-        sync(staged)
+        for path in {(staged / name).parent for name in [*sizes, *files]} - {staged}:
+            path.mkdir()
+        written = _write_tensors(staged, tensors, sizes)
+        for name, data in files.items():
+            write(staged / name, data)
+            written[name] = len(data), hashlib.sha256(data).hexdigest()
+        write(staged / MANIFEST, manifest_text(step, written).encode())
+        for path in sorted({(staged / name).parent for name in written}, reverse=True):  # what is below first
+            sync(path)
         replace_directory(staged, target, aside)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(staged, ignore_errors=True)
@@ -78,14 +59,22 @@ def save(folder: Path, step: int, parts: Parts, state: Mapping[str, Any]) -> Pat
     return target
 
 
+def _write_tensors(
+    staged: Path, tensors: Mapping[str, Mapping[str, Tensor]], sizes: Mapping[str, int]
+) -> dict[str, tuple[int, str]]:
+    """Write each file of ``tensors``, ``sizes`` bytes large; return size and sha256 of each."""
+    digests: dict[str, Future[str]] = {}
+    with ThreadPoolExecutor(2) as hashing:  # while the disk writes
+        for name in sorted(sizes, key=sizes.__getitem__, reverse=True):  # the last one to hash is small
+            save_file(dict(tensors[name]), staged / name, {"format": "pt"})  # without it transformers does not load
+            digests[name] = hashing.submit(file_sha256, staged / name)
+            apply_umask_and_fsync(staged / name)
+    return {name: ((staged / name).stat().st_size, found.result()) for name, found in digests.items()}
+
+
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in ``folder``, oldest first; other names are ignored."""
     return sorted(path for path in folder.glob("step-*") if NAME.fullmatch(path.name))
-
-
-def name_of(step: int) -> str:
-    """The directory name of a step's checkpoint."""
-    return f"step-{step:08d}"
 
 
 def step_of(path: Path) -> int:
@@ -93,7 +82,7 @@ def step_of(path: Path) -> int:
     return int(path.name.partition("-")[2])
 
 
-def retain(folder: Path, keep: int, best: int, verified: Collection[str]) -> set[str]:
+def retain(folder: Path, keep: int, best: int | None, verified: Collection[str]) -> set[str]:
     """Remove the valid checkpoints except the ``keep`` newest and that of step ``best``; return the names of the rest.
 
     Those in ``verified`` are not read again. A damaged one is neither counted nor removed: it may be a folder of
@@ -103,21 +92,33 @@ def retain(folder: Path, keep: int, best: int, verified: Collection[str]) -> set
         Failure: exit 5, if the disk fails.
     """
     valid = [p for p in checkpoints(folder) if p.name in verified or next(faults(p), None) is None]
-    kept = {p.name for p in valid[-keep:]} | {name_of(best)}
+    kept = {p.name for p in valid[-keep:]} | ({name_of(best)} if best is not None else set())
     try:
         for old in valid:
             if old.name not in kept:
-                deleted = old.with_name(f"{STAGED}del-{old.name}-{secrets.token_hex(4)}")
-                old.rename(deleted)
-                shutil.rmtree(deleted, ignore_errors=True)
+                _remove(old)
     except OSError as error:
         raise storage_failure("removing old checkpoints", folder, error) from error
     return kept & {p.name for p in valid}
 
 
+def remove_later(folder: Path, step: int) -> None:
+    """Remove what was saved after ``step`` in a folder that may not exist: the steps to come will save it again."""
+    for path in checkpoints(folder):
+        if step_of(path) > step and next(faults(path), None) is None:
+            _remove(path)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a checkpoint in one moment: half of one never has its name."""
+    deleted = directory.with_name(f"{STAGED}del-{directory.name}-{secrets.token_hex(4)}")
+    directory.rename(deleted)
+    shutil.rmtree(deleted, ignore_errors=True)
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove what interrupted saves left behind, by the names that saves use; for the run's owner only."""
-    for path in folder.iterdir():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if LEFTOVER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -143,135 +144,21 @@ def load(folder: Path, parts: Parts, log_message: Callable[[str], None]) -> dict
     raise Failure(Exit.RUN, f"no valid checkpoint in {folder} ({len(found)} found)\n" + "; ".join(damaged))
 
 
-def faults(directory: Path) -> Iterator[str]:
-    """What is wrong with the files of a checkpoint; nothing if they are as they were written."""
-    try:
-        text = (directory / "manifest.json").read_text()
-        manifest = json.loads(text)
-        files = {str(name): (int(entry["size"]), str(entry["sha256"])) for name, entry in manifest["files"].items()}
-        step = int(manifest["step"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        yield f"manifest.json cannot be read ({type(error).__name__})"
-        return
-    if text != _manifest(step, files) or directory.name != name_of(step):
-        yield "manifest.json is not as it was written here"
-    if "state.json" not in files:
-        yield "manifest.json lists no state.json"
-    for name in sorted({path.name for path in directory.iterdir()} - {*files, "manifest.json"}):
-        yield f"{name} is not in manifest.json"
-    for name, (size, digest) in files.items():
-        path = directory / name
-        if Path(name).name != name or path.is_symlink() or not path.is_file():
-            yield f"{name} is missing"
-        elif path.stat().st_size != size:
-            yield f"{name} has {path.stat().st_size} bytes, not {size}"
-        elif _digest(path) != digest:
-            yield f"{name} is not as it was written (sha256)"
+def load_part(directory: Path, name: str, part: nn.Module) -> None:
+    """Load the weights of the part ``name`` of one checkpoint, whose files were verified before.
 
-
-def named_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state; a tensor with several names (tied weights) only once."""
-    seen: set[tuple[int, tuple[int, ...]]] = set()
-    tensors = {}
-    for name, tensor in module.state_dict().items():
-        identity = (tensor.data_ptr(), tuple(tensor.shape))
-        if tensor.numel() == 0 or identity not in seen:
-            tensors[name] = tensor.detach().contiguous()
-            seen.add(identity)
-    return tensors
-
-
-def tensors_of(part: Part) -> dict[str, Tensor] | None:
-    """The tensors of a part, by name; None for a part whose state is JSON."""
-    if isinstance(part, nn.Module):
-        return named_tensors(part)
-    if isinstance(part, torch.optim.Optimizer):
-        state = part.state_dict()["state"]
-        return {f"{i}.{k}": v.contiguous() for i, values in state.items() for k, v in values.items()}
-    return None
-
-
-def weights_sha256(parts: Parts) -> str:
-    """The sha256 of the tensors of all modules."""
-    digest = hashlib.sha256()
-    for name, module in parts.items():
-        for key, tensor in named_tensors(module).items() if isinstance(module, nn.Module) else ():
-            digest.update(f"{name} {key} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).cpu().numpy().data)
-    return digest.hexdigest()
-
-
-class StepSnapshot:
-    """The parts at the end of a step: their JSON state, and the versions of their tensors instead of copies."""
-
-    def __init__(self, parts: Parts) -> None:
-        self.parts = parts
-        self._plain = json.dumps({n: p.state_dict() for n, p in parts.items() if _is_plain(p)}, allow_nan=False)
-        self._versions = list(_versions(parts))
-
-    def rollback(self) -> bool:
-        """Restore the JSON state; False, and nothing is changed, if a tensor has changed since."""
-        if self._versions != list(_versions(self.parts)):
-            return False
-        for name, state in json.loads(self._plain).items():
-            self.parts[name].load_state_dict(state)
-        return True
-
-
-def _versions(parts: Parts) -> Iterator[tuple[int, int]]:
-    """Identity and version of each tensor; torch counts every in-place change."""
-    for part in parts.values():
-        if isinstance(part, nn.Module):
-            yield from ((id(t), t._version) for t in (*part.parameters(), *part.buffers()))
-        elif isinstance(part, torch.optim.Optimizer):
-            yield from ((id(t), t._version) for values in part.state.values() for t in values.values())
-
-
-def _is_plain(part: Part) -> bool:
-    return not isinstance(part, nn.Module | torch.optim.Optimizer)
-
-
-def _plain(part: torch.optim.Optimizer | Stateful) -> Any:
-    return {"params": _parameter_groups(part)} if isinstance(part, torch.optim.Optimizer) else part.state_dict()
-
-
-def _parameter_groups(optimizer: torch.optim.Optimizer) -> list[list[int]]:
-    return [group["params"] for group in optimizer.state_dict()["param_groups"]]
+    Raises:
+        Failure: exit 6, if they are of another model.
+    """
+    restore_part(directory, name, part, None)
 
 
 def _read(directory: Path, parts: Parts) -> dict[str, Any]:
     state: dict[str, Any] = json.loads((directory / "state.json").read_text())
-    names = {*state["parts"], *(file.stem for file in directory.glob("*.safetensors"))}
+    stored = [path for path in directory.iterdir() if path.is_dir() or path.suffix == ".safetensors"]
+    names = {*state["parts"], *(path.name.removesuffix(".safetensors") for path in stored)}
     if names != set(parts):
         raise Failure(Exit.RUN, f"{directory} has other parts ({', '.join(sorted(names))}) than this algorithm")
     for name, part in parts.items():
-        _read_part(directory, name, part, state["parts"].get(name))
+        restore_part(directory, name, part, state["parts"].get(name))
     return state
-
-
-def _read_part(directory: Path, name: str, part: Part, plain: Any) -> None:
-    if isinstance(part, nn.Module):
-        tensors, expected = load_file(directory / f"{name}.safetensors"), named_tensors(part)
-        if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in expected.items()}:
-            raise Failure(Exit.RUN, f"{directory / name}.safetensors has other tensors than the model")
-        part.load_state_dict(tensors, strict=False)
-    elif isinstance(part, torch.optim.Optimizer):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in load_file(directory / f"{name}.safetensors").items():
-            index, _, field = key.partition(".")
-            state.setdefault(int(index), {})[field] = tensor
-        if _parameter_groups(part) != plain["params"]:
-            raise Failure(Exit.RUN, f"{directory / name}.safetensors is the state of another optimizer")
-        part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
-    else:
-        part.load_state_dict(plain)
-
-
-def _manifest(step: int, files: Mapping[str, tuple[int, str]]) -> str:
-    entries = {name: {"size": size, "sha256": digest} for name, (size, digest) in files.items()}
-    return json.dumps({"schema": SCHEMA, "step": step, "files": entries})
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

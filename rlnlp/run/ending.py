@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from rlnlp.errors import Exit, Failure, Stopped, command, exit_code, one_line, out_of_memory
-from rlnlp.run.checkpoint import Parts, checkpoints, step_of
+from rlnlp.run.checkpoint import checkpoints, step_of
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.nonfinite import broken_weight
+from rlnlp.run.parts import Parts
 from rlnlp.run.progress import Progress
 
 START, UPDATE = "the start", "the update"  # phases of a run; the loops name others

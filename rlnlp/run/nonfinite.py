@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from rlnlp.run.checkpoint import Parts
+from rlnlp.run.parts import Parts
 
 BUDGET = 3  # steps in a row without an update, after which a run ends
 ADVICE = "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewards in samples.jsonl"

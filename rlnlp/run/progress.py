@@ -6,32 +6,43 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from rlnlp.config.changes import check_total_steps
 from rlnlp.config.migrate import migrate_state
 from rlnlp.errors import Exit, Failure, command
 from rlnlp.run import checkpoint
-from rlnlp.run.checkpoint import Parts, StepSnapshot
+from rlnlp.run.checksums import faults, name_of
 from rlnlp.run.jsonl import JsonlFile
 from rlnlp.run.nonfinite import ADVICE, broken_weight
+from rlnlp.run.parts import Parts, Pretrained, StepSnapshot
 
 DETERMINISTIC = ("metrics", "samples")  # the same seed gives the same lines; timing holds clock readings
+POLICY = "policy"  # the part that is the result
 BEST_BY = {"heldout/score": 1.0, "heldout/loss": -1.0}  # the metric that names the best checkpoint, and its sign
 
 
 class Progress:
-    """Steps done and saved. A signal goes back to the last step that is done, a resume to the last that is saved."""
+    """Steps done and saved. A signal goes back to the last step that is done, a resume to the last that is saved.
 
-    def __init__(self, directory: Path, keep: int) -> None:
+    ``keep`` checkpoints stay; and ``keep_models`` snapshots, a policy each as it was measured (None: all of them).
+    """
+
+    def __init__(self, directory: Path, keep: int, keep_models: int | None = 0) -> None:
         self.folder, self.keep = directory / "checkpoints", keep
+        self.models, self.keep_models = directory / "models", keep_models
         self.files = {name: JsonlFile(directory / f"{name}.jsonl") for name in (*DETERMINISTIC, "timing")}
         self.totals = {"episodes": 0, "tokens": 0, "skipped": 0}
         self.consecutive_skips = 0  # steps skipped in a row up to now
         self.best: dict[str, float] = {}
+        self.since_best = 0  # measurements since the best one
         self.done = self.saved = 0
         self.step_seconds: list[float] = []  # of each step before this process
         self.seconds = 0.0  # of training, before this process
         self._candidate: float | None = None
+        self._measured = False
         self._verified: set[str] = set()
+        self._verified_models: set[str] = set()
         self._inputs: dict[str, str] = {}
         self._snapshot: StepSnapshot | None = None
         self._counts = ""
@@ -60,13 +71,15 @@ class Progress:
                 self._compare(key, state["inputs"].get(key), inputs.get(key), allow, log_message)
             check_total_steps(total, state["step"], self.folder.parent)
             self.totals, self.best, self.consecutive_skips = state["totals"], state["best"], state["consecutive_skips"]
+            self.since_best = state["since_best"]
             self.done = self.saved = state["step"]
-            self._verified.add(checkpoint.name_of(self.saved))
+            self._verified.add(name_of(self.saved))
             for name in DETERMINISTIC:
                 if not self.files[name].starts_with(state[name]):
                     copy = self.files[name].keep_copy()
                     log_message(f"{name}.jsonl is not as the run wrote it; its content is kept as {copy.name}")
             self._retain()
+        checkpoint.remove_later(self.models, self.done)
         for file in self.files.values():
             file.truncate_after(self.done)
         self.step_seconds = [row["seconds"] for row in self.files["timing"].rows()]
@@ -94,11 +107,41 @@ class Progress:
 
     def finish_step(self, step: int, parts: Parts) -> None:
         """The step is done; what was measured in it may make it the best so far."""
-        self.done = step
-        if self._candidate is not None and self._candidate > self.best.get("value", -float("inf")):
-            self.best = {"step": step, "value": self._candidate}
+        self.done, self._measured = step, self._candidate is not None
+        if self._candidate is not None:
+            self.since_best += 1
+            if self._candidate > self.best.get("value", -math.inf):
+                self.best, self.since_best = {"step": step, "value": self._candidate}, 0
         self._candidate = None
         self._take_snapshot(parts)
+
+    @property
+    def best_step(self) -> int | None:
+        """The step that was the best so far on held-out data; None if none was measured."""
+        return int(self.best["step"]) if self.best else None
+
+    def save_due(self, parts: Parts, due: bool) -> None:
+        """Save what the step that is done leaves: a snapshot if it was measured, a checkpoint if ``due`` or the best.
+
+        Raises:
+            Failure: exit 5, if the disk fails; exit 8, if a weight is not finite.
+        """
+        if self._measured and self.keep_models != 0:
+            self._save_model(parts)
+        if due or self.best_step == self.done:
+            self.save(parts)
+
+    def stopped_text(self, total: int) -> str:
+        """That training ends before step ``total``, and why."""
+        return f"stopped early after step {self.done} of {total}: step {self.best_step} is still the best"
+
+    def fault_of_best(self) -> str | None:
+        """What is wrong with the checkpoint of the best step; None if it is as it was written."""
+        return next(faults(self.folder / name_of(self.best_step or 0)), None)
+
+    def load_best(self, policy: nn.Module) -> None:
+        """Load the weights of the best step into ``policy``."""
+        checkpoint.load_part(self.folder / name_of(self.best_step or 0), POLICY, policy)
 
     def save(self, parts: Parts) -> None:
         """Save a checkpoint of the last step; remove older ones, except the newest ``keep`` and the best.
@@ -106,20 +149,20 @@ class Progress:
         Raises:
             Failure: exit 5, if the disk fails; exit 8, if a weight is not finite.
         """
-        if (name := broken_weight(parts)) is not None:
-            raise Failure(Exit.NONFINITE, f"step {self.done}: {name} is not finite; it is not saved\n{ADVICE}")
+        self._check_finite(parts)
         for file in self.files.values():
             file.sync()
         state = {
             "totals": self.totals,
             "best": self.best,
+            "since_best": self.since_best,
             "consecutive_skips": self.consecutive_skips,
             "inputs": self._inputs,
         }
         state |= {name: self.files[name].mark() for name in DETERMINISTIC}
         checkpoint.save(self.folder, self.done, parts, state)
         self.saved = self.done
-        self._verified.add(checkpoint.name_of(self.done))
+        self._verified.add(name_of(self.done))
         self._retain()
 
     def save_last_step(self) -> None:
@@ -130,7 +173,7 @@ class Progress:
         """
         if self._snapshot is None or self.saved == self.done or not self._snapshot.rollback():
             return
-        self.totals, self.best, self.consecutive_skips = json.loads(self._counts)
+        self.totals, self.best, self.since_best, self.consecutive_skips = json.loads(self._counts)
         for file in self.files.values():
             file.truncate_after(self.done)
         self.save(self._snapshot.parts)
@@ -140,11 +183,26 @@ class Progress:
         for file in self.files.values():
             file.close()
 
+    def _check_finite(self, parts: Parts) -> None:
+        if (name := broken_weight(parts)) is not None:
+            raise Failure(Exit.NONFINITE, f"step {self.done}: {name} is not finite; it is not saved\n{ADVICE}")
+
+    def _save_model(self, parts: Parts) -> None:
+        self._check_finite(parts)
+        self.models.mkdir(exist_ok=True)
+        policy = {name: part for name, part in parts.items() if isinstance(part, Pretrained)}
+        checkpoint.save(self.models, self.done, policy, {})
+        kept = self._verified_models | {name_of(self.done)}
+        if self.keep_models is not None:
+            kept = checkpoint.retain(self.models, self.keep_models, self.best_step, kept)
+        self._verified_models = kept
+
     def _retain(self) -> None:
-        self._verified = checkpoint.retain(self.folder, self.keep, int(self.best.get("step", -1)), self._verified)
+        self._verified = checkpoint.retain(self.folder, self.keep, self.best_step, self._verified)
 
     def _take_snapshot(self, parts: Parts) -> None:
-        self._snapshot, self._counts = StepSnapshot(parts), json.dumps([self.totals, self.best, self.consecutive_skips])
+        counts = [self.totals, self.best, self.since_best, self.consecutive_skips]
+        self._snapshot, self._counts = StepSnapshot(parts), json.dumps(counts)
 
     def _compare(
         self, key: str, then: str | None, now: str | None, allow: Collection[str], log_message: Callable[[str], None]

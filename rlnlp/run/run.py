@@ -19,13 +19,14 @@ from rlnlp.config.description import Trained, block
 from rlnlp.errors import Exit, Failure, command
 from rlnlp.rng import stream
 from rlnlp.run import manifest
-from rlnlp.run.checkpoint import Parts, checkpoints, clear_leftovers, step_of, weights_sha256
+from rlnlp.run.checkpoint import checkpoints, clear_leftovers, step_of
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.display import Display
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
 from rlnlp.run.live import display
 from rlnlp.run.lock import owned
 from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
+from rlnlp.run.parts import Parts, weights_sha256
 from rlnlp.run.progress import Progress
 from rlnlp.run.signals import Signals
 
@@ -135,8 +136,9 @@ class Run:
             raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{advice}")
         folder.mkdir(exist_ok=True)
         clear_leftovers(folder)
+        clear_leftovers(self.directory / "models")
         manifest.clear_leftovers(self.directory)
-        self.progress = Progress(self.directory, self.config.checkpoint.keep)
+        self.progress = Progress(self.directory, self.config.checkpoint.keep, self.config.checkpoint.models_kept)
         opened.callback(self.progress.close)
         if self.resume_info is not None:
             facts = manifest.read_facts(self.directory)
@@ -171,7 +173,7 @@ class Run:
     def steps(self, total: int, parts: Parts) -> Iterator[int]:
         """Restore ``parts`` from the newest checkpoint, if any, and give the steps up to ``total`` that are not done.
 
-        ``parts`` are saved after each step in which a checkpoint is due, and after the last.
+        ``parts`` are saved after each step in which a checkpoint is due, that is the best so far, or that is the last.
 
         Raises:
             Failure: exit 6, if no checkpoint is valid, or if it was made with other inputs than the run has now.
@@ -182,6 +184,8 @@ class Run:
         started = self._clock = time.monotonic()
         self._phase_seconds.clear()
         for step in range(self.progress.done + 1, total + 1):
+            if self.stopped_early:
+                break
             self._phase = UPDATE
             self.signals.begin_step(step)
             yield step
@@ -189,9 +193,11 @@ class Run:
                 self.signals.end_step()
                 self.progress.finish_step(step, parts)
                 every = self.config.checkpoint.every
-                if step == total or (every and step % every == 0):
-                    self.progress.save(parts)
+                due = step == total or (every > 0 and step % every == 0) or self.stopped_early
+                self.progress.save_due(parts, due)
             self._training_seconds = self.progress.seconds + time.monotonic() - started
+        if self.stopped_early and self.progress.done < total:
+            self.log_message(self.progress.stopped_text(total))
         self.display.close()
 
     def _restore(self, total: int, parts: Parts) -> None:
@@ -251,9 +257,14 @@ class Run:
         now = time.monotonic() - STARTED
         return Seconds(now, self._earlier_seconds + now, self._training_seconds)
 
-    def due(self, every: int, step: int) -> bool:
-        """True at step 1 and at each multiple of ``every``; never for 0."""
-        return every > 0 and (step == 1 or step % every == 0)
+    @property
+    def stopped_early(self) -> bool:
+        """True once ``heldout.patience`` measurements in a row were no better than the best before."""
+        return 0 < self.config.heldout.patience <= self.progress.since_best
+
+    def due(self, every: int | None, step: int) -> bool:
+        """True at step 1 and at each multiple of ``every``; never for 0 and None."""
+        return every is not None and every > 0 and (step == 1 or step % every == 0)
 
     def log_message(self, text: str) -> None:
         """Show a line and append it to train.log."""

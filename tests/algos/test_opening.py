@@ -14,6 +14,7 @@ from rlnlp.algos.optim import optimizers, state_bytes
 from rlnlp.commands.preflight import parse_run_config
 from rlnlp.config.description import duration
 from rlnlp.run import checkpoint
+from rlnlp.run.parts import named_tensors, tensor_files
 from support import runs, small
 
 FILTER = ["sampler.top_k=6"]  # where REINFORCE cannot learn from its first pass
@@ -47,12 +48,13 @@ def test_every_algorithm_prints_one_block_before_its_first_step_and_logs_it(algo
     directory = runs.run(runs.settings(words), tmp_path / "run")
     err = capsys.readouterr().err
     before, _, after = err.partition("step 1/2")
-    labels = [line[:12].strip() for line in before.split("\n")[1:] if line[:1].isalpha()]
+    block = before.partition("run directory")[2].partition("warning: ")[0]  # of the first step, if there is one
+    labels = [line[:12].strip() for line in block.split("\n")[1:] if line[:1].isalpha()]
     data = ["texts"] if algo == "sft" else ["prompts", "reward"]
     assert labels == ["algorithm", "model", "device", *data, "responses", "optimizer", "schedule", "time", "disk"]
     assert "algorithm" not in after
     log = (directory / "train.log").read_text()
-    assert before.partition("algorithm")[2].partition("\ndisk")[0] in log
+    assert block.partition("algorithm")[2].partition("\ndisk")[0] in log
     runs.go_on(runs.broken_off(directory, tmp_path / "again", 1))
     assert "algorithm   " in capsys.readouterr().err, "a resumed run says it too"
 
@@ -114,12 +116,12 @@ def test_the_disk_that_a_checkpoint_takes_is_known_before_the_first_step(optimiz
         p.grad = torch.ones_like(p)
     for each in made.values():
         each.step()
-    state = sum(tensor.nbytes for each in made.values() for tensor in checkpoint.tensors_of(each).values())
+    state = sum(t.nbytes for tensors in tensor_files(made).values() for t in tensors.values())
     assert state_bytes(policy, asked.algo) == pytest.approx(state, rel=0.01)
     (tmp_path / "checkpoints").mkdir()
     path = checkpoint.save(tmp_path / "checkpoints", 1, {"policy": policy, **made}, {})
     written = sum(file.stat().st_size for file in path.iterdir())
-    weights = sum(t.nbytes for t in checkpoint.named_tensors(policy).values())
+    weights = sum(t.nbytes for t in named_tensors(policy).values())
     assert weights + state_bytes(policy, asked.algo) == pytest.approx(written, rel=0.1)
 
 
@@ -132,6 +134,8 @@ def test_the_disk_counts_every_checkpoint_that_is_there_at_once_and_warns_if_it_
     text = disk_text(config(*words), tmp_path, {"policy": policy})
     assert text == f"{mib[0]}: 2 checkpoints of {mib[1]} and the model of {mib[2]}; 16.0 GiB free"
     assert disk_text(config(*words, "heldout.every=10"), tmp_path, {"policy": policy}).count("3 checkpoints") == 1
+    models = disk_text(config(*words, "heldout.every=10", "checkpoint.keep_models=1"), tmp_path, {"policy": policy})
+    assert f"and 4 models of {mib[2]};" in models, "policy/, the newest, the best, and one that is being written"
     assert ": 1 checkpoint of" in disk_text(config(*words, "checkpoint.every=0"), tmp_path, {"policy": policy})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(0, 0, 2**20))
     assert "warning: that does not fit; lower checkpoint.keep" in disk_text(

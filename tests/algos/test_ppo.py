@@ -10,6 +10,7 @@ import torch
 from rlnlp.algos import ppo, update
 from rlnlp.algos.kl_control import AdaptiveKl, FixedKl, kl_control
 from rlnlp.errors import Exit, Failure
+from rlnlp.models.critic import value_head
 from rlnlp.models.policy import Policy
 from rlnlp.types import ActorCriticExperience, ActorCriticOutput
 from support import reference, slow_ppo, small
@@ -172,6 +173,42 @@ def test_every_weight_is_in_one_optimizer_and_every_optimizer_in_the_checkpoint(
     assert used == set(map(id, steppers.values()))
     assert parts["kl_control"] is play.control
     assert "kl_control" not in ppo.parts(play.actor, kl_control(0.1, None, 1), object())
+
+
+@CRITICS
+@pytest.mark.parametrize("changes", [{}, {"gamma": 0.8}, {"whiten_rewards": True}, {"missing_eos_penalty": 0.5}])
+def test_a_fresh_critic_says_at_first_what_the_first_rollout_returned_on_average(critic, changes):
+    play = Play(settings(critic=critic, critic_learning_rate=0.0, total_steps=2, kl_coef=0.0, **changes), holes=True)
+    play.train()
+    rollout = play.rollouts[0]
+    masks = rollout.mask.tolist()
+    memory = [slow_ppo.remember(play, rollout, 0.0)[tokens] for tokens, _ in slow_ppo.sequences(rollout)]
+    rewards = [[0.0] * len(mask) for mask in masks]
+    for row, mask, remembered in zip(rewards, masks, memory, strict=True):
+        for place, reward in zip(reference.places(mask), remembered.rewards, strict=True):
+            row[place] = reward
+    if play.c.whiten_rewards:
+        rewards = reference.whitened(rewards, masks, keep_mean=True)
+    returns = []
+    for row, mask in zip(rewards, masks, strict=True):
+        chosen = [row[place] for place in reference.places(mask)]
+        returns += [sum(play.c.gamma**i * r for i, r in enumerate(chosen[t:])) for t in range(len(chosen))]
+    assert play.head.linear.bias.item() == pytest.approx(sum(returns) / len(returns), rel=1e-6)
+    assert not play.head.linear.weight.any()
+
+
+@CRITICS
+def test_a_critic_that_has_learned_stays_as_it_is_and_a_reward_that_is_no_number_starts_none(critic):
+    play = Play(settings(critic=critic, critic_learning_rate=0.0)).wake()
+    before = state(play.head)
+    play.train()
+    assert same(before, play.head)
+    head = value_head(play.policy)
+    for value in (float("nan"), float("inf")):
+        head.start_at(value)
+        assert not head.linear.bias.any()
+    head.start_at(0.3)
+    assert head(torch.ones(1, 2, head.linear.in_features)).tolist() == [[pytest.approx(0.3)] * 2]
 
 
 def test_adaptive_kl_of_the_published_rule():

@@ -178,7 +178,9 @@ def test_fewer_steps_than_are_done_are_refused(broken_off, capsys):
 
 def test_free_settings_change_no_byte_of_training(wholes, broken_off):
     directory = broken_off("reinforce")
-    free = [f"{key}=1" for key in declarations() if resume_class(key) == FREE and key not in ("algo.total_steps",)]
+    values = {"checkpoint.result": "last", "heldout.patience": 99}  # others choose another end of the same steps
+    keys = [key for key in declarations() if resume_class(key) == FREE and key != "algo.total_steps"]
+    free = [f"{key}={values.get(key, 1)}" for key in keys]
     runs.go_on(directory, *[word for word in free if not word.startswith("model.")], "model.allow_download=true")
     name = "policy/model.safetensors"
     assert (directory / name).read_bytes() == (wholes("reinforce") / name).read_bytes()
@@ -384,11 +386,11 @@ def test_another_machine_is_told_and_the_run_is_marked(broken_off, capsys):
 
 def test_a_damaged_checkpoint_is_passed_over_and_named(wholes, broken_off, capsys):
     directory = broken_off("sft", 4)
-    (directory / "checkpoints" / "step-00000004" / "policy.safetensors").write_bytes(b"")
+    (directory / "checkpoints" / "step-00000004" / "policy/model.safetensors").write_bytes(b"")
     (directory / "run.json").write_text("{")
     code, err = told(capsys, directory)
     assert code == 0
-    assert "damaged checkpoint skipped: step-00000004: policy.safetensors has 0 bytes" in err
+    assert "damaged checkpoint skipped: step-00000004: policy/model.safetensors has 0 bytes" in err
     assert runs.difference(runs.outcome(directory), runs.outcome(wholes("sft"))) == []
 
 

@@ -28,7 +28,7 @@ def test_the_schedule_counts_responses_tokens_updates_checkpoints_and_measuremen
     assert schedule.split("\n") == [
         "12 steps of 4 prompts x 2 = 8 responses: 96 responses, at most 480 new tokens",
         "each step 2 epochs x 2 minibatches of 4: 4 updates, 48 in all",
-        "a checkpoint every 5 steps, the last 2 are kept",
+        "a checkpoint every 5 steps, the last 2 and the best are kept",
         "measured on held-out prompts before and after, and every 3 steps in between",
     ]
     one = ["algo.total_steps=1", "algo.batch_size=1", "algo.ppo_epochs=1", "sampler.max_new_tokens=1"]
@@ -70,13 +70,23 @@ def test_a_block_has_its_texts_in_one_column():
     assert block({"one": "a\nb", "other": "c"}) == "one         a\n            b\nother       c"
 
 
+def test_what_held_out_data_decide_is_told():
+    words = ["algo=reinforce", "heldout.every=4", "checkpoint.result=best", "heldout.patience=1", "checkpoint.every=0"]
+    assert said(*words)["schedule"].split("\n")[-4:] == [
+        "a checkpoint at the end, and of the best step",
+        "measured on held-out prompts before and after, and every 4 steps in between",
+        "the best step is the result",
+        "ends early after 1 measurement without a better one",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (["heldout.every=0", "checkpoint.every=0"], (2, 1)),
-        (["heldout.every=4", "checkpoint.every=4"], (5, 3)),  # at steps 1, 4, 8; saved at 4, 8, 10
-        (["heldout.every=99", "checkpoint.every=99"], (3, 1)),
-        (["heldout.every=1", "checkpoint.every=5"], (12, 2)),
+        (["heldout.every=4", "checkpoint.every=4"], (5, 4)),  # at steps 1, 4, 8; saved at these, and 10
+        (["heldout.every=99", "checkpoint.every=99"], (3, 2)),
+        (["heldout.every=1", "checkpoint.every=5"], (12, 10)),
     ],
 )
 def test_measurements_and_checkpoints_are_counted_as_they_are_made(words, expected):

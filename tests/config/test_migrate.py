@@ -102,21 +102,22 @@ def test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema():
     assert migrated(Nested, old, 1) == {
         "policy": {"loss_temperature": 2.0, "name": "sft"},
         "data": {"best_fraction": 0.5},
-        "either": {"size": 3},
+        "either": {"size": 3, "patience": 0},
         "rewards": {"a": {"terms": {"b": {"fn": "optimality"}}}},
-        "several": [{"size": 4, "every": 0}],
+        "several": [{"size": 4, "every": 0, "patience": 0}],
     }
     assert migrated(Nested, {**old, "either": None}, 1)["either"] is None
-    assert migrated(Nested, old, 2) == old, "no step before a version is taken again"
+    assert migrated(Nested, old, CONFIG_VERSION) == old, "no step before a version is taken again"
     assert new_key(Nested, "policy.fit_temperature") == "policy.loss_temperature"
     assert new_key(Nested, "rewards.prompts.terms.best.fn") == "rewards.prompts.terms.best.fn"
 
 
 def test_steps_follow_each_other_and_a_new_setting_gets_the_value_of_the_old_bytes(monkeypatch):
-    later = Step(3, Heldout, renamed={"size": "count"}, added={"seed": 7}, converted={"every": str})
+    later = Step(CONFIG_VERSION + 1, Heldout, renamed={"size": "count"}, added={"seed": 7}, converted={"every": str})
     monkeypatch.setattr(migrate, "STEPS", (*STEPS, later))
-    assert migrated(Heldout, {"prompts": 3, "every": 2}, 1) == {"count": 3, "every": "2", "seed": 7}
-    assert migrated(Heldout, {"size": 3, "every": 2, "seed": 1}, 2) == {"count": 3, "every": "2", "seed": 1}
+    assert migrated(Heldout, {"prompts": 3, "every": 2}, 1) == {"count": 3, "every": "2", "patience": 0, "seed": 7}
+    present = {"size": 3, "every": 2, "patience": 1, "seed": 1}
+    assert migrated(Heldout, present, CONFIG_VERSION) == {"count": 3, "every": "2", "patience": 1, "seed": 1}
     assert migrate.new_name(Heldout, "prompts") == "count"
 
 
@@ -193,7 +194,7 @@ def test_facts_and_states_of_version_1_have_the_present_names():
         "built": {**inputs, "reward.terms.gold.fn": "t"},
         "step": 4,
     }
-    new = {"best": {"step": 2, "value": 1.0}, "consecutive_skips": 3, "inputs": inputs, "step": 4}
+    new = {"best": {"step": 2, "value": 1.0}, "consecutive_skips": 3, "inputs": inputs, "step": 4, "since_best": 0}
     assert migrate.migrate_state(old, inputs) == new
     assert migrate.migrate_state(new, {}) == new
 

@@ -26,7 +26,7 @@ ALL_AT_ONCE = {
     "algo.learning_rate": math.nan,
     "algo.kl_coef": "much",
     "sampler.top_p": 2.0,
-    "heldout.every": None,
+    "heldout.every": "often",
     "reward.terms.length.weight": True,
 }
 ODD = [math.nan, math.inf, -1, 0, 10**23, 10**400, "1e400", "", None, True, [], {}, {"_target_": "os.system"}, "???"]

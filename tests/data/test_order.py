@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlnlp.data.order import rows_of_step, split
+from rlnlp.data.order import choosing_and_reporting, rows_of_step, split
 from support.small import ROOT
 
 
@@ -59,3 +59,21 @@ def test_a_split_puts_every_row_on_one_side_in_rising_order(count, part, seed):
 def test_a_split_is_a_matter_of_the_seed(part):
     assert split(40, part, 1) == split(40, part, 1)
     assert len({tuple(split(40, part, seed)[1]) for seed in range(10)}) > 5
+
+
+@pytest.mark.parametrize("count", [64, 65, 200, 1000])
+def test_from_enough_keys_on_other_data_report_than_choose(count):
+    keys = [f"prompt {i % count}" for i in range(count + 30)]  # thirty of them twice
+    choosing, reporting = choosing_and_reporting(keys, 64, seed=3)
+    assert sorted(choosing + reporting) == list(range(len(keys)))
+    assert not {keys[i] for i in choosing} & {keys[i] for i in reporting}, "what is equal stays together"
+    assert len({keys[i] for i in choosing}) == min(count // 2, 128)
+    assert (choosing, reporting) == choosing_and_reporting(keys, 64, seed=3)
+    assert choosing != choosing_and_reporting(keys, 64, seed=4)[0]
+
+
+def test_too_few_keys_choose_and_report():
+    everything = list(range(63))
+    assert choosing_and_reporting(everything, 64, seed=0) == (everything, everything)
+    assert choosing_and_reporting(["a"] * 100, 64, seed=0) == (list(range(100)), list(range(100)))
+    assert sorted(len(part) for part in choosing_and_reporting(["a", "b", "c"], 2, seed=0)) == [1, 2]

@@ -46,6 +46,7 @@ CHECKPOINT, RESUME, SIGNALS, STORAGE, NUMBERS, SWEEP = (
     )
 )
 MIGRATE = "config/test_migrate"
+BEST, MEASURING, ORDER = "run/test_best", "config/test_measuring", "data/test_order"
 GRADIENT, OPTIM = "algos/test_gradient", "algos/test_optim"
 OBEYED = f"{SIGNALS}::test_a_step_that_takes_too_long_is_not_finished"
 FINISHED = f"{SIGNALS}::test_the_step_is_finished_and_saved_in_every_phase_and_the_run_resumes_from_there"
@@ -252,15 +253,22 @@ MUTANTS = [
     *_mutants(
         "run/checkpoint.py", CHECKPOINT,
         ("a damaged checkpoint is loaded", "        if fault is None:", "        if True:"),
-        ("a flipped bit is not looked for", "elif _digest(path) != digest:", "elif False:"),
-        ("a manifest may say anything", "text != _manifest(step, files) or directory.name != name_of(step)", "False"),
         ("a damaged one counts as kept", "p.name in verified or next(faults(p), None) is None", "True"),
+        ("what others put there is cleared away", "if LEFTOVER.fullmatch(path.name):",
+         "if path.name.startswith(STAGED):"),
+        ("what was saved after a step stays", "if step_of(path) > step and", "if False and", BEST),
+    ),
+    *_mutants(
+        "run/checksums.py", CHECKPOINT,
+        ("a flipped bit is not looked for", "elif file_sha256(path) != digest:", "elif False:"),
+        ("a manifest may say anything", "text != manifest_text(step, files) or (not below and", "(not below and"),
+    ),
+    *_mutants(
+        "run/parts.py", CHECKPOINT,
         ("the optimizer starts anew", 'load_state_dict({"state": state,', 'load_state_dict({"state": {},'),
         ("parts with a state of JSON start anew", "        part.load_state_dict(plain)", "        pass"),
         ("old settings come back with the state", '"param_groups": part.state_dict()["param_groups"]})',
          '"param_groups": [{**g, "lr": 0.3} for g in part.state_dict()["param_groups"]]})'),
-        ("what others put there is cleared away", "if LEFTOVER.fullmatch(path.name):",
-         "if path.name.startswith(STAGED):"),
         ("a half-made update is saved", "if self._versions != list(_versions(self.parts)):", "if False:", OBEYED),
         ("the baseline of a broken-off step is saved", "self.parts[name].load_state_dict(state)", "pass", OBEYED),
     ),
@@ -280,11 +288,31 @@ MUTANTS = [
          f"{RESUME}::test_lines_that_were_changed_by_hand_are_kept_aside_and_the_run_goes_on"),
         ("lines are not on the disk", "            file.sync()", "            pass",
          f"{STORAGE}::test_the_lines_are_on_the_disk_before_the_checkpoint_that_counts_them"),
-        ("the best goes", 'int(self.best.get("step", -1))', "-1",
+        ("the best goes", "self.keep, self.best_step, self._verified)", "self.keep, None, self._verified)",
          f"{STORAGE}::test_two_valid_checkpoints_and_the_best_stay"),
+        ("the best is not saved where nothing is due", "if due or self.best_step == self.done:", "if due:", BEST),
+        ("patience starts anew", 'self.since_best = state["since_best"]', "pass", BEST),
+        ("patience is not given back", "            self.since_best += 1", "            self.since_best = 99", BEST),
         ("broken weights are saved", "if (name := broken_weight(parts)) is not None:", "if name := None:"),
         ("skipped steps are not counted on", "self.consecutive_skips = 0 if finite else self.consecutive_skips + 1",
          "self.consecutive_skips = 0"),
+    ),
+    *_mutants(
+        "evaluate/best.py", BEST,
+        ("the result is what chose it", "return views.reporting() if run.config.chosen_by_heldout else views.whole()",
+         "return views.whole()"),
+        ("the best is compared with itself", "gain(of_best, of_last)", "gain(of_best, of_best)"),
+        ("policy/ is never the best", 'if run.config.checkpoint.result == "best":', "if False:"),
+    ),
+    *_mutants(
+        "config/measuring.py", MEASURING,
+        ("measurements may cost what they like", "* _size(config) <= budget", "<= budget"),
+        ("what is asked for is not measured", "needed or (", "("),
+    ),
+    *_mutants(
+        "data/order.py", ORDER,
+        ("all that is held out chooses", "if keys[i] not in choosing]", "]"),
+        ("what is equal is taken apart", "keys[i] in choosing], [", "i in chosen], ["),
     ),
     *_mutants(
         "run/run.py", NUMBERS,

@@ -3,8 +3,9 @@
 KL, MASKED, GAE, LOSSES, STATISTICS, REWARDS = (
     f"maths/test_{n}" for n in ("kl", "masked", "gae", "losses", "statistics", "rewards")
 )
-GRADIENT, LOOP, RUNS, CRITIC, HEALTH = (
+GRADIENT, LOOP, RUNS, CRITIC, HEALTH, FINDINGS = (
     "algos/test_ppo_gradient", "algos/test_ppo", "algos/test_ppo_runs", "models/test_critic", "evaluate/test_health",
+    "evaluate/test_findings",
 )  # fmt: skip
 
 GROUPS = [
@@ -152,6 +153,7 @@ GROUPS = [
         ("the critic is the policy's own trunk", "copy.deepcopy(policy.lm.base_model)", "policy.lm.base_model"),
         ("the critic has dropout", "trunk.eval()", "trunk.train()"),
         ("the head does not start at 0", "nn.init.zeros_(self.linear.weight)", "pass"),
+        ("a critic that has learned starts anew", "and not bool(self.linear.weight.any())", "", LOOP),
         ("the critic computes nothing again", "checkpointed(critic.trunk) if policy.recomputed else []", "[]"),
     ]),
     ("models/load.py", (CRITIC,), [
@@ -166,9 +168,21 @@ GROUPS = [
     ]),
     ("evaluate/health.py", (HEALTH,), [
         ("a figure must be there from the first step", "{**row, **self.first}", "self.first or row"),
-        ("one bad step is a finding", "sum(row[name] for row in self.recent) / WINDOW", "self.recent[-1][name]"),
+        ("one bad step is a finding", "sum(row[name] for row in rows) / len(rows)", "rows[-1][name]"),
         ("a warning is repeated each step", "self.warned.append(name)", "pass"),
         ("a name of version 0.1 is lost", "RENAMED.get(name, name)", "name"),
-        ("a warning is given too early", "if len(self.recent) < WINDOW:", "if False:"),
+        ("all is judged in the first steps", "findings if len(self.recent) == WINDOW else early_findings", "findings"),
+        ("nothing is ever over", "self.warned.remove(name)", "pass"),
+        ("what swings is warned of again and again", "if steps >= WINDOW]", "]"),
+    ]),
+    ("evaluate/findings.py", (FINDINGS,), [
+        ("a goal that is reached is no goal", "return highest is not None and", "return False and"),
+        ("a fall within its interval is a finding", "else ends[1] < 0", "else ends[0] < 0"),
+        ("a KL that costs nothing is a finding", ' and settings["algo.kl_coef"] > 0', ""),
+        ("the best is one that may be chance", 'better["interval"][0] > 0', 'better["mean"] > 0'),
+    ]),
+    ("evaluate/advice.py", (FINDINGS,), [
+        ("what is set is advised", "key in settings and not _same(settings[key], value)", "key in settings"),
+        ("what cannot be lowered is", '(verb == "lower" and not now)', "False"),
     ]),
 ]  # fmt: skip

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 from rlnlp.algos.baselines import MovingMean
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
-from rlnlp.run.checkpoint import faults, named_tensors
+from rlnlp.run.checksums import faults
+from rlnlp.run.parts import named_tensors
 from support import small
 
 STATE = {"totals": {"episodes": 12, "tokens": 1e-7}}
@@ -24,7 +25,7 @@ def save(folder, step, held, state, keep):
     if not folder.exists():
         folder.mkdir()
     directory = checkpoint.save(folder, step, held, state)
-    checkpoint.retain(folder, keep, best=-1, verified=())
+    checkpoint.retain(folder, keep, best=None, verified=())
     return directory
 
 
@@ -319,7 +320,7 @@ def test_a_damaged_checkpoint_is_neither_counted_nor_removed(tmp_path):
     for step in (1, 2, 3):
         save(tmp_path, step, held, {}, keep=9)
     (tmp_path / "step-00000002" / "state.json").write_text("{}")
-    assert checkpoint.retain(tmp_path, 2, best=-1, verified={"step-00000003"}) == {"step-00000001", "step-00000003"}
+    assert checkpoint.retain(tmp_path, 2, best=None, verified={"step-00000003"}) == {"step-00000001", "step-00000003"}
     assert sorted(p.name for p in tmp_path.iterdir()) == [f"step-{s:08d}" for s in (1, 2, 3)]
 
 

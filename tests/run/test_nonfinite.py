@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rlnlp.errors import Exit, exit_code, out_of_memory
-from rlnlp.run.checkpoint import name_of
+from rlnlp.run.checksums import name_of
 from rlnlp.run.nonfinite import BUDGET
 from support import runs
 from support.children import Children
@@ -89,8 +89,8 @@ def test_a_skipped_update_leaves_weights_and_moments_as_they_were(algo, root, ch
     settings = runs.settings(runs.words(algo, root, "checkpoint.every=1", "algo.lr_schedule=constant"))
     assert children.run(settings, directory, Spoiling(algo, "gradient", float("nan"), 3)).code == 0
     two, three = (directory / "checkpoints" / name_of(step) for step in (2, 3))
-    files = [p.name for p in two.glob("*.safetensors")]
-    assert {"policy.safetensors", "optimizer.safetensors"} <= set(files)
+    files = [p.relative_to(two).as_posix() for p in two.rglob("*.safetensors")]
+    assert {"policy/model.safetensors", "optimizer.safetensors"} <= set(files)
     assert [name for name in files if (two / name).read_bytes() != (three / name).read_bytes()] == []
 
 
@@ -130,7 +130,9 @@ class Poisoned:
 @pytest.mark.parametrize("every", [3, 2])
 def test_broken_weights_are_exit_8_and_never_saved(every, root, children):
     directory = root / f"poisoned-{every}"
-    settings = runs.settings(runs.words("reinforce", root, f"checkpoint.every={every}", "algo.baseline=none"))
+    unmeasured = ["heldout.every=0", "checkpoint.result=last", "checkpoint.keep_models=0"]
+    words = runs.words("reinforce", root, f"checkpoint.every={every}", "algo.baseline=none", *unmeasured)
+    settings = runs.settings(words)
     ended = children.run(settings, directory, Poisoned())
     assert ended.code == 8
     assert "policy.lm.model.embed_tokens.weight is not" in ended.err

@@ -215,7 +215,7 @@ def test_only_leftovers_of_ours_are_removed(tmp_path, root, asked, children):
 
 
 def test_two_valid_checkpoints_and_the_best_stay(root, children):
-    asked = runs.settings(runs.words("sft", root, "checkpoint.keep=2", "heldout.every=1", *DIVERGING))
+    asked = runs.settings(runs.words("sft", root, "checkpoint.keep=2", "heldout.patience=0", *DIVERGING))
     directory = root / "best"
     assert children.run(asked, directory).code == 0
     losses = [json.loads(line)["heldout/loss"] for line in (directory / "metrics.jsonl").read_text().splitlines()]

@@ -64,9 +64,9 @@ class Armed:
     def counted_save(self, real: Callable[..., Any]) -> Callable[..., Any]:
         """safetensors writes from Rust: it fails with a part of the file written, in an error of its own."""
 
-        def call(tensors: Any, path: Path) -> None:
+        def call(tensors: Any, path: Path, *rest: Any) -> None:
             kind = self.due(f"save_file {path}")
-            real(tensors, path)
+            real(tensors, path, *rest)
             if kind is not None:
                 os.truncate(path, path.stat().st_size // 2)
             if kind == "kill after":

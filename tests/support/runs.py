@@ -16,8 +16,13 @@ from support import small
 
 STEPS = 6  # 11 rows to train on, 4 a step: the epochs end inside step 3 and step 6
 OWN = {  # of each algorithm: settings that give it more state to lose
-    "sft": ["algo.optimizer=muon", "algo.lr_schedule=cosine"],
-    "reinforce": ["algo.baseline=ema", "heldout.every=2"],
+    "sft": ["algo.optimizer=muon", "algo.lr_schedule=cosine", "heldout.every=1", "heldout.patience=4"],
+    "reinforce": [
+        "algo.baseline=ema",
+        "heldout.every=2",
+        "checkpoint.result=best",
+        "checkpoint.keep_models=1",
+    ],
     "ppo": [
         "algo.kl_target=1.0",
         "algo.num_generations=2",
@@ -97,7 +102,8 @@ def outcome(directory: Path) -> dict[str, object]:
     """All that must be the same: the files that say so, every file of the checkpoints, counts and result."""
     facts = json.loads((directory / "run.json").read_text())
     files = [directory / name for name in SAME]
-    files += sorted(p for p in directory.glob("checkpoints/step-*/*") if p.is_file())
+    for name in ("checkpoints", "models"):
+        files += sorted(p for p in directory.glob(f"{name}/step-*/**/*") if p.is_file())
     found: dict[str, object] = {str(p.relative_to(directory)): p.read_bytes() for p in files}
     return found | {name: facts[name] for name in TOTALS} | {"summary.md": summary(directory)}
 

@@ -1,0 +1,86 @@
+"""How often held-out prompts are measured where nothing is set: by the settings alone, within a tenth of the time."""
+
+from dataclasses import replace
+
+import pytest
+
+from config.test_parse import composed
+from rlnlp.commands.preflight import parse_run_config
+from rlnlp.config.measuring import BUDGET, MEASUREMENTS
+from rlnlp.errors import Failure
+from rlnlp.run import manifest
+from rlnlp.run.run import Run
+
+
+def config_of(*words):
+    return parse_run_config(composed(*words))
+
+
+def measured_steps(config):
+    """The steps that a run measures, by the rule that the run goes by."""
+    return [step for step in range(1, config.algo.total_steps + 1) if Run.due(None, config.heldout.every, step)]
+
+
+@pytest.mark.parametrize(
+    ("words", "every"),
+    [
+        (["algo=ppo"], 6),
+        (["algo=reinforce"], 12),
+        (["algo=sft"], 10),
+        (["algo=ppo", "algo.total_steps=1000"], 100),
+        (["algo=ppo", "algo.total_steps=1001"], 101),
+        (["algo=ppo", "heldout.size=100000"], 9),
+        (["algo=ppo", "heldout.every=7"], 7),
+        (["algo=ppo", "heldout.every=0"], 0),
+        (["algo=ppo", "algo.total_steps=2", "algo.batch_size=4"], 0),
+        (["algo=ppo", "algo.total_steps=2", "algo.batch_size=4", "heldout.size=1"], 0),
+        (["algo=ppo", "algo.total_steps=2", "algo.batch_size=4", "heldout.patience=1"], 1),
+        (["algo=ppo", "algo.total_steps=2", "algo.batch_size=4", "checkpoint.result=best"], 1),
+        (["algo=ppo", "algo.total_steps=2", "algo.batch_size=4", "checkpoint.keep_models=all"], 1),
+    ],
+)
+def test_what_is_null_becomes_a_number(words, every):
+    assert config_of(*words).heldout.every == every
+
+
+@pytest.mark.parametrize("algo", ["ppo", "reinforce", "sft"])
+@pytest.mark.parametrize("total", [1, 2, 7, 60, 100, 999])
+@pytest.mark.parametrize("size", [0, 1, 20, 63, 64, 128, 4000])
+def test_measurements_are_about_ten_at_most_and_take_a_tenth_of_the_time_at_most(algo, total, size):
+    config = config_of(f"algo={algo}", f"algo.total_steps={total}", f"heldout.size={size}")
+    steps = measured_steps(config)
+    prompts = size or 64
+    prompts = min(prompts // 2, 128) if prompts >= 64 else prompts
+    cost = (len(steps) + 2) * prompts  # and twice at the end: the best against the last
+    time = config.algo.relative_cost * total * config.algo.responses
+    assert len(steps) <= MEASUREMENTS + 1
+    assert not steps or cost <= BUDGET * time
+    assert steps or (min(total, 2) + 2) * prompts > BUDGET * time, "as few as can be would have been too many"
+
+
+def test_a_run_s_config_shows_the_number_and_the_same_settings_give_the_same(tmp_path):
+    config = config_of("algo=ppo")
+    assert config == config_of("algo=ppo")
+    manifest.write_config(tmp_path, config, hidden=())
+    assert "  every: 6\n" in (tmp_path / "config.yaml").read_text()
+    longer = replace(config, algo=replace(config.algo, total_steps=600))
+    assert parse_run_config({**composed("algo=ppo"), "heldout": {"size": 128, "every": 6, "patience": 0}}) == config
+    assert longer.heldout.every == 6, "a run that is resumed for longer goes on as it began"
+
+
+def test_what_needs_measurements_is_refused_without():
+    words = ["heldout.every=0", "checkpoint.result=best", "checkpoint.keep_models=2", "heldout.patience=3"]
+    with pytest.raises(Failure) as failure:
+        config_of("algo=ppo", *words)
+    keys = [line.split()[0] for line in str(failure.value).split("\n")]
+    assert keys == ["checkpoint.result", "checkpoint.keep_models", "heldout.patience"]
+    assert str(failure.value).count("needs measurements in between: set heldout.every=N, or null for about ten") == 3
+
+
+@pytest.mark.parametrize("value", ["-1", "some", "1.5", "true", "null"])
+def test_policies_to_keep_are_a_number_or_all(value):
+    with pytest.raises(Failure, match=r"^checkpoint.keep_models must be a whole number") as failure:
+        config_of("algo=ppo", f"checkpoint.keep_models={value}")
+    assert failure.value.code == 2
+    for allowed in ("0", "3", "all"):
+        config_of("algo=ppo", f"checkpoint.keep_models={allowed}")
