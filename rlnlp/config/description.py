@@ -150,9 +150,9 @@ def _measurements(config: Trained, thing: str) -> str:
     what = f"held-out {thing}" if config.heldout.size else f"training {thing}"
     every = config.heldout.every
     text = f"measured on {what} before and after{f', and {_each(every)} in between' if every else ''}"
-    text += "; the best step is the result" if config.checkpoint.result == "best" else ""
+    text += "\nthe best step is the result" if config.checkpoint.result == "best" else ""
     patience = config.heldout.patience
-    return text + (f"; ends after {counted(patience, 'measurement')} without a better one" if patience else "")
+    return text + (f"\nends early after {counted(patience, 'measurement')} without a better one" if patience else "")
 
 
 def _each(every: int) -> str:

@@ -16,14 +16,16 @@ import torch
 from safetensors.torch import save_file
 
 from rlnlp.run import checkpoint
+from rlnlp.run.checksums import name_of
 from rlnlp.run.disk import sync
 from rlnlp.run.jsonl import JsonlFile
+from rlnlp.run.parts import Part, tensor_files
 
 ROUNDS = 7
 SIZES = (8, 64, 256)  # MiB of weights; AdamW's moments are twice that
 
 
-def parts(mib: int) -> dict[str, checkpoint.Part]:
+def parts(mib: int) -> dict[str, Part]:
     """A model of so many MiB of float32 in matrices of one MiB, and its optimizer after a step."""
     model = torch.nn.Sequential(*(torch.nn.Linear(512, 512, bias=False) for _ in range(mib)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
@@ -33,11 +35,11 @@ def parts(mib: int) -> dict[str, checkpoint.Part]:
     return {"policy": model, "optimizer": optimizer}
 
 
-def plain(place: Path, held: dict[str, checkpoint.Part]) -> None:
+def plain(place: Path, held: dict[str, Part]) -> None:
     """The same bytes in two safetensors files, synced so that both ways end with the bytes on the disk."""
-    for name, part in held.items():
-        save_file(checkpoint.tensors_of(part) or {}, place / f"{name}.safetensors")
-        sync(place / f"{name}.safetensors")
+    for name, tensors in tensor_files(held).items():
+        save_file(tensors, place / name)
+        sync(place / name)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -61,7 +63,7 @@ def main(sizes: list[int]) -> None:
                 alone = seconds(lambda held=held, step=step: plain(place / "plain" / str(step), held))
                 shutil.rmtree(place / "plain" / str(step - 1), ignore_errors=True)
                 taken = seconds(lambda held=held, step=step: checkpoint.save(place / "ours", step, held, {}))
-                checkpoint.retain(place / "ours", 1, best=-1, verified={checkpoint.name_of(step)})
+                checkpoint.retain(place / "ours", 1, best=None, verified={name_of(step)})
                 if step:  # the first round takes memory from the machine for the first time
                     ratios.append(taken / alone)
                     ours.append(taken)

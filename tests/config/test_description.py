@@ -70,6 +70,16 @@ def test_a_block_has_its_texts_in_one_column():
     assert block({"one": "a\nb", "other": "c"}) == "one         a\n            b\nother       c"
 
 
+def test_what_held_out_data_decide_is_told():
+    words = ["algo=reinforce", "heldout.every=4", "checkpoint.result=best", "heldout.patience=1", "checkpoint.every=0"]
+    assert said(*words)["schedule"].split("\n")[-4:] == [
+        "a checkpoint at the end, and of the best step",
+        "measured on held-out prompts before and after, and every 4 steps in between",
+        "the best step is the result",
+        "ends early after 1 measurement without a better one",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
