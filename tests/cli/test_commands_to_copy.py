@@ -175,7 +175,7 @@ def test_the_next_command_draws_for_the_shortest_whole_prompt_or_for_a_file(name
 
 def test_the_end_of_an_sft_run_tells_how_a_text_begins_and_never_an_empty_prompt(tmp_path, config):
     with Run(tmp_path / "a b", config, "train") as run:
-        after = Fit(torch.zeros(2), [("", f"{' '.join(WORDS[i : i + 9])}") for i in range(3)])
+        after = Fit(range(2), torch.zeros(2), [("", f"{' '.join(WORDS[i : i + 9])}") for i in range(3)])
         ((verb, directory, prompt),) = read_back(next_command(run, after))
     assert (verb, directory) == ("generate", str(tmp_path / "a b"))
     assert prompt == min((" ".join(WORDS[i : i + 3]) for i in range(3)), key=len)
