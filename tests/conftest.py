@@ -5,12 +5,15 @@ import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import hypothesis
 import pytest
 import torch
 
 from support import small
 
 torch.set_num_threads(1)
+hypothesis.settings.register_profile("rlnlp", deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile("rlnlp")
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) is signal.SIG_IGN:  # in a shell's background job, under nohup: runs would ignore it too
         signal.signal(number, lambda *_: None)

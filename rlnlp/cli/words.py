@@ -45,7 +45,7 @@ def refuse_command(words: list[str], commands: list[str]) -> int:
         meant_words = ["explain", word]
     else:
         raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'\nthe commands are: {', '.join(commands)}")
-    way = without_secrets(command(*meant_words))
+    way = command(*map(without_secrets, meant_words))
     raise Failure(Exit.CONFIG, f"no command '{one_line(word, 60)}'; type: {way}\nrlnlp --help lists the commands")
 
 

@@ -67,14 +67,14 @@ def test_a_command_that_is_near_to_none_is_told_with_all(capsys):
 
 
 def test_all_wrong_settings_are_told_at_once_with_exit_2_and_no_traceback(tmp_path):
-    wrong = ["algo.learning_rate=-1.5", "sampler.temprature=2", "seed=x", "heldout.every=often", "algo.kl_coef=nan"]
+    wrong = ["algo.learning_rate=-1.5", "sampler.temprature=2", "seed=x", "heldout.size=null", "algo.kl_coef=nan"]
     code, out, err = rlnlp("train", *wrong, cwd=tmp_path)
     assert (code, out) == (2, "")
     lines = err.removeprefix("rlnlp train: ").rstrip("\n").split("\n")
     assert sorted(line.strip() for line in lines) == sorted(
         [
             "seed must be a whole number, got 'x'",
-            "heldout.every must be a whole number or null, got 'often'",
+            "heldout.size must be a whole number, got null",
             "algo.learning_rate must be >= 0, got -1.5",
             "algo.kl_coef must be finite, got nan",
             "no setting 'sampler.temprature'; did you mean 'sampler.temperature=2'?",

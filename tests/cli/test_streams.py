@@ -6,6 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import termios
+import time
+from array import array
 
 import pytest
 
@@ -215,11 +218,16 @@ def test_streams_that_were_closed_before_the_command_began_take_no_file_s_place(
 
 def test_a_reader_that_is_slow_gets_every_byte_though_the_stream_does_not_wait(place):
     reading, writing = os.pipe()
-    fcntl.fcntl(writing, fcntl.F_SETFL, fcntl.fcntl(writing, fcntl.F_GETFL) | os.O_NONBLOCK)
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # less than Python writes at once
+    os.set_blocking(writing, False)
     words = [sys.executable, "-m", "rlnlp", "explain", "--tables"]
     with subprocess.Popen(words, cwd=place, env=env(), stdout=writing) as process:
         os.close(writing)
-        os.set_blocking(reading, True)
+        waiting = array("i", [0])
+        while process.poll() is None and waiting[0] < 4096:  # until it is full
+            fcntl.ioctl(reading, termios.FIONREAD, waiting)
+            time.sleep(0.05)
+        time.sleep(0.3)  # for the next write, which finds it full
         text = b""
         while part := os.read(reading, 100):
             text += part

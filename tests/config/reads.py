@@ -12,15 +12,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 from rlnlp.config import algos as config_algos
 from rlnlp.config import observing as config_observing
 from rlnlp.config import schema as config
-from rlnlp.config.description import Trained
 from rlnlp.config.setting import NAME, settings
 
 PACKAGE = Path(config.__file__).resolve().parent.parent
+TELLING = ("config/description.py", "algos/opening.py")  # they print settings: that something obeys them is not said
 KINDS: dict[str, type] = {
     name: kind
     for name, kind in {**vars(config_algos), **vars(config_observing), **vars(config)}.items()
     if is_dataclass(kind) and isinstance(kind, type)
-} | {"Trained": get_args(Trained)[0]}  # either class: they share what is read of them
+} | {"Trained": config.Common}
 Owner = tuple[str, str]  # the class that declares a setting, and the setting's name in it
 
 
@@ -75,7 +75,8 @@ def read_at(key: str, owners: set[Owner]) -> list[Site]:
 
 @cache
 def _sources() -> list[tuple[Path, str]]:
-    return [(path, path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))]
+    told = [PACKAGE / name for name in TELLING]
+    return [(path, path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py")) if path not in told]
 
 
 @cache

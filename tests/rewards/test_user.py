@@ -84,7 +84,7 @@ def test_the_command_reports_a_reward_function_that_raises_in_three_lines(model_
     assert main(["train", *overrides(model_dir, prompts_file), "+reward.terms.polite={fn: my_rewards.py:polite}"]) == 7
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.split("\n")[1:] == [
+    assert err[err.index("rlnlp train:") :].split("\n") == [
         "rlnlp train: reward term 'polite' raised ValueError: too rude",
         "  fix the function (reward.terms.polite.fn) and run again",
         "",
