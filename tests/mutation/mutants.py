@@ -261,7 +261,8 @@ MUTANTS = [
     *_mutants(
         "run/checksums.py", CHECKPOINT,
         ("a flipped bit is not looked for", "elif file_sha256(path) != digest:", "elif False:"),
-        ("a manifest may say anything", "text != manifest_text(step, files) or (not below and", "(not below and"),
+        ("a manifest may say anything",
+         "text != manifest_text(step, files) or (not below and directory.name != name_of(step))", "False"),
     ),
     *_mutants(
         "run/parts.py", CHECKPOINT,
