@@ -51,7 +51,7 @@ def directory(tmp_path_factory, model_dir):
 
 def test_the_readme_begins_with_the_two_commands_that_do_all_and_has_at_most_200_lines():
     assert BLOCKS[0][2] == "pip install -c constraints.txt . && rlnlp train\n"
-    assert BLOCKS[1][2] == "pip install -c constraints.txt -e '.[test]' && pytest\n"
+    assert BLOCKS[1][2] == "pip install -c constraints.txt -e '.[test]' && pytest -n 2\n"
     assert len(README.splitlines()) <= 200
 
 
