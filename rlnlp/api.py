@@ -1,6 +1,7 @@
 """``rlnlp`` in a notebook or a script: train as the command does, and load what was trained."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +46,11 @@ def train(settings: Sequence[str] = (), directory: str | Path | None = None) -> 
         rlnlp.errors.Failure: what the user can fix, with the ``code`` that the command would exit with: 2 for a wrong
             setting, 130 for a run that was interrupted, which ``rlnlp resume`` continues.
     """
+    started = time.monotonic()
     composed, folder = compose(_settings(settings))
     folder = folder if directory is None else Path(directory).expanduser()
     with lasting_streams():
-        run_training(plain(composed), folder, "train", from_environment(composed))
+        run_training(plain(composed), folder, "train", from_environment(composed), started)
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return TrainedRun(folder, read_facts(folder)["result"], [json.loads(line) for line in lines])
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,13 @@ def test_the_names_are_two_and_nothing_heavy_is_imported_before_they_are_asked_f
 @pytest.mark.parametrize("algo", runs.ALGORITHMS)
 def test_train_gives_the_run_that_the_command_gives(algo, tmp_path):
     words = runs.words(algo, tmp_path, "algo.total_steps=2")
+    begun = time.monotonic()
     run = rlnlp.train(words, directory="in python")
     assert main(["train", *words, "hydra.run.dir=by-command"]) == 0
     assert runs.difference(runs.outcome(run.directory), runs.outcome(Path("by-command"))) == []
     facts = json.loads(Path("in python/run.json").read_text())
     assert (facts["status"], facts["exit_code"], facts["command"]) == ("done", 0, "train")
+    assert facts["seconds"] < time.monotonic() - begun, "not counted from the start of the process"
     assert (run.directory, run.result) == (Path("in python"), facts["result"])
     assert run.metrics == [json.loads(line) for line in Path("by-command/metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in run.metrics] == [1, 2]

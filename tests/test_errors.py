@@ -12,10 +12,10 @@ NOUNS = (
     "checkpoints", "cores", "epochs", "faults", "jobs", "layers", "lines", "minibatches", "prompts", "records",
     "responses", "runs", "settings", "steps", "terms", "texts", "threads", "tokens", "updates", "words",
 )  # fmt: skip
-NEVER_ONE = {  # no number of one: sizes of vocabularies and contexts, constants, numbers of several; words
+NEVER_ONE = {  # no number of one: sizes of vocabularies and contexts, constants, numbers of several, decimals; words
     "{BUDGET} steps", "{rows} tokens", "{len(tokenizer.raw)} tokens", "{context} tokens", "{every:,} steps",
     "{self.responses} responses", "{count} jobs", "{what} prompts",
-    "{what} texts",
+    "{what} texts", "{mean['response_tokens']:.1f} tokens",
 }  # fmt: skip
 
 

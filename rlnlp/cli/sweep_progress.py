@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from rlnlp.cli.exits import print_error
+from rlnlp.config.description import duration
 from rlnlp.errors import counted, one_line
 
 STEP = "step "  # how the line of a training step begins
@@ -111,10 +112,3 @@ class JobOutput:
             print(f"{CLEAR}{text[:width]}", end="", file=sys.stderr, flush=True)
         else:
             print_error(text)
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever reads well."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

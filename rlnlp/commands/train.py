@@ -5,11 +5,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from rlnlp import STARTED
 from rlnlp.commands.preflight import checked_config
 
 
-def run_training(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:
+def run_training(
+    settings: Any, directory: Path, command: str, hidden: Collection[str], started: float = STARTED
+) -> None:
     """Check ``settings`` and train in ``directory``; the values of the keys ``hidden`` are not written down.
+
+    ``started`` is when the command began, on the monotonic clock.
 
     Raises:
         Failure: whatever the user can fix; what can be told without training leaves no directory.
@@ -21,7 +26,7 @@ def run_training(settings: Any, directory: Path, command: str, hidden: Collectio
         check_device(config)
         from rlnlp.run.run import Run
 
-    with Run(directory, config, command, hidden=hidden) as run:
+    with Run(directory, config, command, hidden=hidden, started=started) as run:
         train(config, run)
 
 

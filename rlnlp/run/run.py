@@ -58,15 +58,12 @@ class Run:
     """
 
     def __init__(
-        self,
-        directory: Path,
-        config: Trained,
-        command: str,
-        resume_info: ResumeInfo | None = None,
-        hidden: Collection[str] = (),
-    ) -> None:
+        self, directory: Path, config: Trained, command: str, resume_info: ResumeInfo | None = None,
+        hidden: Collection[str] = (), started: float = STARTED,
+    ) -> None:  # fmt: skip
         self.directory, self.config, self.seed, self.resume_info = directory, config, config.seed, resume_info
         self.hidden = hidden  # settings whose values are not written to config.yaml
+        self.started = started  # of the command, on the monotonic clock
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
         self.signals = Signals(lambda text: self.display.log_message(text))
@@ -254,7 +251,7 @@ class Run:
 
     def seconds(self) -> Seconds:
         """How long the run has taken so far."""
-        now = time.monotonic() - STARTED
+        now = time.monotonic() - self.started
         return Seconds(now, self._earlier_seconds + now, self._training_seconds)
 
     @property

@@ -180,7 +180,8 @@ def test_a_run_that_cannot_print_goes_on_to_its_end_and_its_record_is_done(algo,
     check_done(place / name)
 
 
-@pytest.mark.parametrize("way", ["full", pytest.param("no reader", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["full", "no reader"])
 def test_responses_that_cannot_be_written_are_exit_5_and_that_nobody_reads_141(way, place):
     words = ["generate", "policy", "the film is", "device=cpu", "sampler.max_new_tokens=4"]
     code, err = spoken(place, *words, way=way)

@@ -167,6 +167,7 @@ def test_the_table_names_its_directory_on_one_line(seeds):
     assert f"outputs/sweeps/{next((place / 'outputs' / 'sweeps').iterdir()).name}\n" in out.replace(" \n", "\n")
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_or_is_killed_stops_no_other_and_the_sweep_is_exit_10(deaths):
     directory, code, out, err = deaths
     assert code == 10
@@ -182,6 +183,7 @@ def test_a_job_that_fails_or_is_killed_stops_no_other_and_the_sweep_is_exit_10(d
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_the_failed_jobs_are_named_with_what_was_wrong(deaths):
     directory, _, _, err = deaths
     assert "rlnlp reinforce: reward term 'mine' raised ValueError: -1\n" in err

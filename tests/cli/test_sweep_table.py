@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from rlnlp.cli.sweep_progress import SweepProgress, duration
+from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
 from rlnlp.cli.sweep_table import best_job, in_words, sweep_table
 
 
@@ -127,14 +127,23 @@ def test_the_time_left_is_that_of_the_remaining_jobs_at_the_mean_time_of_those_d
     progress = SweepProgress(total=4)
     assert progress.left() == ""
     progress.seconds, progress.jobs = [100.0, 200.0], 2
-    assert progress.left() == "; about 5 min left"
+    assert progress.left() == "; about 5 minutes left"
     assert progress.label(tmp_path, "seed=3").startswith(f"job 3 of 4 in {tmp_path}: seed=3")
     progress.jobs = 3
-    assert progress.left() == "; about 2 min left"
+    assert progress.left() == "; about 2 minutes left"
     progress.jobs = 4
     assert progress.left() == ""
     assert SweepProgress().left() == ""
 
 
-def test_durations_read_well():
-    assert [duration(s) for s in (5.2, 99, 130, 5900, 7200)] == ["5 s", "99 s", "2 min", "98 min", "2.0 h"]
+def test_a_job_that_was_complete_counts_for_none_of_the_time(tmp_path, capsys):
+    progress = SweepProgress(total=3)
+    with JobOutput("job 1 of 3", tmp_path) as output:
+        pass
+    progress.ended(output, 0, "score 0.5 -> 0.6", before=True)
+    assert (progress.jobs, progress.seconds) == (1, [])
+    progress.ended(output, 2, "")
+    assert (progress.jobs, len(progress.seconds)) == (2, 1)
+    lines = capsys.readouterr().err.split("\n")
+    assert lines[:2] == ["job 1 of 3", "  complete already: score 0.5 -> 0.6"]
+    assert lines[2].startswith("  exit 2; about ")

@@ -206,6 +206,7 @@ def test_a_long_series_is_drawn_whole_in_a_short_line():
     assert means == sorted(means)
 
 
+@pytest.mark.slow
 def test_the_command_in_a_real_terminal_spins_draws_whole_tables_and_gives_the_cursor_back(model_dir, tmp_path):
     prompts = small.write_prompts(tmp_path / "prompts.jsonl", 20)
     words = [
