@@ -2,11 +2,13 @@
 
 Runs what is not complete in DIR, prints how the documents differ from what the runs say, and with ``--write`` puts the
 figures into them. About twenty minutes on two idle cores; ``rlnlp train experiment=embedded-model`` and the ratios to
-TRL (``ppo.py``, ``reinforce.py``) are not among them.
+TRL (``ppo.py``, ``reinforce.py``) are not among them. ``--only PART`` makes the runs with PART in their names;
+figures of runs that are not there stay as they are.
 """
 
 import argparse
 import difflib
+import errno
 import json
 import os
 import re
@@ -57,14 +59,15 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def make(self) -> None:
-        """Run what is not complete."""
+    def make(self, part: str) -> None:
+        """Run what is not complete, of the runs with ``part`` in their names."""
         env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
         for name, words in commands().items():
             record = self.folder / name / "run.json"
-            if record.exists() and json.loads(record.read_text())["status"] == "done":
+            if part not in name or (record.exists() and json.loads(record.read_text())["status"] == "done"):
                 continue
-            command = [sys.executable, "-m", "rlnlp", *words, f"hydra.run.dir={name}"]
+            begun = ["resume", name] if record.exists() else [*words, f"hydra.run.dir={name}"]
+            command = [sys.executable, "-m", "rlnlp", *begun]
             done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise SystemExit(f"{name}: {done.stderr}")
@@ -72,8 +75,11 @@ class Runs:
             print(f"{name}: {self.facts(name)['seconds']:.0f} s", file=sys.stderr, flush=True)
 
     def facts(self, name: str) -> dict[str, Any]:
-        """``run.json`` of a run."""
-        found: dict[str, Any] = json.loads((self.folder / name / "run.json").read_text())
+        """``run.json`` of a run that is done."""
+        path = self.folder / name / "run.json"
+        found: dict[str, Any] = json.loads(path.read_text())
+        if found["status"] != "done":
+            raise FileNotFoundError(errno.ENOENT, "the run is not done", str(path))
         return found
 
     def report(self, name: str) -> list[str]:
@@ -225,7 +231,12 @@ def renewed(runs: Runs) -> dict[Path, tuple[str, str]]:
     texts = {path: (ROOT / path).read_text() for path, _, _ in PLACES}
     old = dict(texts)
     for path, pattern, said in PLACES:
-        text, count = re.subn(pattern, lambda _, said=said: said(runs), texts[path])
+        try:
+            new = said(runs)
+        except FileNotFoundError as error:
+            print(f"{path}: {pattern} stays: there is no {error.filename}", file=sys.stderr)
+            continue
+        text, count = re.subn(pattern, lambda _, new=new: new, texts[path])
         if count != 1:
             raise SystemExit(f"{path}: {count} places match {pattern}")
         texts[path] = text
@@ -238,12 +249,13 @@ def main() -> None:
     parser.add_argument(
         "--runs", type=Path, help="a folder for the runs, kept; complete ones in it are used as they are"
     )
+    parser.add_argument("--only", metavar="PART", default="", help="only the runs with this in their names")
     parser.add_argument("--write", action="store_true", help="put the figures into the documents")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs((args.runs or Path(folder)).resolve())
         runs.folder.mkdir(parents=True, exist_ok=True)
-        runs.make()
+        runs.make(args.only)
         for path, (old, new) in renewed(runs).items():
             print(*difflib.unified_diff(old.split("\n"), new.split("\n"), str(path), "runs", lineterm=""), sep="\n")
             if args.write:
