@@ -132,12 +132,11 @@ def readme_curves(runs: Runs) -> str:
     return "\n".join(lines)
 
 
-def readme_time(runs: Runs) -> str:
-    """How the default run was made."""
+def readme_run(runs: Runs) -> str:
+    """What the default run is."""
     facts = runs.facts("default-0")
     each_step = facts["episodes"] // facts["steps"]
-    seconds = f"{facts['training_seconds']:.0f} seconds"
-    return f"(PPO, {facts['steps']} steps of {each_step} responses, {seconds}\nof training on one core, seed 0):"
+    return f"(PPO, {facts['steps']} steps of {each_step} responses, seed 0):"
 
 
 def quickstart(runs: Runs) -> str:
@@ -212,7 +211,7 @@ def exploration(runs: Runs) -> str:
 NUMBER = r"[-+]?\d*\.?\d+"
 README, EXPERIMENTS = Path("README.md"), Path("rlnlp/guide/experiments.md")
 PLACES: list[tuple[Path, str, Callable[[Runs], str]]] = [  # document, what stands there now, what the runs say
-    (README, r"\(PPO, \d+ steps of \d+ responses, \d+ seconds\s+of training on one core, seed 0\):", readme_time),
+    (README, r"\(PPO, \d+ steps of \d+ responses,\s+seed 0\):", readme_run),
     (README, r"held-out prompts: \d+\n(?:.+\n)*?after .+(?=\n```)", readme_report),
     (README, r"score {10,}\S+ [▁-█]+ .+\n.+\n.+(?=\n```)", readme_curves),
     (EXPERIMENTS, r"\| `quickstart` \|.+", quickstart),
