@@ -61,7 +61,7 @@ def train(
         ref_logprobs = reference(rollout)
         rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
         if step == 1:
-            model.head.start_at(mean_return(rewards, rollout.mask, algo))
+            model.start_critic_at(mean_return(rewards, rollout.mask, algo))
         critic_only = step <= algo.critic_warmup_steps
         with torch.set_grad_enabled(algo.minibatch == algo.responses and not critic_only):  # or no update would use it
             first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size))

@@ -175,10 +175,18 @@ def test_every_weight_is_in_one_optimizer_and_every_optimizer_in_the_checkpoint(
     assert "kl_control" not in ppo.parts(play.actor, kl_control(0.1, None, 1), object())
 
 
-@CRITICS
+def test_a_fresh_head_on_the_policy_starts_at_0():
+    play = Play(settings(critic="shared", critic_learning_rate=0.0, total_steps=2))
+    play.train()
+    assert not play.head.linear.bias.any()
+    assert not play.head.linear.weight.any()
+
+
 @pytest.mark.parametrize("changes", [{}, {"gamma": 0.8}, {"whiten_rewards": True}, {"missing_eos_penalty": 0.5}])
-def test_a_fresh_critic_says_at_first_what_the_first_rollout_returned_on_average(critic, changes):
-    play = Play(settings(critic=critic, critic_learning_rate=0.0, total_steps=2, kl_coef=0.0, **changes), holes=True)
+def test_a_fresh_critic_says_at_first_what_the_first_rollout_returned_on_average(changes):
+    play = Play(
+        settings(critic="separate", critic_learning_rate=0.0, total_steps=2, kl_coef=0.0, **changes), holes=True
+    )
     play.train()
     rollout = play.rollouts[0]
     masks = rollout.mask.tolist()
