@@ -19,6 +19,14 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _precision():
+    """A run sets the precision of float32 products for its process: put back behind each file of tests."""
+    before = torch.get_float32_matmul_precision()
+    yield
+    torch.set_float32_matmul_precision(before)
+
+
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory):
     """A directory with a random Llama of 2 layers and its word tokenizer, as transformers saves them."""

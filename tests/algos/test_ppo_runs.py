@@ -14,13 +14,6 @@ from rlnlp.cli.main import main
 from support import small
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _precision():
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
 @pytest.fixture
 def train(model_dir, tmp_path, monkeypatch, capsys):
     """The command in this process, in a folder of the test's own: (exit status, run directory, stdout, stderr)."""

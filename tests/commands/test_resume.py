@@ -6,7 +6,6 @@ import shutil
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -24,13 +23,6 @@ from support.small import rlnlp
 
 SECOND = 2
 EDGE = (2, 3)  # the first epoch ends inside step 3; the other steps are in the slow set
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _precision():
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,19 +5,11 @@ import json
 import shutil
 
 import pytest
-import torch
 
 from rlnlp import build
 from rlnlp.cli.main import main
 from rlnlp.errors import Stopped
 from support import runs, small
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _precision():
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
 
 
 @pytest.fixture(scope="module")

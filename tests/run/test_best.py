@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from rlnlp.algos import setup
@@ -19,13 +18,6 @@ DIVERGING = ("algo.optimizer=adamw", "algo.lr_schedule=constant", "algo.learning
 BEST = ("heldout.every=1", "checkpoint.every=0", "checkpoint.keep=1", "heldout.size=4")
 MODELS = ("heldout.every=2", "checkpoint.keep_models=1", "checkpoint.result=last", "sampler.temperature=0.5")
 WEIGHTS = "policy/model.safetensors"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _precision():
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
 
 
 @pytest.fixture(scope="module")

@@ -36,13 +36,6 @@ FIGURES |= {"score_std"}
 SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl", "policy/model.safetensors")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _precision():
-    before = torch.get_float32_matmul_precision()
-    yield
-    torch.set_float32_matmul_precision(before)
-
-
 @pytest.fixture(scope="module")
 def given(model_dir, tmp_path_factory):
     """The settings of every run here, as words."""
