@@ -78,7 +78,8 @@ class PlainDisplay:
 
     def log_message(self, text: str) -> None:
         """Print."""
-        print(safe_text(text), file=self.stream, flush=True)
+        self.stream.write(f"{safe_text(text)}\n")  # in one piece, for another thread tells of signals
+        self.stream.flush()
 
     def close(self) -> None:
         """Nothing to restore."""

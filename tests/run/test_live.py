@@ -182,6 +182,23 @@ def test_without_a_terminal_nothing_spins_and_lines_are_not_wrapped(capsys, monk
     assert err == f"model       {LONG}\n  step 5 [0.50] the film | is good\n"
 
 
+def test_a_line_is_one_write_even_where_nothing_is_buffered():
+    """Two threads print: what one of them writes in two pieces has the other's line in the middle."""
+    written = []
+
+    class Unbuffered(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            written.append(bytes(data))
+            return len(data)
+
+    plain = PlainDisplay(io.TextIOWrapper(Unbuffered(), write_through=True))
+    plain.log_message("finishing step 5")
+    assert written == [b"finishing step 5\n"]
+
+
 @pytest.mark.parametrize(
     ("values", "line"),
     [
