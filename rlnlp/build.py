@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from rlnlp.config import schema as config
+from rlnlp.config.model import Device, Model, Sampler
+from rlnlp.config.reward import Reward
+from rlnlp.config.schema import GenerateRun
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
@@ -34,7 +36,7 @@ class Language:
     device: torch.device
 
 
-def language(model: config.Model, where: config.Device, seed: int) -> Language:
+def language(model: Model, where: Device, seed: int) -> Language:
     """The model of the config, loaded or fresh.
 
     Raises:
@@ -62,7 +64,7 @@ def language(model: config.Model, where: config.Device, seed: int) -> Language:
     return Language(policy, tokenizer, device)
 
 
-def loaded_policy(settings: config.GenerateRun) -> LoadedPolicy:
+def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
     """The model of the config, sampled as the config says.
 
     Raises:
@@ -73,13 +75,13 @@ def loaded_policy(settings: config.GenerateRun) -> LoadedPolicy:
     return LoadedPolicy(loaded.policy, loaded.tokenizer, sampled, settings.sampler.max_new_tokens, settings.seed)
 
 
-def distribution(sampler: config.Sampler, end: tuple[int, ...]) -> Distribution:
+def distribution(sampler: Sampler, end: tuple[int, ...]) -> Distribution:
     """The distribution that responses are drawn from."""
     return Distribution(sampler.temperature, sampler.top_k, sampler.top_p, sampler.min_new_tokens, end)
 
 
 def reward_terms(
-    reward: config.Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU
+    reward: Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU
 ) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:
     """The terms with their weights; and the sha256 of each user function's source.
 
@@ -98,7 +100,7 @@ def reward_terms(
     return terms, code
 
 
-def shapings(reward: config.Reward) -> dict[str, Shaping]:
+def shapings(reward: Reward) -> dict[str, Shaping]:
     """How each term's value enters the sum."""
     return {
         name: Shaping(term.scale, term.shift, None if term.clip is None else (term.clip[0], term.clip[1]), term.floor)

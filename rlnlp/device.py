@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from rlnlp.config.schema import Device
+from rlnlp.config.model import Device
 from rlnlp.errors import Exit, Failure, counted, one_line
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)

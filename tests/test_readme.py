@@ -104,7 +104,7 @@ def test_every_metric_of_a_run_is_in_the_table_and_the_other_way_round(directory
 
 def test_every_exit_status_and_baseline_and_reward_is_in_the_handbook():
     from rlnlp.config.algos import Reinforce
-    from rlnlp.config.schema import REWARDS
+    from rlnlp.config.reward import REWARDS
     from rlnlp.errors import Exit
 
     for code in Exit:

@@ -15,7 +15,8 @@ from rlnlp.cli.help import FLAGS, readable
 from rlnlp.commands.explain.terms import terms
 from rlnlp.commands.guide import TOPICS, title
 from rlnlp.config.choices import choices_of, compose, is_run
-from rlnlp.config.schema import REWARDS, RUNS, GenerateRun
+from rlnlp.config.reward import REWARDS
+from rlnlp.config.schema import RUNS, GenerateRun
 from rlnlp.config.setting import NAME, declared
 from rlnlp.metrics import METRICS
 

@@ -6,8 +6,8 @@ from typing import Any
 from rlnlp.cli.jobs import CheckedJob
 from rlnlp.commands.preflight import MOST, checked_config
 from rlnlp.commands.train import check_device
+from rlnlp.config.data import TextData
 from rlnlp.config.description import block, description
-from rlnlp.config.schema import TextData
 from rlnlp.data.sources import DataFile, data_files, generated_texts, heldout_part, prompt_fault
 from rlnlp.errors import Exit, counted, one_line
 

@@ -8,10 +8,13 @@ from typing import Any, get_type_hints
 
 from rlnlp.config.algos import Ppo
 from rlnlp.config.choices import default_choice
+from rlnlp.config.data import PromptData, TextData
 from rlnlp.config.measuring import with_measurements
+from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Heldout
 from rlnlp.config.parse import nearest, parse
-from rlnlp.config.schema import REWARDS, RUNS, Model, PromptData, RewardTerm, Sampler, TextData
+from rlnlp.config.reward import REWARDS, RewardTerm
+from rlnlp.config.schema import RUNS
 from rlnlp.data.records import Record
 from rlnlp.data.sources import FIELDS, check_context_length, data_files
 from rlnlp.errors import Exit, Failure, one_line

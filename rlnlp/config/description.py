@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from rlnlp.config.algos import OnPolicy, Optimization, Ppo
-from rlnlp.config.schema import Model, OnPolicyRun, Reward, Sampler, SftRun
+from rlnlp.config.model import Model, Sampler
+from rlnlp.config.reward import Reward
+from rlnlp.config.schema import OnPolicyRun, SftRun
 from rlnlp.errors import counted, one_line
 
 LABEL = 12  # columns of the labels of a block

@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from typing import Any, Literal, get_args, get_origin
 
 from rlnlp.config.migrate import STEPS
-from rlnlp.config.schema import REWARDS, RUNS
+from rlnlp.config.reward import REWARDS
+from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import NAME, declared, leaves
 from rlnlp.errors import shell_word
 

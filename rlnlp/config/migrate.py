@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config.algos import Sft
+from rlnlp.config.data import TextData
 from rlnlp.config.observing import Checkpoint, Heldout
-from rlnlp.config.schema import RUNS, RewardTerm, TextData, built_in_name
+from rlnlp.config.reward import RewardTerm, built_in_name
+from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 
 CONFIG_VERSION = 3  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1

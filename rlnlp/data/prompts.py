@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from rlnlp.batching import left_padded
+from rlnlp.config.data import PromptData
 from rlnlp.config.measuring import APART, FALLBACK
-from rlnlp.config.schema import PromptData
 from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.records import Record, bad_lines_error
 from rlnlp.data.sources import FIELDS, heldout_name, heldout_part, prompt_fault, prompt_records

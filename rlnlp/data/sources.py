@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from rlnlp.config.schema import PromptData, TextData
+from rlnlp.config.data import PromptData, TextData
 from rlnlp.data.records import ASSETS, Record, bad_lines_error, embedded_set, read_records, text_fault
 from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Exit, Failure

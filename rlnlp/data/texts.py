@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from rlnlp.batching import left_padded
-from rlnlp.config.schema import TextData
+from rlnlp.config.data import TextData
 from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.records import Record, bad_lines_error
 from rlnlp.data.sources import heldout_part, text_fields, text_record_fault, text_records, with_completion

@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from rlnlp.config.schema import Fresh
+from rlnlp.config.model import Fresh
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.critic import Critic, ValueHead, fitted_to
 from rlnlp.models.policy import Policy

@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.model import Model
 from rlnlp.config.parse import nearest
-from rlnlp.config.schema import Model
 from rlnlp.errors import Exit, Failure, one_line
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"

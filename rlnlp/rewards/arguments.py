@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from rlnlp.config.parse import parse
-from rlnlp.config.schema import REWARDS
+from rlnlp.config.reward import REWARDS
 from rlnlp.errors import Exit, Failure
 
 TEXTS = ("prompts", "completions", "references")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from rlnlp.config.schema import REWARDS
+from rlnlp.config.reward import REWARDS
 from rlnlp.rewards.arguments import MODELS, arguments, text_arguments, wanted_by
 from rlnlp.rewards.terms import RewardContext, Term, TextFunction, text_term
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal
 
-from rlnlp.config.schema import REWARDS
+from rlnlp.config.reward import REWARDS
 from rlnlp.errors import Exit, Failure, describe
 from rlnlp.rewards.arguments import Parameters, Wanted
 

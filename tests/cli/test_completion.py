@@ -17,7 +17,8 @@ from rlnlp.cli.main import HYDRA, PLAIN, main
 from rlnlp.cli.shells import SCRIPTS, split
 from rlnlp.commands.guide import TOPICS
 from rlnlp.config.choices import choices_of
-from rlnlp.config.schema import REWARDS, RUNS
+from rlnlp.config.reward import REWARDS
+from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import settings
 from support.small import ROOT
 

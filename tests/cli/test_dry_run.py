@@ -52,7 +52,7 @@ def test_a_dry_run_says_what_would_be_done_on_what_and_where(words, lines, shown
 
 
 def test_the_counts_are_those_of_the_table_that_a_run_makes(tmp_path, shown):
-    from rlnlp.config.schema import PromptData
+    from rlnlp.config.data import PromptData
     from rlnlp.data.prompts import prompt_table
     from rlnlp.models.tokenizer import Tokenizer
 

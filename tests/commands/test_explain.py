@@ -20,7 +20,8 @@ from rlnlp.commands.explain import main as explain
 from rlnlp.commands.explain.catalog import Setting, catalog, composed, show
 from rlnlp.commands.explain.terms import terms
 from rlnlp.config.choices import choices_of, conf_dir
-from rlnlp.config.schema import REWARDS, RUNS, GenerateRun
+from rlnlp.config.reward import REWARDS
+from rlnlp.config.schema import RUNS, GenerateRun
 from rlnlp.config.setting import NAME, settings
 from rlnlp.errors import Exit, Failure
 from rlnlp.metrics import METRICS, find_metric

@@ -9,18 +9,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from rlnlp.config import algos as config_algos
-from rlnlp.config import observing as config_observing
-from rlnlp.config import schema as config
+from rlnlp.config import algos, data, model, observing, reward, schema
 from rlnlp.config.setting import NAME, settings
 
-PACKAGE = Path(config.__file__).resolve().parent.parent
+PACKAGE = Path(schema.__file__).resolve().parent.parent
 TELLING = ("config/description.py", "algos/opening.py")  # they print settings: that something obeys them is not said
 KINDS: dict[str, type] = {
     name: kind
-    for name, kind in {**vars(config_algos), **vars(config_observing), **vars(config)}.items()
+    for module in (algos, data, model, observing, reward, schema)
+    for name, kind in vars(module).items()
     if is_dataclass(kind) and isinstance(kind, type)
-} | {"Trained": config.Common}
+} | {"Trained": schema.Common}
 Owner = tuple[str, str]  # the class that declares a setting, and the setting's name in it
 
 
@@ -40,9 +39,9 @@ def owners() -> dict[str, set[Owner]]:
     """Every setting of every schema with the classes that declare it."""
     found: dict[str, set[Owner]] = defaultdict(set)
 
-    def walk(schema: type, prefix: str) -> None:
-        for full, kind, f in settings(schema, prefix):
-            holder: Any = schema
+    def walk(declared: type, prefix: str) -> None:
+        for full, kind, f in settings(declared, prefix):
+            holder: Any = declared
             for part in full.removeprefix(prefix).split(".")[:-1]:
                 holder = get_type_hints(holder)[part]
             found[full].add(owner(holder, f.name))
@@ -50,8 +49,8 @@ def owners() -> dict[str, set[Owner]]:
                 if is_dataclass(inner):
                     walk(inner, f"{full}.{NAME}.")
 
-    for schema in (*config.RUNS.values(), config.GenerateRun):
-        walk(schema, "")
+    for run in (*schema.RUNS.values(), schema.GenerateRun):
+        walk(run, "")
     return found
 
 

@@ -10,7 +10,8 @@ import pytest
 from config.test_parse import composed
 from rlnlp.config.hints import COMMON, COUNTED_OTHERWISE, keys_of, meant, word
 from rlnlp.config.parse import parse
-from rlnlp.config.schema import REWARDS, RUNS, GenerateRun
+from rlnlp.config.reward import REWARDS
+from rlnlp.config.schema import RUNS, GenerateRun
 from rlnlp.config.setting import NAME
 from rlnlp.errors import Failure
 

@@ -16,9 +16,11 @@ from config.test_parse import composed
 from rlnlp.config import migrate
 from rlnlp.config.algos import Sft
 from rlnlp.config.changes import check_allowed
+from rlnlp.config.data import TextData
 from rlnlp.config.migrate import CONFIG_VERSION, STEPS, Step, migrated, new_key
 from rlnlp.config.parse import parse
-from rlnlp.config.schema import REWARDS, RUNS, Heldout, Reward, TextData
+from rlnlp.config.reward import REWARDS, Reward
+from rlnlp.config.schema import RUNS, Heldout
 from rlnlp.config.setting import NAME, declared
 from rlnlp.errors import Exit, Failure
 from rlnlp.run import manifest

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from rlnlp.config import schema as config
+from rlnlp.config import algos, data, model, observing, reward, schema
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
+from rlnlp.config.reward import REWARDS
 from rlnlp.config.schema import RUNS, GenerateRun
 from rlnlp.config.setting import settings
 from rlnlp.errors import Exit, Failure
@@ -69,8 +70,8 @@ def leaves() -> list[tuple[str, str]]:
 def choices() -> list[tuple[str, str, str]]:
     groups = sorted(place for place in conf_dir().iterdir() if place.is_dir() and place.name != "algo")
     found = []
-    for algo, schema in RUNS.items():
-        names = {field.name: field for field in dataclasses.fields(schema)}
+    for algo, run in RUNS.items():
+        names = {field.name: field for field in dataclasses.fields(run)}
         for group in groups:
             for option in sorted(group.glob("*.yaml")):
                 keys = set(OmegaConf.load(option))
@@ -241,7 +242,7 @@ def test_a_choice_is_one_of_the_listed_words_or_told_with_the_nearest():
         ({"reward.terms": {}}, "reward.terms must have at least one term"),
         (
             {"reward.terms.length.fn": "lenght"},
-            f"reward.terms.length.fn must be one of {', '.join(config.REWARDS)}, or file.py:function, got 'lenght'",
+            f"reward.terms.length.fn must be one of {', '.join(REWARDS)}, or file.py:function, got 'lenght'",
         ),
     ],
 )
@@ -331,12 +332,13 @@ def test_any_value_of_any_setting_parses_or_is_told_by_its_key(leaf, value):
 
 
 def test_settings_have_their_values_in_yaml_only():
-    schemas = [kind for _, kind in inspect.getmembers(config, dataclasses.is_dataclass)]
-    assert len(schemas) > len(RUNS)
+    declared = (algos, data, model, observing, reward, schema)
+    kinds = {kind for module in declared for _, kind in inspect.getmembers(module, dataclasses.is_dataclass)}
+    assert len(kinds) > len(RUNS)
     given_ = {
-        (schema.__name__, field.name)
-        for schema in schemas
-        for field in dataclasses.fields(schema)
+        (kind.__name__, field.name)
+        for kind in kinds
+        for field in dataclasses.fields(kind)
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
     assert given_ == {("RewardTerm", name) for name in ("weight", "args", "scale", "shift", "clip", "floor")}

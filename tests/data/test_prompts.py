@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlnlp.config.schema import PromptData
+from rlnlp.config.data import PromptData
 from rlnlp.data.prompts import FALLBACK, PromptTable, _split, prompt_table, table_of
 from rlnlp.data.sources import check_context_length
 from rlnlp.errors import Failure

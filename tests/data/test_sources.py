@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rlnlp.config.schema import PromptData, TextData
+from rlnlp.config.data import PromptData, TextData
 from rlnlp.data import records
 from rlnlp.data.sources import data_files
 from rlnlp.errors import Failure

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from rlnlp.config.schema import TextData
+from rlnlp.config.data import TextData
 from rlnlp.data.records import ASSETS
 from rlnlp.data.texts import text_table
 from rlnlp.embedded.grammar import corpus

@@ -9,16 +9,16 @@ import torch
 
 from rlnlp import build
 from rlnlp.batching import left_padded
-from rlnlp.config import schema as config
+from rlnlp.config.model import Device, Fresh, Model, Sampler
 from rlnlp.data.records import ASSETS
 from rlnlp.embedded.grammar import corpus
 from rlnlp.rollout.sampling import sampler
 from support import small
 
 TEXTS = 330_000  # as in conf/experiment/embedded-model.yaml
-FRESH = config.Fresh(4, 128, 4, 128)
+FRESH = Fresh(4, 128, 4, 128)
 MINIMUM = (0.94, 0.9)  # accepted, new; measured .96 and .92
-PLAIN = config.Sampler(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=100, min_new_tokens=0)
+PLAIN = Sampler(temperature=1.0, top_k=0, top_p=1.0, max_new_tokens=100, min_new_tokens=0)
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def _precision():
 
 def generated(path, count):
     """``count`` texts of the model at ``path``, from an empty prompt."""
-    language = build.language(config.Model(str(path), None, False, FRESH, False), config.Device("cpu", 1, "float32"), 0)
+    language = build.language(Model(str(path), None, False, FRESH, False), Device("cpu", 1, "float32"), 0)
     tokenizer, rng = language.tokenizer, np.random.default_rng(12)
     collect = sampler(language.policy, build.distribution(PLAIN, tokenizer.end), 100, tokenizer.pad)
     texts = []

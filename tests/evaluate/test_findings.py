@@ -8,7 +8,8 @@ from config.test_parse import composed
 from evaluate.test_health import HEALTHY
 from rlnlp.config.changes import declarations
 from rlnlp.config.parse import parse
-from rlnlp.config.schema import RUNS, Reward
+from rlnlp.config.reward import Reward
+from rlnlp.config.schema import RUNS
 from rlnlp.evaluate.advice import advised, settings_of
 from rlnlp.evaluate.findings import early_findings, findings, result_findings
 from support.small import ROOT

@@ -108,11 +108,11 @@ GROUPS = [
          "held"),
     ]),
     ("algos/ppo.py", ("algos/test_opening",), [
+        ("the trial leaves its gradient", "    clear(learner.optimizers)\n    return 0.0", "    return 0.0"),
         ("the trial changes the weights", "first, False, discard_gradient, algo)",
          "first, False, partial(optimizer_step, 1), algo)"),
     ]),
     ("algos/ppo.py", (RUNS,), [
-        ("the trial leaves its gradient", "    clear(learner.optimizers)\n    return 0.0", "    return 0.0"),
         ("the trial's pass is learned from", "    with torch.no_grad():\n        first =",
          "    if True:\n        first ="),
         ("a filter is not reported", "if setup.distribution.filtered:", "if False:"),

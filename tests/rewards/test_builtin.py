@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rlnlp.config import schema as config
+from rlnlp.config.reward import REWARDS
 from rlnlp.rewards.builtin import MODEL_REWARDS, TEXT_REWARDS
 from support.rewards import fails, term_values
 
@@ -45,7 +45,7 @@ def test_an_unknown_argument_is_reported_with_the_nearest_one():
 
 
 def test_every_name_of_the_config_is_a_function_and_the_text_ones_can_be_built():
-    assert set(TEXT_REWARDS) | set(MODEL_REWARDS) == set(config.REWARDS)
+    assert set(TEXT_REWARDS) | set(MODEL_REWARDS) == set(REWARDS)
     args = {name: REQUIRED.get(name, {}) for name in (*TEXT_REWARDS, "coherence")}
     found = term_values(args, coherence=lambda rollout: torch.ones(2))
     assert found["coherence"] == [1, 1]

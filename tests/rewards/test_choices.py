@@ -7,9 +7,9 @@ import torch
 
 from rlnlp import build
 from rlnlp.cli.main import main
-from rlnlp.config import schema as config
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
+from rlnlp.config.schema import ReinforceRun
 from rlnlp.errors import Failure
 from rlnlp.rewards.terms import weighted_sum
 from support.rewards import composed, make_texts, rollout_of
@@ -27,19 +27,19 @@ def test_every_choice_of_reward_trains_a_step(choice, model_dir, prompts_file, t
     ]  # fmt: skip
     assert main(["train", *words]) == 0
     (row,) = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
-    terms = parse(config.ReinforceRun, composed(f"reward={choice}")).reward.terms
+    terms = parse(ReinforceRun, composed(f"reward={choice}")).reward.terms
     assert {name for name in row if name.startswith("score/")} == {f"score/{name}" for name in terms}
     assert all(0 <= row[f"score/{name}"] <= 1 for name in terms)
 
 
 def test_the_choice_classifier_without_a_path_is_exit_2():
     with pytest.raises(Failure, match=r"^reward\.terms\.classifier\.args\.path is missing$") as failure:
-        parse(config.ReinforceRun, composed("reward=classifier"))
+        parse(ReinforceRun, composed("reward=classifier"))
     assert failure.value.code == 2
 
 
 def total(choice, text, coherence):
-    reward = parse(config.ReinforceRun, composed(f"reward={choice}")).reward
+    reward = parse(ReinforceRun, composed(f"reward={choice}")).reward
     terms, _ = build.reward_terms(reward, lambda _: make_texts(text), lambda r: torch.tensor([coherence]))
     return float(weighted_sum(terms, build.shapings(reward))(rollout_of([[5]])).score)
 

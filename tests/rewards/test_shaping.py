@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from rlnlp import build
-from rlnlp.config import schema as config
 from rlnlp.config.parse import parse
+from rlnlp.config.reward import Reward, RewardTerm
+from rlnlp.config.schema import ReinforceRun
 from rlnlp.errors import Failure
 from rlnlp.rewards.shaping import Shaping, vetoed_sum
 from rlnlp.rewards.terms import weighted_sum
@@ -80,11 +81,11 @@ def test_a_wrong_shaping_is_reported_with_its_full_key(setting, line):
     settings = json.loads(json.dumps(composed()))
     settings["reward"]["terms"]["length"][key] = OmegaConf.to_object(OmegaConf.create(f"x: {value}"))["x"]
     with pytest.raises(Failure) as failure:
-        parse(config.ReinforceRun, settings)
+        parse(ReinforceRun, settings)
     assert (failure.value.code, str(failure.value)) == (2, f"reward.terms.length.{line}")
 
 
 def test_the_shaping_in_the_config_reaches_the_sum():
-    term = parse(config.RewardTerm, {"fn": "length", "clip": [0, 1], "scale": 2, "shift": -1, "floor": 0})
-    assert build.shapings(config.Reward({"x": term})) == {"x": Shaping(2.0, -1.0, (0.0, 1.0), 0.0)}
-    assert build.shapings(config.Reward({"x": config.RewardTerm("length")})) == {"x": Shaping()}
+    term = parse(RewardTerm, {"fn": "length", "clip": [0, 1], "scale": 2, "shift": -1, "floor": 0})
+    assert build.shapings(Reward({"x": term})) == {"x": Shaping(2.0, -1.0, (0.0, 1.0), 0.0)}
+    assert build.shapings(Reward({"x": RewardTerm("length")})) == {"x": Shaping()}

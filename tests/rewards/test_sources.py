@@ -2,7 +2,7 @@
 
 import pytest
 
-from rlnlp.config.schema import REWARDS
+from rlnlp.config.reward import REWARDS
 from rlnlp.errors import Failure
 from rlnlp.rewards.arguments import Parameters, wanted_by
 from rlnlp.rewards.builtin import MODEL_REWARDS

@@ -6,7 +6,7 @@ import pytest
 
 from rlnlp import build
 from rlnlp.cli.main import main
-from rlnlp.config import schema as config
+from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.rewards.user import load_function
 from support.rewards import fails, three_texts
 
@@ -18,7 +18,7 @@ def _here(tmp_path, monkeypatch):
 
 
 def built(rollout, fn, args=None, texts_of=three_texts):
-    made, code = build.reward_terms(config.Reward({"mine": config.RewardTerm(fn, 1.0, args or {})}), texts_of, None)
+    made, code = build.reward_terms(Reward({"mine": RewardTerm(fn, 1.0, args or {})}), texts_of, None)
     return made["mine"][0](rollout).tolist(), code
 
 
@@ -68,7 +68,7 @@ def test_a_function_that_is_not_there_is_exit_2_and_a_file_that_fails_is_exit_7(
 
 
 def test_a_callable_without_a_signature_is_exit_2():
-    reward = config.Reward({"mine": config.RewardTerm("builtins:max", 1.0, {})})
+    reward = Reward({"mine": RewardTerm("builtins:max", 1.0, {})})
     fails(2, "mine", build.reward_terms, reward, three_texts, None)
 
 

@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from rlnlp import build
-from rlnlp.config import schema as config
 from rlnlp.config.choices import conf_dir
+from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.errors import Failure
 from rlnlp.types import Rollout, Texts
 from support import small
@@ -41,8 +41,8 @@ def make_texts(*completions, prompt="the"):
 
 def term_values(terms, completions=("good", "bad bad"), coherence=None, name=None):
     """Name -> values of the built-in terms in ``terms`` (name -> args); with ``name``, all of them are that term."""
-    each = {word: config.RewardTerm(word if name is None else name, 0.5, args) for word, args in terms.items()}
-    found, _ = build.reward_terms(config.Reward(each), lambda _: make_texts(*completions), coherence)
+    each = {word: RewardTerm(word if name is None else name, 0.5, args) for word, args in terms.items()}
+    found, _ = build.reward_terms(Reward(each), lambda _: make_texts(*completions), coherence)
     return {word: term(rollout_of([[5]] * len(completions))).tolist() for word, (term, _) in found.items()}
 
 

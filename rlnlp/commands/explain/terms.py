@@ -10,6 +10,7 @@ from typing import Any
 from rlnlp.commands.explain.catalog import show
 from rlnlp.config import schema as config
 from rlnlp.config.choices import choice, choices_of
+from rlnlp.config.reward import REWARDS
 
 ROOT = Path(config.__file__).resolve().parent.parent.parent
 GIVEN = {"prompts", "completions", "references", "name", "context"}  # what a term is given, and no config sets
@@ -47,17 +48,17 @@ class Term:
 @cache
 def terms() -> dict[str, Term]:
     """Every built-in term by its own name, and by those that it has in the choices of ``reward``."""
-    found = {name: _term(name, name) for name in config.REWARDS}
+    found = {name: _term(name, name) for name in REWARDS}
     for reward in choices_of("reward"):
         for name, values in choice("reward", reward).get("terms", {}).items():
-            if values["fn"] in config.REWARDS:
+            if values["fn"] in REWARDS:
                 found.setdefault(name, _term(name, values["fn"])).rewards[reward] = values
     return found
 
 
 def _term(name: str, fn: str) -> Term:
     """A term of a function of the package, as its source describes it."""
-    module, _, function = config.REWARDS[fn].partition(":")
+    module, _, function = REWARDS[fn].partition(":")
     source = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
     node = next(node for node in source.body if isinstance(node, ast.FunctionDef) and node.name == function)
     text = inspect.cleandoc(ast.get_docstring(node) or "").partition("\n\nRaises:")[0]

@@ -15,7 +15,7 @@ from transformers import (
 
 from rlnlp import build
 from rlnlp.cli.main import main
-from rlnlp.config import schema as config
+from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.errors import Failure
 from rlnlp.types import Rollout, Texts
 from support import small
@@ -60,7 +60,7 @@ def paths(tmp_path_factory):
 def term(path, **args):
     """The term as a function of completions and prompts."""
     given: list[Texts] = []
-    reward = config.Reward({"mine": config.RewardTerm("classifier", 1.0, {"path": str(path), **args})})
+    reward = Reward({"mine": RewardTerm("classifier", 1.0, {"path": str(path), **args})})
     terms, _ = build.reward_terms(reward, lambda _: given[-1], None)
 
     def values(completions, prompts=None):

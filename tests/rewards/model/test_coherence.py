@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlnlp import build
-from rlnlp.config import schema as config
+from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.models.load import load_policy, load_tokenizer
 from rlnlp.models.policy import logprob_fn
 from rlnlp.rewards.model.coherence import coherence, retokenize
@@ -78,7 +78,7 @@ def test_coherence_by_a_path_is_that_of_the_initial_policy_if_both_have_the_same
     completions = [tokenizer.decode(row[keep].tolist()) for row, keep in rows_of_tokens]
     texts = make_texts(*[f" {text}" if text else "" for text in completions], prompt="the")
     likely = coherence(logprob_fn(policy, small.plain(), 2), len(tokenizer.raw))
-    reward = config.Reward({"c": config.RewardTerm("coherence", 1.0, {"path": str(model_dir), "batch_size": 3})})
+    reward = Reward({"c": RewardTerm("coherence", 1.0, {"path": str(model_dir), "batch_size": 3})})
     terms, _ = build.reward_terms(reward, lambda _: texts, None)
     torch.testing.assert_close(terms["c"][0](rollout), likely(rollout), atol=1e-5, rtol=0)
     assert len({round(v, 3) for v in likely(rollout).tolist()}) > 2

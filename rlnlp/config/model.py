@@ -1,0 +1,86 @@
+"""The settings of the model, of where it computes and of how it is sampled."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A Llama with random weights, for a language of one's own."""
+
+    layers: int = setting("transformer layers", ge=1, resume="never")
+    width: int = setting("width of the residual stream", ge=8, resume="never")
+    heads: int = setting("attention heads; they divide the width into even parts", ge=1, resume="never")
+    context: int = setting("maximum length of a text", "tokens", ge=8, resume="never")
+
+    def problems(self) -> Iterator[Problem]:
+        """Heads that do not divide the width."""
+        if self.width % (2 * self.heads):
+            yield "heads", f"must divide width {self.width} into even parts, got {self.heads}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Any causal language model that transformers can load."""
+
+    path: str | None = setting(
+        "'embedded', a directory, or a hub id; null makes a fresh model",
+        by_content=True, trl="model_name_or_path", verl="actor_rollout_ref.model.path",
+    )  # fmt: skip
+    tokenizer: str | None = setting(
+        "where the tokenizer is; null means beside the model",
+        by_content=True, verl="actor_rollout_ref.model.tokenizer_path",
+    )  # fmt: skip
+    allow_download: bool = setting("fetch a hub id from the network if it is not in the local cache", resume="free")
+    fresh: Fresh = setting("the size of a fresh model; not read when path is set")
+    gradient_checkpointing: bool = setting(
+        "compute layers again in the backward pass: less memory, about a third slower",
+        trl="gradient_checkpointing", verl="actor_rollout_ref.model.enable_gradient_checkpointing",
+    )  # fmt: skip
+
+    def problems(self) -> Iterator[Problem]:
+        """A fresh model without a tokenizer."""
+        if self.path is None and self.tokenizer is None:
+            yield "tokenizer", "must be set when model.path is null: a fresh model has none of its own"
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where the work is done."""
+
+    name: str = setting("auto, cpu, cuda, cuda:N or mps", verl="trainer.device")
+    threads: int = setting("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
+    dtype: Literal["float32", "bfloat16"] = setting(
+        "what is computed in; weights and optimizer stay float32",
+        trl="bf16", verl=f"{ACTOR}.fsdp_config.mixed_precision.param_dtype",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How responses are drawn from the policy."""
+
+    temperature: float = setting("divides the logits", gt=0, trl="temperature", verl=f"{ROLLOUT}.temperature")
+    top_k: int = setting(
+        "only the k likeliest tokens; 0 means all", "tokens", ge=0, trl="top_k", verl=f"{ROLLOUT}.top_k"
+    )
+    top_p: float = setting(
+        "only the likeliest tokens with this probability together; 1 means all", gt=0, le=1,
+        trl="top_p", verl=f"{ROLLOUT}.top_p",
+    )  # fmt: skip
+    max_new_tokens: int = setting(
+        "maximum response length", "tokens", ge=1,
+        trl="max_completion_length, response_length", verl="data.max_response_length",
+    )  # fmt: skip
+    min_new_tokens: int = setting("the end token is not drawn before this", "tokens", ge=0)
+
+    def problems(self) -> Iterator[Problem]:
+        """A minimum length above the maximum."""
+        if self.min_new_tokens > self.max_new_tokens:
+            yield (
+                "min_new_tokens",
+                f"must be <= sampler.max_new_tokens {self.max_new_tokens}, got {self.min_new_tokens}",
+            )
