@@ -58,7 +58,7 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
         Failure: exit 2, 3, 4 or 7, for what the config, the data, the model or a reward function get wrong.
     """
     with run.display.waiting("loading the model"):
-        language = build.language(config.model, config.device, config.seed)
+        language = build.loaded_language(config, run)
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
     check_context_length(longest, policy.context)
@@ -74,7 +74,7 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
             config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
         )
     reward = weighted_sum(terms, build.shapings(config.reward))
-    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
+    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad, tokenizer.stopper))
     unfiltered = partial(policy, distribution=distribution.unfiltered())
 
     @torch.no_grad()

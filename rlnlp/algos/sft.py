@@ -66,14 +66,14 @@ def trial_step(policy: Policy, distribution: Distribution, batches: Callable[[in
 def main(config: SftRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
     with run.display.waiting("loading the model"):
-        language = build.language(config.model, config.device, config.seed)
+        language = build.loaded_language(config, run)
     run.computes_on(language.device, config.device.threads)
     policy, tokenizer, device, algo = language.policy, language.tokenizer, language.device, config.algo
     table = text_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context)
     check_texts(table)
     fitted = Distribution(algo.loss_temperature, 0, 1.0, 0, tokenizer.end)
     drawn = build.distribution(config.sampler, tokenizer.end)
-    collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad)
+    collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad, tokenizer.stopper)
 
     lengths = [len(table.pairs[r][1]) for r in table.train]
 
