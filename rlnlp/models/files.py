@@ -90,7 +90,8 @@ def adapter_base(directory: Path) -> str | None:
     base = stored.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise Failure(Exit.MODEL, f"{what}: {ADAPTER} names no base_model_name_or_path\nadd it: a directory or hub id")
-    if find_spec("peft") is None:
+    peft = find_spec("peft")
+    if peft is None or peft.origin is None:  # a folder of that name is no package
         raise Failure(
             Exit.MODEL,
             f"{what} is an adapter of '{one_line(base)}': loading it needs peft\npip install 'rlnlp[adapters]'",

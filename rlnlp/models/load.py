@@ -62,7 +62,7 @@ def with_adapter(model: Any, directory: str) -> Any:
     """``model`` with the adapter in ``directory`` added into its weights."""
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(model, directory).merge_and_unload()
+    return PeftModel.from_pretrained(model, directory).merge_and_unload().requires_grad_(True)
 
 
 def load_policy(
