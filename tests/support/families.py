@@ -21,7 +21,10 @@ SIZES: tuple[tuple[str, Any], ...] = (  # the first pattern that fits the name o
     (r"num_(hidden_|decoder_|encoder_)?layers|n_layers?|(en|de)coder_layers|num_hidden_groups", 2),
     (r"hidden_size|d_model|n_embd|emb_dim|embedding_size|word_embed_proj_dim|attention_hidden_size|lru_width", 64),
     (r"head_dim|global_head_dim|v_head_dim|qk_nope_head_dim|qk_rope_head_dim|mamba_d_head|mamba_head_dim", 16),
-    (r"\w*intermediate_size|\w*ffn_dim|d_ff|n_inner|ffn_hidden_size|feed_forward_\w*size|hidden_size_per_layer_input", 64),
+    (
+        r"\w*intermediate_size|\w*ffn_dim|d_ff|n_inner|ffn_hidden_size|feed_forward_\w*size|hidden_size_per_layer_input",
+        64,
+    ),
     (r"num_(local_|routed_)?experts|n_routed_experts|moe_num_experts|num_moe_experts", 4),
     (r"num_experts_per_tok\w*|moe_top_?k|moe_k|num_activated_experts", 2),
     (r"n_group|topk_group|num_expert_group|n_shared_experts|moe_num_shared_experts", 1),
@@ -31,7 +34,30 @@ SIZES: tuple[tuple[str, Any], ...] = (  # the first pattern that fits the name o
     (r"mamba_d_state|state_size|ssm_state_size", 8),
     (r"rotary_dim|rotary_ndims", 16),
 )
-OWN: dict[str, dict[str, Any]] = {}  # settings of a family that do not follow from their names
+HEADS = {"mamba_n_heads": 8, "mamba_d_head": 16}
+OWN: dict[str, dict[str, Any]] = {  # settings of a family that do not follow from their names
+    "bamba": HEADS,
+    "blt": {"encoder_hash_byte_group_vocab": 64},
+    "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
+    "dots3_note": {"num_key_value_heads": 4},
+    "dots3_note_text": {"num_key_value_heads": 4},
+    "falcon_h1": {**HEADS, "mamba_d_ssm": 128},
+    "fuyu": {"text_config": {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2,
+                             "num_attention_heads": 4, "vocab_size": 29, "max_position_embeddings": 128}},
+    "gemma3n_text": {"num_kv_shared_layers": 0},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 8},
+    "granitemoehybrid": HEADS,
+    "hunyuan_v1_dense": {"head_dim": 16},
+    "hunyuan_v1_moe": {"head_dim": 16},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
+    "longcat_flash": {"zero_expert_num": 2},
+    "mamba2": {"num_heads": 8, "head_dim": 16},
+    "ministral": {"head_dim": 16},
+    "nemotron": {"head_dim": 16, "num_key_value_heads": 2},
+    "reformer": {"axial_pos_embds": False},
+    "zamba": {"num_hidden_layers": 3},
+    "zaya": {"num_experts_per_tok": 1},
+}  # fmt: skip
 
 
 def config_of(family: str) -> Any:
