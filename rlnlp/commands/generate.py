@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rlnlp.commands.words import check_text, parse_words
 from rlnlp.config.choices import choice, is_run, merged, split_words
-from rlnlp.config.data import Reading, names_in
+from rlnlp.config.data import Reading
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import GenerateRun
 from rlnlp.errors import Exit, Failure, safe_text
@@ -121,19 +121,14 @@ def given_prompts(words: list[str], file: str | None, reading: Reading) -> list[
     Raises:
         Failure: exit 2 without any, exit 3 for a bad file.
     """
-    from rlnlp.data.records import bad_lines_error, text_fault
-    from rlnlp.data.sources import file_records
+    from rlnlp.data.sources import file_prompts
 
     if words and file:
         raise Failure(Exit.CONFIG, "give prompts as words or with --file, not both")
     if words:
         return words
     if file is not None:
-        records = [row for name in names_in(file) for row in file_records("--file", name, reading, "prompt").records]
-        faults = [f"{location}: {fault}" for location, record in records if (fault := text_fault(record, "prompt"))]
-        if faults:
-            raise bad_lines_error("--file", file, faults)
-        return [record["prompt"] for _, record in records]
+        return [record["prompt"] for _, record in file_prompts("--file", file, reading)]
     if sys.stdin.isatty():
         raise Failure(Exit.CONFIG, "no prompt: give it as words, with --file, or on standard input")
     try:

@@ -11,14 +11,15 @@ from rlnlp.errors import Exit, Failure
 def renamed(key: str, name: str, records: Located, columns: Mapping[str, str]) -> Located:
     """``records`` with the columns that ``columns`` names under our names for them; ``key`` names their file, ``name``.
 
-    What bore one of our names before gives way to it. Of several files one may have our names already.
+    What bore one of our names before gives way to it. Rows without the column are left as they are, since of several
+    files each may have its own columns; held-out data may have our names already.
 
     Raises:
-        Failure: exit 3, if no record has one of the columns under either name.
+        Failure: exit 3, if no record has one of the columns.
     """
-    known = {column for _, record in records for column in record}
+    known = {column for _, record in records for column in record} if columns else set()
     for ours, theirs in columns.items():
-        if theirs not in known and ours not in known:
+        if theirs not in known and not (key == "data.heldout" and ours in known):
             has = ", ".join(sorted(map(str, known))) or "none"
             raise Failure(Exit.DATA, f"data.columns.{ours}: {key} has no column '{theirs}' in {name} (it has: {has})")
     return [(location, _renamed(record, columns)) for location, record in records] if columns else records

@@ -16,7 +16,6 @@ from rlnlp.errors import Exit, Failure, one_line
 FIELDS = ("prompt", "reference")  # of a record of prompts; what else it has are columns
 EMBEDDED_TEXTS = 60_000
 GENERATED = re.compile(r"embedded(?:/([1-9][0-9]{0,6}))?")  # embedded/5000: the first 5,000 of the grammar's texts
-PLAIN = Reading({}, "utf-8")  # how the package's own files are written
 
 
 def prompt_records(key: str, named: Named, reading: Reading, embedded: str, most: int | None = None) -> Read:
@@ -27,7 +26,7 @@ def prompt_records(key: str, named: Named, reading: Reading, embedded: str, most
     Raises:
         Failure: exit 2, for a domain that is not embedded; exit 3, for a file that cannot be read.
     """
-    found = _each(named, lambda name: _prompts(key, name, reading, embedded, most))
+    found = _rows(key, named, reading, lambda name: _prompts(key, name, reading.encoding, embedded, most))
     check_names(key, one_line(names_text(named)), found.records)
     return found
 
@@ -40,28 +39,40 @@ def text_records(key: str, named: Named, reading: Reading, best: float = 1.0, mo
     Raises:
         Failure: exit 3, for a file that cannot be read, or a record without a score where one is needed.
     """
-    found = _each(named, lambda name: _texts(key, name, reading, most))
+    found = _rows(key, named, reading, lambda name: _texts(key, name, reading.encoding, most))
     if best == 1:
         return found
     total = None if found.total is None else _part(found.total, best)
     return Read(_best(key, found.records, best), total)
 
 
-def file_records(key: str, name: str, reading: Reading, text_field: str, most: int | None = None) -> Read:
-    """The records of one file in the form that all else knows: first read, then under our names for their columns.
+def file_prompts(key: str, named: Named, reading: Reading) -> Located:
+    """The records of files of prompts, which may be named by no setting of a run, and need no column but a prompt.
 
     Raises:
-        Failure: exit 3, for a file that cannot be read or lacks a column.
+        Failure: exit 3, for a file that cannot be read, or a record that is no prompt.
     """
-    read = read_records(name, key, text_field, reading.encoding, most)
-    return Read(renamed(key, name, read.records, reading.columns), read.total)
+    records = _rows(key, named, reading, lambda name: read_records(name, key, "prompt", reading.encoding)).records
+    check_records(key, names_text(named), records, partial(text_fault, field="prompt"))
+    return records
 
 
-def _each(named: Named, read: Callable[[str], Read]) -> Read:
-    """What ``read`` gives of each that is named, as one.
+def check_records(key: str, name: str, records: Located, fault_of: Callable[[Record], str | None]) -> None:
+    """Check each record.
 
     Raises:
-        Failure: what is wrong with any of them.
+        Failure: exit 3, with the places of those that have a fault.
+    """
+    faults = [f"{location}: {fault}" for location, record in records if (fault := fault_of(record))]
+    if faults:
+        raise bad_lines_error(key, name, faults)
+
+
+def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read]) -> Read:
+    """Every row that is named, in the form that all else knows: ``read``, then under our names for its columns.
+
+    Raises:
+        Failure: what is wrong with any of what is named.
     """
     found, faults = [], []
     for name in names_in(named):
@@ -71,16 +82,16 @@ def _each(named: Named, read: Callable[[str], Read]) -> Read:
             faults.append(failure)
     if faults:
         raise Failure(min(each.code for each in faults), "\n".join(map(str, faults)))
-    totals = [each.total for each in found]
-    known = [total for total in totals if total is not None]
-    return Read([row for each in found for row in each.records], sum(known) if len(known) == len(totals) else None)
+    records = renamed(key, names_text(named), [row for each in found for row in each.records], reading.columns)
+    totals = [each.total for each in found if each.total is not None]
+    return Read(records, sum(totals) if len(totals) == len(found) else None)
 
 
-def _prompts(key: str, name: str, reading: Reading, embedded: str, most: int | None) -> Read:
+def _prompts(key: str, name: str, encoding: str, embedded: str, most: int | None) -> Read:
     if (own := embedded_set(name, "prompts")) is not None:
-        return file_records(key, str(own), PLAIN, "prompt", most)
+        return read_records(str(own), key, "prompt")
     if not is_embedded_language(name):
-        return file_records(key, name, reading, "prompt", most)
+        return read_records(name, key, "prompt", encoding, most)
     records, domain = read_records(str(ASSETS / embedded), key, "prompt").records, name.partition("/")[2]
     domains = sorted({record["domain"] for _, record in records})
     if domain and domain not in domains:
@@ -91,13 +102,13 @@ def _prompts(key: str, name: str, reading: Reading, embedded: str, most: int | N
     return Read(chosen, len(chosen))
 
 
-def _texts(key: str, name: str, reading: Reading, most: int | None) -> Read:
+def _texts(key: str, name: str, encoding: str, most: int | None) -> Read:
     count = generated_texts(name)
     if count is not None:
         return Read([("", {"text": text}) for text in corpus.texts(count if most is None else 1, 0)], count)
     if (own := embedded_set(name, "texts")) is not None:
-        return file_records(key, str(own), PLAIN, "text", most)
-    return file_records(key, name, reading, "text", most)
+        return read_records(str(own), key, "text")
+    return read_records(name, key, "text", encoding, most)
 
 
 def generated_texts(name: str) -> int | None:
@@ -169,9 +180,7 @@ class DataSource:
             Failure: exit 2 or 3, for what is not there or is no such data.
         """
         found = self.read(most)
-        faults = [f"{location}: {fault}" for location, record in found.records if (fault := self.fault_of(record))]
-        if faults:
-            raise bad_lines_error(self.key, self.name, faults)
+        check_records(self.key, self.name, found.records, self.fault_of)
         return found
 
 
