@@ -97,7 +97,7 @@ def table_of(records: list[Record], tokenizer: Tokenizer, max_tokens: int) -> Pr
         Failure: exit 3, for a prompt that is empty or too long.
     """
     numbered = [(f"prompt {i}", record) for i, record in enumerate(records, 1)]
-    pairs = _fitted(numbered, tokenizer, Fitting("prompt", "the command line", "prompt", max_tokens, "refuse"))
+    pairs = _fitted(numbered, tokenizer, Fitting("prompt", "what was given", "prompt", max_tokens, "refuse"))
     rows = list(range(len(pairs)))
     return PromptTable([record for record, _ in pairs], [ids for _, ids in pairs], rows, rows, tokenizer)
 
