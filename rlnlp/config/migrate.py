@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config.algos import Ppo, Sft
-from rlnlp.config.data import TextData
+from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.observing import Checkpoint, Heldout
 from rlnlp.config.reward import RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS
@@ -54,6 +54,9 @@ STEPS = (  # in the order of their versions
     Step(3, Checkpoint, added={"keep_models": 0, "result": "last"}),
     Step(3, Heldout, added={"patience": 0}),
     Step(4, Ppo, null_was={"critic_learning_rate": "learning_rate"}),
+    Step(4, Reading, added={"columns": {}, "encoding": "utf-8"}),
+    Step(4, PromptData, added={"too_long": "refuse"}),
+    Step(4, TextData, added={"too_long": "refuse"}),
 )
 
 
