@@ -194,6 +194,8 @@ def redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
         return {k: redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
     secret = key in hidden or SECRET.search(key.rpartition(".")[2])
     return REDACTED if isinstance(node, str) and secret else node
+
+
 def data_id(value: Named) -> str:
     """The content of what a setting of data names; of several files that of each, in their order."""
     found = [content_id(name) for name in names_in(value)]

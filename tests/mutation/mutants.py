@@ -24,6 +24,7 @@ from mutation import (
     early_mutants,
     ending_mutants,
     face_mutants,
+    model_mutants,
     ppo_mutants,
     rates_mutants,
     sweep_mutants,
@@ -80,6 +81,7 @@ def _mutants(file, *tests_and_changes):
 
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, words_mutants, sweep_mutants,
+    model_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
