@@ -45,3 +45,4 @@ def owned(directory: Path) -> Iterator[None]:
             yield
         finally:
             _held.remove(lock)
+            fcntl.flock(lock, fcntl.LOCK_UN)  # for a process that is being forked right now too
