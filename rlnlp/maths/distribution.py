@@ -36,7 +36,9 @@ def draw_logits(logits: Tensor, position: Tensor, distribution: Distribution) ->
 
     ``logits`` (..., V) of the model; ``position`` (...) int64, how many tokens the policy chose before this one.
     Temperature first, then the minimum length, then top-k, then top-p (Holtzman et al. 2020, arXiv:1904.09751, eq. 2:
-    the smallest set of the likeliest tokens whose mass is at least p; the token that crosses p is kept).
+    the smallest set of the likeliest tokens whose mass is at least p; the token that crosses p is kept). Tokens as
+    likely as the k-th are kept, as in transformers and vLLM; with k = 1 only the first of the likeliest, which is
+    greedy decoding.
     """
     logits = _tempered(logits, distribution)
     if distribution.min_new_tokens > 0 and distribution.end:
@@ -44,8 +46,10 @@ def draw_logits(logits: Tensor, position: Tensor, distribution: Distribution) ->
         is_end[list(distribution.end)] = True
         logits = logits.masked_fill((position < distribution.min_new_tokens).unsqueeze(-1) & is_end, BANNED)
     if 0 < distribution.top_k < logits.shape[-1]:
-        best = logits.topk(distribution.top_k, dim=-1).indices
-        logits = logits.masked_fill(torch.ones_like(logits, dtype=torch.bool).scatter(-1, best, False), BANNED)
+        beyond = logits < logits.topk(distribution.top_k, dim=-1).values[..., -1:]
+        if distribution.top_k == 1:
+            beyond = torch.ones_like(beyond).scatter(-1, logits.argmax(-1, keepdim=True), False)
+        logits = logits.masked_fill(beyond, BANNED)
     if distribution.top_p < 1:
         ordered, order = logits.sort(dim=-1, descending=True)
         probability = ordered.softmax(-1)

@@ -1,5 +1,8 @@
 """Losses per token; ``masked.reduce`` averages them."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
 
 from rlnlp.maths.shapes import same_shape
@@ -29,14 +32,35 @@ def clipped_policy_gradient(
     All (B, T). Schulman et al. 2017 (arXiv:1707.06347) eq. 7, negated; with two ranges, Yu et al. 2025
     (arXiv:2503.14476) section 3.1. Where the clipped term is larger, the gradient is 0.
 
+    rho counts as at most exp(20) and at least exp(-20). Beyond, the gradient is that at the limit and not 0: a token
+    that became far too likely is still pushed back.
+
     Raises:
         ValueError: the shapes differ.
     """
     same_shape(logprobs=logprobs, old_logprobs=old_logprobs, advantages=advantages)
-    ratio = (logprobs - old_logprobs.detach()).clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
+    ratio: Tensor = _LimitedExp.apply(logprobs - old_logprobs.detach())  # type: ignore[no-untyped-call]
     advantages = advantages.detach()
     free, clipped = -advantages * ratio, -advantages * ratio.clamp(1 - low, 1 + high)
     return free.maximum(clipped), clipped > free
+
+
+class _LimitedExp(torch.autograd.Function):
+    """The exponential of at most ``LARGEST_LOG_RATIO`` either way; its gradient is the exponential everywhere."""
+
+    @staticmethod
+    def forward(ctx: Any, log_ratio: Tensor) -> Tensor:
+        """Any shape."""
+        ratio = log_ratio.clamp(-LARGEST_LOG_RATIO, LARGEST_LOG_RATIO).exp()
+        ctx.save_for_backward(ratio)
+        return ratio
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> Tensor:
+        """The same shape."""
+        (ratio,) = ctx.saved_tensors
+        gradient: Tensor = upstream * ratio
+        return gradient
 
 
 def clipped_value_error(values: Tensor, old_values: Tensor, returns: Tensor, clip: float) -> tuple[Tensor, Tensor]:

@@ -42,15 +42,17 @@ def masked_variance(x: Tensor, mask: Tensor, correction: int = 0) -> Tensor:
 def whitened(x: Tensor, mask: Tensor) -> Tensor:
     """``x`` with mean 0 and population variance 1 over the True positions, 0 elsewhere. Any shape.
 
-    If all of them are equal, up to rounding, they become exactly 0: a fixed epsilon would turn them into noise.
+    If all of them are equal, up to rounding, they become exactly 0. Nothing is added to the variance: an epsilon would
+    shrink small values and turn equal ones into noise.
 
     Raises:
         ValueError: no position is True, or the shapes differ.
     """
-    mean, variance = masked_mean(x, mask), masked_variance(x, mask)
+    centered = (x - masked_mean(x, mask)).masked_fill(~mask, 0)
     if equal(x, mask):
         return torch.zeros_like(x)
-    return ((x - mean) * (variance + 1e-8).rsqrt()).masked_fill(~mask, 0)
+    scaled = centered / centered.abs().amax()  # or the squares of tiny values would be 0, those of huge ones infinite
+    return scaled / masked_mean(scaled.square(), mask).sqrt()
 
 
 def scale_to_unit_std(x: Tensor, mask: Tensor) -> Tensor:
@@ -62,10 +64,9 @@ def scale_to_unit_std(x: Tensor, mask: Tensor) -> Tensor:
     Raises:
         ValueError: no position is True, or the shapes differ.
     """
-    mean, variance = masked_mean(x, mask), masked_variance(x, mask)
     if equal(x, mask):
         return x.masked_fill(~mask, 0)
-    return ((x - mean) * (variance + 1e-8).rsqrt() + mean).masked_fill(~mask, 0)
+    return (whitened(x, mask) + masked_mean(x, mask)).masked_fill(~mask, 0)
 
 
 def equal(x: Tensor, mask: Tensor) -> bool:

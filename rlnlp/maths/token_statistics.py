@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+LOWEST = -1e30  # in place of minus infinity: its product with a probability of 0 is 0 and not NaN
+
 
 def logprobs_and_entropy(logits: Tensor, tokens: Tensor, spent: bool = False) -> tuple[Tensor, Tensor]:
     """Log softmax(logits) at ``tokens``, and -sum_a p_a log p_a, nats. (..., V), (...) -> (...), (...).
@@ -22,40 +24,47 @@ def logprobs_and_entropy(logits: Tensor, tokens: Tensor, spent: bool = False) ->
 class _TokenStatistics(torch.autograd.Function):
     """Computed a few rows at a time, so that the rows stay in the cache between passes.
 
-    With z = log sum_a exp l_a and p = exp(l - z): log p_k = l_k - z has the gradient e_k - p, and the entropy
-    H = z - p.l has the gradient -p (l - z + H).
+    With m = max_a l_a, c = l - m, z = log sum_a exp c_a and p = exp(c - z): log p_k = c_k - z has the gradient e_k - p,
+    and the entropy H = z - p.c has the gradient -p (c - z + H). The logits enter by their distance from the largest
+    one, or an offset common to all of them would cost digits.
     """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tokens: Tensor, spent: bool) -> tuple[Tensor, Tensor]:
         """(N, V), (N,) -> (N,), (N,)."""
-        log_z = torch.empty_like(logits[:, 0])
-        entropy = torch.empty_like(log_z)
+        ctx.impossible = False  # True if a token has a logit of minus infinity
+        top, log_z, entropy = logits.new_empty(3, len(logits))
         for rows in _row_slices(logits):
-            part = logits[rows]
-            top = part.amax(-1, keepdim=True)
-            mass = (part - top).exp_()
+            top[rows] = logits[rows].amax(-1)
+            centered = logits[rows] - top[rows].unsqueeze(1)
+            mass = centered.exp()
             total = mass.sum(-1)
-            log_z[rows] = top.squeeze(1) + total.log()
-            entropy[rows] = log_z[rows] - mass.mul_(part).sum(-1) / total
-        ctx.save_for_backward(logits, tokens, log_z, entropy)
+            log_z[rows] = total.log()
+            entropy[rows] = log_z[rows] - centered.mul_(mass).sum(-1) / total
+            if bool(entropy[rows].isnan().any()):  # 0 times minus infinity
+                centered = (logits[rows] - top[rows].unsqueeze(1)).clamp_(min=LOWEST)
+                entropy[rows] = log_z[rows] - mass.mul_(centered).sum(-1) / total
+                ctx.impossible = True
+        ctx.save_for_backward(logits, tokens, top, log_z, entropy)
         ctx.set_materialize_grads(False)
         ctx.spent = spent
-        return logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - log_z, entropy
+        return logits.gather(1, tokens.unsqueeze(1)).squeeze(1) - top - log_z, entropy
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor | None) -> tuple[Tensor, None, None]:
         """The gradient of the logits, (N, V)."""
-        logits, tokens, log_z, entropy = ctx.saved_tensors
+        logits, tokens, top, log_z, entropy = ctx.saved_tensors
         by_logprob, by_entropy = (torch.zeros_like(log_z) if g is None else g for g in upstream)
         through_entropy = bool(by_entropy.any())
         gradient = logits if ctx.spent else torch.empty_like(logits)
         for rows in _row_slices(logits):
-            centered = torch.sub(logits[rows], log_z[rows].unsqueeze(1), out=gradient[rows])
+            logprobs = torch.sub(logits[rows], top[rows].unsqueeze(1), out=gradient[rows])
+            logprobs.sub_(log_z[rows].unsqueeze(1))
             factor = -by_logprob[rows].unsqueeze(1)
             if through_entropy:
-                factor = factor - by_entropy[rows].unsqueeze(1) * (centered + entropy[rows].unsqueeze(1))
-            centered.exp_().mul_(factor)
+                finite = logprobs.clamp(min=LOWEST) if ctx.impossible else logprobs
+                factor = factor - by_entropy[rows].unsqueeze(1) * (finite + entropy[rows].unsqueeze(1))
+            logprobs.exp_().mul_(factor)
         gradient.scatter_add_(1, tokens.unsqueeze(1), by_logprob.unsqueeze(1))
         return gradient, None, None
 

@@ -59,6 +59,13 @@ def test_top_k_keeps_the_set_of_the_slow_reference(k):
     assert kept(got) == [reference.top_k_set(row, k) for row in logits.tolist()]
 
 
+@pytest.mark.parametrize(("k", "want"), [(1, {1}), (2, {1, 3, 4}), (3, {1, 3, 4}), (4, {0, 1, 2, 3, 4, 5})])
+def test_tokens_as_likely_as_the_last_of_top_k_are_kept_and_greedy_decoding_has_one(k, want):
+    logits = torch.tensor([[1.0, 3.0, 1.0, 3.0, 3.0, 1.0, 0.0]])
+    assert kept(draw_logits(logits, at_position(logits), distribution(top_k=k))) == [want]
+    assert kept(draw_logits(logits.expand(3, 7), at_position(logits).expand(3), distribution(top_k=k))) == [want] * 3
+
+
 @pytest.mark.parametrize("p", [1e-6, 0.3, 0.5, 0.9, 0.99, 1.0])
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
 def test_top_p_keeps_the_set_of_the_slow_reference(p, temperature):

@@ -129,7 +129,16 @@ def test_a_ratio_beyond_all_bounds_stays_finite_with_its_gradient():
     loss, _ = clipped_policy_gradient(logprobs, torch.tensor([-2000.0, 0.0]), torch.tensor([-1.0, -1.0]), 0.2, 0.2)
     loss.sum().backward()
     assert loss.tolist() == pytest.approx([math.exp(20), 0.8])
-    assert logprobs.grad.isfinite().all()
+    assert logprobs.grad.tolist() == pytest.approx([math.exp(20), 0.0]), "far too likely: it is still pushed back"
+
+
+@pytest.mark.parametrize(("advantage", "loss"), [(1.0, -math.exp(-20)), (-1.0, 0.8)])
+def test_a_token_that_has_become_impossible_has_the_gradient_of_the_smallest_ratio(advantage, loss):
+    logprobs = torch.tensor([-math.inf], requires_grad=True)
+    got, _ = clipped_policy_gradient(logprobs, torch.tensor([-1.0]), torch.tensor([advantage]), 0.2, 0.2)
+    got.sum().backward()
+    assert got.item() == pytest.approx(loss)
+    assert logprobs.grad.item() == pytest.approx(min(loss, 0.0))
 
 
 def test_value_error_of_the_published_case():

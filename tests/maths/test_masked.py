@@ -107,10 +107,16 @@ def test_variance_and_whitening_match_the_slow_reference(case):
     assert masked_variance(x, mask).item() == pytest.approx(reference.variance_over(numbers, rows), abs=1e-12)
     for fast, keep_mean in ((whitened, False), (scale_to_unit_std, True)):
         want = torch.tensor(reference.whitened(numbers, rows, keep_mean), dtype=D)
-        # 1e-8 is added to the variance; the smallest that these numbers have without being equal is about 1e-5
-        torch.testing.assert_close(fast(x, mask), want, rtol=1e-3, atol=1e-3)
-        if reference.variance_over(numbers, rows) > 0.1:
-            torch.testing.assert_close(fast(x, mask), want, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(fast(x, mask), want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-19, 1e-4, 1.0, 1e30])
+def test_values_of_any_size_are_divided_by_their_own_standard_deviation(scale):
+    x, mask = scale * torch.tensor([[1.0, 2, 3, 4, 0]]), torch.tensor([[True] * 4 + [False]])
+    assert whitened(x, mask)[0].tolist() == pytest.approx([-1.3416408, -0.4472136, 0.4472136, 1.3416408, 0], abs=1e-6)
+    kept = (scale_to_unit_std(x, mask) - 2.5 * scale)[0, :4].tolist()
+    if scale <= 1:
+        assert kept == pytest.approx([-1.3416408, -0.4472136, 0.4472136, 1.3416408], abs=1e-6)
 
 
 def test_whitening_is_over_all_tokens_of_the_batch_and_not_within_rows(x, mask):

@@ -55,6 +55,33 @@ def test_entropy_and_its_gradient_take_no_part_in_banned_tokens():
     assert logits.grad.tolist() == pytest.approx([*two.grad.tolist(), 0.0], rel=1e-14)
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e3, -1e3, 1e5])
+def test_an_offset_common_to_all_logits_costs_no_digits(offset):
+    logits = random_logits(6, 9) + offset  # rounded once, here
+    rows, tokens = logits.tolist(), torch.tensor([0, 1, 2, 3, 4, 5])
+    logprobs, got = logprobs_and_entropy(logits.requires_grad_(True), tokens)
+    assert got.tolist() == pytest.approx([reference.entropy(row) for row in rows], abs=2e-6)
+    want = [reference.log_softmax(row)[k] for k, row in enumerate(rows)]
+    assert logprobs.tolist() == pytest.approx(want, abs=2e-6)
+    (gradient,) = torch.autograd.grad((logprobs + got).sum(), logits)
+    exact = torch.tensor(rows, dtype=D, requires_grad=True)
+    plain = exact.log_softmax(-1)
+    value = plain[range(6), range(6)] - (plain.exp() * plain).sum(-1)
+    (expected,) = torch.autograd.grad(value.sum(), exact)
+    torch.testing.assert_close(gradient, expected.float(), rtol=0, atol=3e-6)
+
+
+def test_a_logit_of_minus_infinity_takes_no_part_in_value_and_gradient():
+    three, two = torch.tensor([0.0, -math.inf, math.log(3)], dtype=D), torch.tensor([0.0, math.log(3)], dtype=D)
+    found = []
+    for logits in (three.requires_grad_(True), two.requires_grad_(True)):
+        logprob, got = logprobs_and_entropy(logits, torch.tensor(0))
+        (gradient,) = torch.autograd.grad(logprob + 2 * got, logits)
+        found.append((logprob.item(), got.item(), gradient.tolist()))
+    assert found[0][:2] == pytest.approx(found[1][:2], rel=1e-14)
+    assert found[0][2] == pytest.approx([found[1][2][0], 0.0, found[1][2][1]], rel=1e-14)
+
+
 @pytest.mark.parametrize("rows", [4, 11])
 def test_many_rows_of_a_wide_vocabulary_have_the_values_and_gradients_of_autograd(rows):
     logits = random_logits(rows, 70_000, dtype=D).requires_grad_(True)
