@@ -19,7 +19,7 @@ class Fresh:
     def problems(self) -> Iterator[Problem]:
         """Heads that do not divide the width."""
         if self.width % (2 * self.heads):
-            yield "heads", f"must divide width {self.width} into even parts, got {self.heads}"
+            yield "heads", f"must divide model.fresh.width {self.width} into even parts, got {self.heads}"
 
 
 @dataclass(frozen=True)

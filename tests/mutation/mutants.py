@@ -359,7 +359,7 @@ MUTANTS = [
          f"{SIGNALS}::test_a_step_that_hangs_after_all_is_left_when_the_time_is_over"),
         ("a second signal waits for the step", "        elif self._finishing:", "        elif False:",
          f"{SIGNALS}::test_a_second_signal_in_the_step_stops_at_once_in_good_order"),
-        ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
+        ("a second interrupt waits", "if number == signal.SIGINT:\n            if sys", "if False:\n            if sys",
          f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid"),
         ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
          f"{SIGNALS}::test_ignored_signals_stay_ignored"),

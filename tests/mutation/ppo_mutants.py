@@ -150,8 +150,7 @@ GROUPS = [
     ("models/critic.py", (CRITIC,), [
         ("values are shifted by one", "head(hidden[:,", "head(hidden.roll(-1, 1)[:,"),
         ("values stand behind the mask", "return values.masked_fill(~rollout.mask, 0)", "return values"),
-        ("the critic sees padding",
-         "\"attention_mask\": read.long()", "\"attention_mask\": torch.ones_like(read.long())"),
+        ("the critic sees padding", '"attention_mask": read.long()', '"attention_mask": torch.ones_like(read.long())'),
         ("the critic's places ignore padding", "positions(read, self.first_position)",
          "torch.arange(read.shape[1]).expand_as(read)"),
         ("the head's warm-up reaches the trunk", "with torch.no_grad():\n            hidden",
