@@ -20,7 +20,15 @@ from pathlib import Path
 
 import pytest
 
-from mutation import early_mutants, ending_mutants, face_mutants, ppo_mutants, sweep_mutants, words_mutants
+from mutation import (
+    data_mutants,
+    early_mutants,
+    ending_mutants,
+    face_mutants,
+    ppo_mutants,
+    sweep_mutants,
+    words_mutants,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
@@ -390,7 +398,8 @@ MUTANTS = [
         ("a sweep's file keeps secrets", '(self.sweep / "multirun.yaml").unlink(missing_ok=True)', "pass",
          f"{SWEEP}::test_a_secret_stands_in_no_file_of_a_run_or_a_sweep"),
     ),
-    *(m for group in (ppo_mutants, ending_mutants, face_mutants, early_mutants, words_mutants, sweep_mutants)
+    *(m for group in (ppo_mutants, ending_mutants, face_mutants, early_mutants, words_mutants, sweep_mutants,
+                       data_mutants)
       for file, tests, changes in group.GROUPS
       for m in _mutants(file, *tests, *changes)),
 ]  # fmt: skip
