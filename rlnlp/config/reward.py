@@ -21,6 +21,7 @@ REWARDS = {  # the built-in terms: the name that a config gives, and the functio
     },
     "optimality": "rlnlp.embedded.randomwalks:optimality",
 }  # fmt: skip
+COLUMNS = ("prompts", "completions", "completion_ids", "references")  # what every user's function can be given
 
 
 @dataclass(frozen=True)

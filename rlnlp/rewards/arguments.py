@@ -7,11 +7,10 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from rlnlp.config.parse import parse
-from rlnlp.config.reward import REWARDS
+from rlnlp.config.reward import COLUMNS, REWARDS
 from rlnlp.errors import Exit, Failure
 
 TEXTS = ("prompts", "completions", "references")
-COLUMNS = ("prompts", "completions", "completion_ids", "references")  # given to every function: no column of the data
 MODELS = "rlnlp.rewards.model."  # the package of the terms that are made of models, and import torch
 
 
