@@ -7,19 +7,20 @@ from typing import Any
 from rlnlp.config.choices import choice, default_choice
 from rlnlp.config.parse import parse
 from rlnlp.config.reward import REWARDS, Reward, RewardTerm
-from rlnlp.config.schema import OnPolicyRun
+from rlnlp.config.schema import OnPolicyRun, RewardRun
 from rlnlp.data.records import Record
 from rlnlp.errors import Failure
 from rlnlp.rewards.arguments import MODELS, check_without_reference, text_arguments
 
+REWARDED = (OnPolicyRun, RewardRun)
 WHY = "not every prompt has a 'reference'; add the field to the data to have it"
 
 
 def usable_config(config: Any, records: Sequence[Record]) -> Any:
     """``config`` without the terms that are as the default reward has them and that ``records`` cannot serve."""
-    if not isinstance(config, OnPolicyRun) or all(record.get("reference") is not None for record in records):
+    if not isinstance(config, REWARDED) or all(record.get("reference") is not None for record in records):
         return config
-    defaults = _defaults(asdict(config)["algo"]["name"])
+    defaults = _defaults(asdict(config).get("algo", {"name": "reinforce"})["name"])
     left = [name for name, term in config.reward.terms.items() if term == defaults.get(name)]
     left = [name for name in left if _needs_reference(name, config.reward.terms[name])]
     terms = {name: term for name, term in config.reward.terms.items() if name not in left}
@@ -28,7 +29,7 @@ def usable_config(config: Any, records: Sequence[Record]) -> Any:
 
 def left_out(settings: Any, config: Any) -> dict[str, str]:
     """The terms of the composed ``settings`` that ``usable_config`` has left out, each with the reason."""
-    if not isinstance(config, OnPolicyRun):
+    if not isinstance(config, REWARDED):
         return {}
     names: Mapping[str, Any] = settings["reward"]["terms"]
     return {name: WHY for name in names if name not in config.reward.terms}

@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import partial
 from typing import Any, get_type_hints
 
-from rlnlp.commands.default_terms import usable_config
+from rlnlp.commands.default_terms import left_out, usable_config
 from rlnlp.config.algos import Ppo
 from rlnlp.config.choices import default_choice
 from rlnlp.config.data import PromptData, TextData
@@ -15,7 +15,7 @@ from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Heldout
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
-from rlnlp.config.schema import RUNS
+from rlnlp.config.schema import RUNS, RewardRun
 from rlnlp.data.records import Record
 from rlnlp.data.sources import FIELDS, check_context_length, data_files
 from rlnlp.errors import Exit, Failure, one_line
@@ -43,6 +43,12 @@ def settled_config(settings: Any) -> Any:
     """
     config = parse_run_config(settings)
     return usable_config(config, _data(config.data, config.heldout.size)[0])
+
+
+def usable(config: RewardRun) -> tuple[RewardRun, dict[str, str]]:
+    """The same of settings without a run; and what is left out, with the reason."""
+    found: RewardRun = usable_config(config, _data(config.data, 0)[0])
+    return found, left_out(asdict(config), found)
 
 
 def checked_config(settings: Any) -> Any:
