@@ -9,6 +9,7 @@ import torch
 from rlnlp import build
 from rlnlp.algos.opening import Rows, opening
 from rlnlp.algos.optim import descend, learning_rate, optimizers
+from rlnlp.algos.setup import load_language
 from rlnlp.algos.update import TokenLosses, accumulate_gradient
 from rlnlp.batching import chunks
 from rlnlp.config.algos import Sft
@@ -65,9 +66,7 @@ def trial_step(policy: Policy, distribution: Distribution, batches: Callable[[in
 
 def main(config: SftRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
-    with run.display.waiting("loading the model"):
-        language = build.language(config.model, config.device, config.seed)
-    run.computes_on(language.device, config.device.threads)
+    config, language = load_language(config, run)
     policy, tokenizer, device, algo = language.policy, language.tokenizer, language.device, config.algo
     table = text_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context)
     check_texts(table)
@@ -95,7 +94,7 @@ def main(config: SftRun, run: Run) -> None:
             keep_samples(table, collect, run, step, config.samples.show, device)
         return {"heldout/loss": float(views.choosing().loss.mean())} if run.due(config.heldout.every, step) else {}
 
-    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
     trial, measure = partial(trial_step, policy, fitted, batches, algo), partial(measure_result, run, views)
     before = opening(config, run, device, rows, measure, {"policy": policy}, trial)
     train(policy, fitted, batches, observe, algo, run)

@@ -8,7 +8,7 @@ from rlnlp.config.choices import choice, default_choice
 from rlnlp.config.parse import parse
 from rlnlp.config.reward import REWARDS, Reward, RewardTerm
 from rlnlp.config.schema import OnPolicyRun, RewardRun
-from rlnlp.data.records import Record
+from rlnlp.data.formats import Record
 from rlnlp.errors import Failure
 from rlnlp.rewards.arguments import MODELS, check_without_reference, text_arguments
 

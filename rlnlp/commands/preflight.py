@@ -16,8 +16,8 @@ from rlnlp.config.observing import Heldout
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
 from rlnlp.config.schema import RUNS, RewardRun
-from rlnlp.data.records import Record
-from rlnlp.data.sources import FIELDS, check_context_length, data_files
+from rlnlp.data.formats import Record
+from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights, resolve
 from rlnlp.rewards.arguments import MODELS, arguments, check_without_reference, text_arguments
@@ -173,13 +173,14 @@ def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record], bool
     """The records to train and to measure on, whether these are all of them, and what is wrong with them."""
     records: list[Record] = []
     whole, found, names = True, [], set()
-    for file in data_files(data, heldout):
+    for source in data_sources(data, heldout):
         try:
-            records += file.checked(MOST)
-            whole &= file.whole(MOST)
+            read = source.checked(MOST)
+            records += [record for _, record in read.records]
+            whole &= read.total == len(read.records)
         except Failure as failure:
-            found += [] if file.name in names else [failure]
-        names.add(file.name)
+            found += [] if source.name in names else [failure]
+        names.add(source.name)
     return records, whole, found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from rlnlp.config.algos import OnPolicy, Optimization, Ppo
+from rlnlp.config.data import names_text
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.schema import OnPolicyRun, SftRun
@@ -22,7 +23,7 @@ def description(config: Trained) -> dict[str, str]:
     algo, thing = config.algo, "prompts" if isinstance(config, OnPolicyRun) else "texts"
     name = asdict(config)["algo"]["name"]
     title = (type(algo).__doc__ or name).split("\n")[0].rstrip(".")
-    data = config.data.prompts if isinstance(config, OnPolicyRun) else config.data.texts
+    data = names_text(config.data.prompts if isinstance(config, OnPolicyRun) else config.data.texts)
     reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun) else {}
     return {
         "algorithm": f"{title} ({name})",
@@ -86,7 +87,7 @@ def _heldout(config: Trained, thing: str) -> str:
     size = config.heldout.size
     if not size:
         return f"none held out (heldout.size=0): measured on {thing} that are trained on"
-    where = f" from {one_line(config.data.heldout, 120)}" if config.data.heldout else ""
+    where = f" from {one_line(names_text(config.data.heldout), 120)}" if config.data.heldout else ""
     return f"at most {size:,} held out{where}"
 
 
@@ -116,11 +117,15 @@ def _responses(sampler: Sampler) -> str:
 
 
 def _optimizer(algo: Optimization) -> str:
-    rate = f"{algo.optimizer}, learning rate {algo.learning_rate:.{FLOAT}g}"
-    if isinstance(algo, Ppo) and algo.critic_learning_rate is not None:
-        rate += f" (critic {algo.critic_learning_rate:.{FLOAT}g})"
+    rate = f"{algo.optimizer}, learning rate {_rate(algo.learning_rate)}"
+    if isinstance(algo, Ppo) and (algo.learning_rate, algo.critic_learning_rate) != (None, None):
+        rate += f" (critic {_rate(algo.critic_learning_rate)})"
     warmup = f" after a rise over {counted(algo.warmup_steps, 'step')}" if algo.warmup_steps else ""
     return f"{rate}, {algo.lr_schedule}{warmup}"
+
+
+def _rate(rate: float | None) -> str:
+    return "by the size of the model" if rate is None else f"{rate:.{FLOAT}g}"
 
 
 def _steps(algo: Optimization, sampler: Sampler) -> list[str]:

@@ -62,7 +62,7 @@ def of_version(version: str, algo: str) -> dict[str, Any]:
 
 
 def keys(tree: Any, prefix: str = "") -> set[str]:
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict) or not tree:
         return {prefix}
     return {key for name, value in tree.items() for key in keys(value, f"{prefix}.{name}".lstrip("."))}
 
@@ -103,7 +103,7 @@ def test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema():
     }
     assert migrated(Nested, old, 1) == {
         "policy": {"loss_temperature": 2.0, "name": "sft"},
-        "data": {"best_fraction": 0.5},
+        "data": {"best_fraction": 0.5, "columns": {}, "encoding": "utf-8", "too_long": "refuse"},
         "either": {"size": 3, "patience": 0},
         "rewards": {"a": {"terms": {"b": {"fn": "optimality"}}, "workers": 0}},
         "several": [{"size": 4, "every": 0, "patience": 0}],
@@ -112,6 +112,13 @@ def test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema():
     assert migrated(Nested, old, CONFIG_VERSION) == old, "no step before a version is taken again"
     assert new_key(Nested, "policy.fit_temperature") == "policy.loss_temperature"
     assert new_key(Nested, "rewards.prompts.terms.best.fn") == "rewards.prompts.terms.best.fn"
+
+
+@pytest.mark.parametrize(("stored", "now"), [(None, 0.5), (0.25, 0.25), (0.0, 0.0)])
+def test_a_critic_s_rate_that_followed_the_policy_s_has_its_number(stored, now):
+    algo = {**of_version("3", "ppo")["algo"], "learning_rate": 0.5, "critic_learning_rate": stored}
+    found = migrate.migrate({"config_version": 3, "algo": algo})["algo"]
+    assert (found["learning_rate"], found["critic_learning_rate"]) == (0.5, now)
 
 
 def test_steps_follow_each_other_and_a_new_setting_gets_the_value_of_the_old_bytes(monkeypatch):
