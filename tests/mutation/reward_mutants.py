@@ -9,7 +9,7 @@ GROUPS = [
     (
         "rewards/terms.py", (ABSTAINING, CALL),
         [
-            ("a term that abstains is shifted", "parts[name].masked_fill(~here.to(parts[name].device), 0)", "parts[name]"),
+            ("a term that abstains is shifted", ".masked_fill(~here.to(parts[name].device), 0)", ""),
             ("a term that abstains is a veto", "vetoes[name] & here.to(vetoes[name].device)", "vetoes[name]"),
             ("a column stands in for the response", '**texts.columns, "prompts": texts.prompts, "completions":',
              '"prompts": texts.prompts, "completions": texts.completions, **texts.columns, "unused":'),
@@ -18,8 +18,10 @@ GROUPS = [
     (
         "evaluate/measure.py", (ABSTAINING,),
         [
-            ("abstentions are averaged as 0", "term if name not in given else term[given[name].to(term.device)]", "term"),
-            ("a difference has the prompts of one side", "both = both & measurement.given.get(name, both)", "both = both"),
+            ("abstentions are averaged as 0", "term if name not in given else term[given[name].to(term.device)]",
+             "term"),
+            ("a difference has the prompts of one side", "both = both & measurement.given.get(name, both)",
+             "both = both"),
         ],
     ),
     (
@@ -42,7 +44,8 @@ GROUPS = [
         "rewards/workers.py", (WORKERS,),
         [
             ("a group is split", "if prompts[i] != prompts[i - 1]]", "]"),
-            ("the values are in the order of arrival", "return [found[i] for i, _ in asked]", "return list(found.values())[::-1]"),
+            ("the values are in the order of arrival", "return [found[i] for i, _ in asked]",
+             "return list(found.values())[::-1]"),
         ],
     ),
     (
@@ -55,12 +58,14 @@ GROUPS = [
         "commands/default_terms.py", (DEFAULTS,),
         [
             ("a term that was asked for is left out", "if term == defaults.get(name)]", "if name in defaults]"),
+            ("a term that can be served is left out", "if _needs_reference(name, config.reward.terms[name])", ""),
         ],
     ),
     (
         "run/signals.py", (USER_CODE,),
         [
-            ("a forked process keeps the handlers of the run", "    for number, handler in _replaced.items():", "    for number, handler in ():"),
+            ("a forked process keeps the handlers of the run", "    for number, handler in _replaced.items():",
+             "    for number, handler in ():"),
         ],
     ),
     (
