@@ -63,7 +63,7 @@ def load_language(config: C, run: Run) -> tuple[C, build.Language]:
         Failure: exit 2 or 4, for what the config or the model gets wrong.
     """
     with run.display.waiting("loading the model"):
-        language = build.language(config.model, config.device, config.seed)
+        language = build.loaded_language(config, run)
     run.computes_on(language.device, config.device.threads)
     learning = sum(p.numel() for p in language.policy.parameters() if p.requires_grad)
     algo: Any = with_rates(config.algo, learning, run.facts.get("decided", {}))
@@ -94,7 +94,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
         )  # fmt: skip
     timed = {name: (run.timed(f"{OF_TERM}{name}", term), weight) for name, (term, weight) in terms.items()}
     reward = weighted_sum(timed, build.shapings(config.reward))
-    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
+    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad, tokenizer.stopper))
     unfiltered = partial(policy, distribution=distribution.unfiltered())
 
     @torch.no_grad()
