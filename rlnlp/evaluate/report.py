@@ -58,7 +58,7 @@ def finish(
     directory, memory = run.directory, peak_memory(device)
     with run.display.waiting("drawing the curves"):
         return_freed()  # before matplotlib needs memory too
-        draw(directory, report.title, ends, unweighted(run.config))
+        draw(directory, report.title, ends, unweighted(run.config), result["policy_step"])
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
     replace(directory / "summary.md", markdown(report, description(run.config), took))
