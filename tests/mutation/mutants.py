@@ -27,6 +27,7 @@ from mutation import (
     face_mutants,
     ppo_mutants,
     rates_mutants,
+    reward_mutants,
     sweep_mutants,
     words_mutants,
 )
@@ -80,8 +81,8 @@ def _mutants(file, *tests_and_changes):
 
 
 GROUPS_OF = (
-    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, words_mutants, sweep_mutants,
-    data_mutants,
+    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
+    sweep_mutants, data_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
