@@ -37,6 +37,11 @@ def description(config: Trained) -> dict[str, str]:
     }
 
 
+def left_out_lines(left: Mapping[str, str]) -> list[str]:
+    """A line for each reward term that is left out, with the reason."""
+    return [f"reward.terms.{one_line(name, 40)} of the default reward is left out: {why}" for name, why in left.items()]
+
+
 def block(texts: Mapping[str, str]) -> str:
     """Labels and texts in two columns."""
     return "\n".join(
