@@ -26,6 +26,8 @@ GREEDY = Distribution(1.0, 1, 1.0, 0, (small.END,))
 
 def measured(family: str, place: Path) -> dict[str, str]:
     """``works`` or what was found, by cell; one cell ``made`` or ``check`` if that is as far as it goes."""
+    runs.words("reinforce", place)  # makes the data, and a model that is not wanted
+    shutil.rmtree(place / "model")
     try:
         families.save(family, place / "model")
     except Exception as error:
@@ -159,7 +161,8 @@ def summary(cells: dict[str, str]) -> str:
     if "check" in cells:
         loads = "cannot be loaded" not in cells["check"]
         return cells["check"] if loads else "refused: a saved model cannot be loaded"
-    odd = [f"{name} {said}" for name, said in cells.items() if name not in ("notes", "greedy") and said != "works"]
+    others = {name: said for name, said in cells.items() if name not in ("notes", "greedy") and said != "works"}
+    odd = [f"{n} refused" if s.startswith(("exit 4", "refused")) else f"{n} {s}" for n, s in others.items()]
     said = cells.get("notes", "")
     limits = [words for part, words in LIMITS if part in said]
     if cells["greedy"] != "works":
