@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -29,11 +29,15 @@ Opening = Callable[[Parts, Callable[[], float]], Measured]
 
 
 class Rows(NamedTuple):
-    """How many prompts or texts are trained on and measured on, and whether these are held out from training."""
+    """How many prompts or texts are trained on and measured on, and whether these are held out from training.
+
+    ``notes`` tell what became of rows that are too long, empty, or there twice.
+    """
 
     train: int
     heldout: int
     separate: bool
+    notes: Sequence[str] = ()
 
 
 def opener(
@@ -76,7 +80,7 @@ def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -
         **texts,
         "model": f"{texts['model']}\nparameters: {', '.join(sizes)}",
         "device": device_text(device, config.device.threads),
-        thing: f"{texts[thing].rpartition(', ')[0]}: {rows.train:,} to train on, {held}",
+        thing: "\n".join([f"{texts[thing].rpartition(', ')[0]}: {rows.train:,} to train on, {held}", *rows.notes]),
     }
 
 

@@ -98,7 +98,7 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
         partial(view, choosing, "heldout"), partial(view, reporting, "reporting"),
     )  # fmt: skip
     observe = Observer(config, table, views.choosing, run)
-    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
     begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
         policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,

@@ -95,7 +95,7 @@ def main(config: SftRun, run: Run) -> None:
             keep_samples(table, collect, run, step, config.samples.show, device)
         return {"heldout/loss": float(views.choosing().loss.mean())} if run.due(config.heldout.every, step) else {}
 
-    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate)
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
     trial, measure = partial(trial_step, policy, fitted, batches, algo), partial(measure_result, run, views)
     before = opening(config, run, device, rows, measure, {"policy": policy}, trial)
     train(policy, fitted, batches, observe, algo, run)

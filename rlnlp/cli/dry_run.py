@@ -8,7 +8,7 @@ from rlnlp.commands.preflight import MOST, checked_config
 from rlnlp.commands.train import check_device
 from rlnlp.config.data import TextData
 from rlnlp.config.description import block, description
-from rlnlp.data.sources import DataFile, data_files, generated_texts, heldout_part, prompt_fault
+from rlnlp.data.sources import DataSource, data_sources, heldout_part, prompt_fault
 from rlnlp.errors import Exit, counted, one_line
 
 END = "nothing was run or made; without --dry-run it would begin now"
@@ -52,12 +52,12 @@ def plan(config: Any, directory: Path) -> dict[str, str]:
 def _sizes(config: Any) -> str:
     """How many prompts or texts there are to train on and to measure on; empty if not all of a file is read for it."""
     size = config.heldout.size
-    files = data_files(config.data, size)
-    counts = [_count(file) for file in files]
+    sources = data_sources(config.data, size)
+    counts = [_count(source) for source in sources]
     if counts[0] is None:
         return ""
     distinct, total = counts[0]
-    if len(files) == 1:
+    if len(sources) == 1:
         part = heldout_part(distinct, size)
         return (
             f"{total - part:,} to train on, {part:,} held out" if distinct == total else f"{total:,}, {part:,} held out"
@@ -66,13 +66,9 @@ def _sizes(config: Any) -> str:
     return f"{total:,} to train on{held}"
 
 
-def _count(file: DataFile) -> tuple[int, int] | None:
-    """How many distinct prompts (for texts: rows) there are, and how many rows."""
-    generated = None if file.fault_of is prompt_fault else generated_texts(file.name)
-    if generated is not None:
-        return generated, generated
-    if not file.whole(MOST):
-        return None
-    records = [record for _, record in file.read(MOST)]
-    prompts = {record["prompt"] for record in records} if file.fault_of is prompt_fault else records
-    return len(prompts), len(records)
+def _count(source: DataSource) -> tuple[int, int] | None:
+    """How many distinct prompts (for texts: rows) there are, and how many rows; None if only a part was read."""
+    records, total = source.read(MOST)
+    if total is None or source.fault_of is not prompt_fault:
+        return None if total is None else (total, total)
+    return len({record["prompt"] for _, record in records}), total

@@ -3,12 +3,13 @@
 import argparse
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlnlp.commands.words import check_text, parse_words
 from rlnlp.config.choices import choice, is_run, merged, split_words
+from rlnlp.config.data import Reading
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import GenerateRun
 from rlnlp.errors import Exit, Failure, safe_text
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> int:
     if not words:
         raise Failure(Exit.CONFIG, "name a run or a model: rlnlp generate RUN|MODEL ...")
     config = config_of(words[0], settings)
-    prompts = given_prompts(words[1:], args.file)
+    prompts = given_prompts(words[1:], args.file, config.data)
     locate(config.model)
     from rlnlp.run.live import display
 
@@ -60,7 +61,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "source", metavar="RUN|MODEL", help="a run, one of its checkpoints, a model directory, a hub id, or 'embedded'"
     )
     parser.add_argument("words", metavar="PROMPT|key=value", nargs="*", help="prompts as plain words, and settings")
-    parser.add_argument("--file", help="prompts from a .jsonl, .csv or .txt file")
+    parser.add_argument("--file", help="prompts from a file, as data.prompts names it")
     parser.add_argument("-n", type=int, default=1, help="responses per prompt")
     parser.add_argument("--json", action="store_true", help="print a list of records")
     args = parse_words(parser, argv, GenerateRun)
@@ -90,7 +91,13 @@ def base(source: str) -> dict[str, Any]:
         return _of_run(of_run, directory / "policy")
     if not is_run(directory):
         groups: dict[str, Any] = {"model": choice("model", "embedded") | {"path": source}}
-        return {"seed": 0, **groups, "sampler": choice("sampler", "default"), "device": choice("device", "auto")}
+        return {
+            "seed": 0,
+            **groups,
+            "sampler": choice("sampler", "default"),
+            "device": choice("device", "auto"),
+            "data": _reading(),
+        }
     if not (directory / "policy").is_dir():
         raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
     return _of_run(directory, directory / "policy")
@@ -99,27 +106,29 @@ def base(source: str) -> dict[str, Any]:
 def _of_run(directory: Path, policy: Path) -> dict[str, Any]:
     run = asdict(read_config(directory))
     model = run["model"] | {"path": str(policy), "tokenizer": None}
-    return {"seed": run["seed"], "model": model, "sampler": run["sampler"], "device": run["device"]}
+    return {"seed": run["seed"], "model": model, "sampler": run["sampler"], "device": run["device"], "data": _reading()}
 
 
-def given_prompts(words: list[str], file: str | None) -> list[str]:
+def _reading() -> dict[str, Any]:
+    """How a file of prompts is read if nothing is said of it: it need not be written as the run's own data are."""
+    defaults = choice("data", "default")
+    return {f.name: defaults[f.name] for f in fields(Reading)}
+
+
+def given_prompts(words: list[str], file: str | None, reading: Reading) -> list[str]:
     """Prompts from the command line, else from the file, else from stdin, a line each.
 
     Raises:
         Failure: exit 2 without any, exit 3 for a bad file.
     """
-    from rlnlp.data.records import bad_lines_error, read_records, text_fault
+    from rlnlp.data.sources import file_prompts
 
     if words and file:
         raise Failure(Exit.CONFIG, "give prompts as words or with --file, not both")
     if words:
         return words
     if file is not None:
-        records = read_records(file, "--file", "prompt")
-        faults = [f"{location}: {fault}" for location, record in records if (fault := text_fault(record, "prompt"))]
-        if faults:
-            raise bad_lines_error("--file", file, faults)
-        return [record["prompt"] for _, record in records]
+        return [record["prompt"] for _, record in file_prompts("--file", file, reading)]
     if sys.stdin.isatty():
         raise Failure(Exit.CONFIG, "no prompt: give it as words, with --file, or on standard input")
     try:

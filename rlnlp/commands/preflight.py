@@ -13,13 +13,13 @@ from rlnlp.config.measuring import with_measurements
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Heldout
 from rlnlp.config.parse import nearest, parse
-from rlnlp.config.reward import REWARDS, RewardTerm
+from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
 from rlnlp.config.schema import RUNS
-from rlnlp.data.records import Record
-from rlnlp.data.sources import FIELDS, check_context_length, data_files
+from rlnlp.data.formats import Record
+from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights, resolve
-from rlnlp.rewards.arguments import COLUMNS, MODELS, arguments, check_without_reference, text_arguments
+from rlnlp.rewards.arguments import MODELS, arguments, check_without_reference, text_arguments
 from rlnlp.rewards.sources import model_arguments, user_parameters
 
 MOST = 20 * 2**20  # bytes; of a larger data file only the beginning is checked here, and the rest when it is read
@@ -155,13 +155,14 @@ def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record] | Non
     """All records to train and to measure on, or None if not all were read; and what is wrong with them."""
     records: list[Record] = []
     whole, found, names = True, [], set()
-    for file in data_files(data, heldout):
+    for source in data_sources(data, heldout):
         try:
-            records += file.checked(MOST)
-            whole &= file.whole(MOST)
+            read = source.checked(MOST)
+            records += [record for _, record in read.records]
+            whole &= read.total == len(read.records)
         except Failure as failure:
-            found += [] if file.name in names else [failure]
-        names.add(file.name)
+            found += [] if source.name in names else [failure]
+        names.add(source.name)
     return (records if whole and not found else None), found
 
 

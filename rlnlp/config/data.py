@@ -1,37 +1,99 @@
-"""The settings of the data: prompts to answer, or texts to be fitted to."""
+"""The settings of the data: prompts to answer, or texts to be fitted to; and the files that they name."""
 
+import codecs
+from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Literal
 
-from rlnlp.config.setting import setting
+from rlnlp.config.setting import Problem, setting
+
+FORMATS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet")
+FILES = "a file (.json, .jsonl, .csv, .tsv, .txt, .parquet, or one of them with .gz), a pattern 'a*.jsonl', or a list"
+Named = str | list[str]
 
 
 @dataclass(frozen=True)
-class PromptData:
+class Reading:
+    """How data files are read."""
+
+    columns: dict[str, str] = setting("what the data call a column: data.columns={prompt: question}")
+    encoding: str = setting("how the characters of the files are written: utf-8, utf-16, cp1252, shift_jis ...")
+
+    def problems(self) -> Iterator[Problem]:
+        """Columns that would be given two names, and what is no encoding of text."""
+        taken = list(self.columns.values())
+        for name in sorted({each for each in taken if taken.count(each) > 1}):
+            yield "columns", f"gives '{name}' two names"
+        try:
+            "".encode(self.encoding)
+            codecs.getincrementaldecoder(self.encoding)
+        except (LookupError, ValueError):
+            yield "encoding", f"must be an encoding that Python knows, such as utf-8, cp1252, got '{self.encoding}'"
+
+
+@dataclass(frozen=True)
+class PromptData(Reading):
     """What the policy is asked."""
 
-    prompts: str = setting(
-        "'embedded' or 'embedded/DOMAIN', or a file of prompts: .jsonl, .csv or .txt",
-        by_content=True, trl="dataset_name", verl="data.train_files",
-    )  # fmt: skip
-    heldout: str | None = setting(
-        "a file of the same kind to measure on; null takes a seeded part of the training data",
+    prompts: Named = setting(
+        f"'embedded' or 'embedded/DOMAIN', or {FILES}", by_content=True, trl="dataset_name", verl="data.train_files"
+    )
+    heldout: Named | None = setting(
+        "data of the same kind to measure on; null takes a seeded part of the training data",
         by_content=True, verl="data.val_files",
     )  # fmt: skip
+    too_long: Literal["refuse", "drop", "cut"] = setting(
+        "a prompt that leaves no room for the response: an error, left out, or only its last tokens",
+        verl="data.truncation",
+    )
 
 
 @dataclass(frozen=True)
-class TextData:
+class TextData(Reading):
     """What a language model is fitted to."""
 
-    texts: str = setting(
-        "'embedded' or 'embedded/SET', or a file of texts: .jsonl, .csv or .txt",
-        by_content=True, trl="dataset_name", verl="data.train_files",
-    )  # fmt: skip
+    texts: Named = setting(
+        f"'embedded' or 'embedded/SET', or {FILES}", by_content=True, trl="dataset_name", verl="data.train_files"
+    )
     best_fraction: float = setting(
         "only this fraction of the training texts, those with the highest score in their records", gt=0, le=1,
         resume="never",
     )  # fmt: skip
-    heldout: str | None = setting(
-        "a file of the same kind to measure on; null takes a seeded part of the training data",
+    heldout: Named | None = setting(
+        "data of the same kind to measure on; null takes a seeded part of the training data",
         by_content=True, verl="data.val_files",
     )  # fmt: skip
+    too_long: Literal["refuse", "drop", "cut"] = setting(
+        "a text longer than the context: an error, left out, or only its first tokens", verl="data.truncation"
+    )
+
+
+def names_in(value: Named) -> list[str]:
+    """What a setting of data names, one by one: the items of a list, and of a pattern its files in sorted order."""
+    return [name for item in ([value] if isinstance(value, str) else value) for name in _matches(item)]
+
+
+def names_text(value: Named) -> str:
+    """What a setting of data names, as it was typed, in one text."""
+    return value if isinstance(value, str) else " + ".join(value)
+
+
+def path_of(name: str) -> Path:
+    """The path that ``name`` is, with the home folder for ``~``."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # of a user that is not there
+        return Path(name)
+
+
+def _matches(name: str) -> list[str]:
+    """The files of a pattern; the name itself where there are none, and where a file bears it as it stands."""
+    path = path_of(name)
+    try:
+        if not has_magic(name) or path.exists():
+            return [name]
+        return sorted(each for each in glob(str(path), recursive=True) if Path(each).is_file()) or [name]
+    except (OSError, ValueError):  # a name that no file can have is told when it is read
+        return [name]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from rlnlp.config.algos import OnPolicy, Optimization, Ppo
+from rlnlp.config.data import names_text
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.schema import OnPolicyRun, SftRun
@@ -22,7 +23,7 @@ def description(config: Trained) -> dict[str, str]:
     algo, thing = config.algo, "prompts" if isinstance(config, OnPolicyRun) else "texts"
     name = asdict(config)["algo"]["name"]
     title = (type(algo).__doc__ or name).split("\n")[0].rstrip(".")
-    data = config.data.prompts if isinstance(config, OnPolicyRun) else config.data.texts
+    data = names_text(config.data.prompts if isinstance(config, OnPolicyRun) else config.data.texts)
     reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun) else {}
     return {
         "algorithm": f"{title} ({name})",
@@ -81,7 +82,7 @@ def _heldout(config: Trained, thing: str) -> str:
     size = config.heldout.size
     if not size:
         return f"none held out (heldout.size=0): measured on {thing} that are trained on"
-    where = f" from {one_line(config.data.heldout, 120)}" if config.data.heldout else ""
+    where = f" from {one_line(names_text(config.data.heldout), 120)}" if config.data.heldout else ""
     return f"at most {size:,} held out{where}"
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config.algos import Sft
-from rlnlp.config.data import TextData
+from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.observing import Checkpoint, Heldout
 from rlnlp.config.reward import RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 
-CONFIG_VERSION = 3  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
+CONFIG_VERSION = 4  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,9 @@ STEPS = (  # in the order of their versions
     Step(2, RewardTerm, converted={"fn": _short_fn}),
     Step(3, Checkpoint, added={"keep_models": 0, "result": "last"}),
     Step(3, Heldout, added={"patience": 0}),
+    Step(4, Reading, added={"columns": {}, "encoding": "utf-8"}),
+    Step(4, PromptData, added={"too_long": "refuse"}),
+    Step(4, TextData, added={"too_long": "refuse"}),
 )
 
 

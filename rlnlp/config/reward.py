@@ -21,6 +21,8 @@ REWARDS = {  # the built-in terms: the name that a config gives, and the functio
     },
     "optimality": "rlnlp.embedded.randomwalks:optimality",
 }  # fmt: skip
+COLUMNS = ("prompts", "completions", "completion_ids", "references")  # what every user's function can be given
+RESERVED = (*COLUMNS, "messages", "trainer_state", "log_extra", "log_metric")  # no column of data bears such a name
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
-from rlnlp.config.data import PromptData, TextData
+from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout, Samples
 from rlnlp.config.reward import Reward
@@ -86,6 +86,7 @@ class GenerateRun(Seeded):
     model: Model = setting("the language model")
     sampler: Sampler = setting("drawing of responses")
     device: Device = setting("where to compute")
+    data: Reading = setting("reading of a file of prompts")
 
 
 AnyRun = SftRun | ReinforceRun | PpoRun

@@ -2,29 +2,44 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from rlnlp.batching import left_padded
-from rlnlp.config.data import PromptData
+from rlnlp.config.data import Named, PromptData, names_text
 from rlnlp.config.measuring import APART, FALLBACK
+from rlnlp.data.fitting import Fitting
+from rlnlp.data.formats import Record
 from rlnlp.data.order import choosing_and_reporting, split
-from rlnlp.data.records import Record, bad_lines_error
-from rlnlp.data.sources import FIELDS, heldout_name, heldout_part, prompt_fault, prompt_records
-from rlnlp.errors import counted
+from rlnlp.data.records import Located
+from rlnlp.data.sources import FIELDS, heldout_name, heldout_part, is_own, prompt_fault, prompt_records
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout, Texts
+
+Row = tuple[Record, list[int]]
+
+
+class Rows(NamedTuple):
+    """Prompts with their tokens, and what is told of those that did not fit."""
+
+    rows: list[Row]
+    notes: list[str]
 
 
 @dataclass(frozen=True)
 class PromptTable:
-    """Rows of prompts; ``train`` and ``heldout`` are the numbers of the training and the held-out rows."""
+    """Rows of prompts; ``train`` and ``heldout`` are the numbers of the training and the held-out rows.
+
+    ``notes`` tell what became of rows that are too long, empty, or there twice.
+    """
 
     records: list[Record]
     tokens: list[list[int]]
     train: list[int]
     heldout: list[int]
     tokenizer: Tokenizer
+    notes: Sequence[str] = ()
 
     @property
     def heldout_is_separate(self) -> bool:
@@ -55,7 +70,7 @@ class PromptTable:
 
 
 def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer, max_tokens: int) -> PromptTable:
-    """The prompts of the config, each of at most ``max_tokens`` tokens.
+    """The prompts of the config, each of at most ``max_tokens`` tokens, as ``data.too_long`` has it.
 
     ``heldout`` is the number of held-out rows. They come from their own file, or are a seeded part of the distinct
     prompts, at most a tenth of them. If ``heldout`` is 0 or there are fewer than ten distinct prompts, they are
@@ -64,15 +79,15 @@ def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer
     Raises:
         Failure: exit 3, with file and line of each bad record.
     """
-    train = _read("data.prompts", data.prompts, "prompts.jsonl", tokenizer, max_tokens)
+    train, notes = _read("data.prompts", data.prompts, "prompts.jsonl", data, tokenizer, max_tokens)
     held_name = heldout_name(data.prompts, data.heldout)
     if heldout and held_name is not None:
-        held = _read("data.heldout", held_name, "heldout.jsonl", tokenizer, max_tokens)[:heldout]
-        both = train + held
+        held, more = _read("data.heldout", held_name, "heldout.jsonl", data, tokenizer, max_tokens)
+        both, notes = train + held[:heldout], notes + [f"held out: {note}" for note in more]
         rows = list(range(len(train))), list(range(len(train), len(both)))
     else:
         both, rows = train, _split([record["prompt"] for record, _ in train], heldout, seed)
-    return PromptTable([r for r, _ in both], [t for _, t in both], *rows, tokenizer)
+    return PromptTable([r for r, _ in both], [t for _, t in both], *rows, tokenizer, notes)
 
 
 def table_of(records: list[Record], tokenizer: Tokenizer, max_tokens: int) -> PromptTable:
@@ -82,7 +97,7 @@ def table_of(records: list[Record], tokenizer: Tokenizer, max_tokens: int) -> Pr
         Failure: exit 3, for a prompt that is empty or too long.
     """
     numbered = [(f"prompt {i}", record) for i, record in enumerate(records, 1)]
-    pairs = _encoded("prompt", "the command line", numbered, tokenizer, max_tokens)
+    pairs = _fitted(numbered, tokenizer, Fitting("prompt", "the command line", "prompt", max_tokens, "refuse"))
     rows = list(range(len(pairs)))
     return PromptTable([record for record, _ in pairs], [ids for _, ids in pairs], rows, rows, tokenizer)
 
@@ -97,32 +112,34 @@ def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list
     return [i for i, prompt in enumerate(prompts) if prompt not in held], rows
 
 
-def _read(key: str, name: str, embedded: str, tokenizer: Tokenizer, max_tokens: int) -> list[tuple[Record, list[int]]]:
-    return _encoded(key, name, prompt_records(key, name, embedded), tokenizer, max_tokens)
+def _read(key: str, name: Named, embedded: str, data: PromptData, tokenizer: Tokenizer, room: int) -> Rows:
+    fitting = Fitting(key, names_text(name), "prompt", room, data.too_long)
+    rows = _fitted(prompt_records(key, name, data, embedded).records, tokenizer, fitting)
+    return Rows(rows, [] if is_own(name) else fitting.notes())
 
 
-def _encoded(
-    key: str, name: str, records: list[tuple[str, Record]], tokenizer: Tokenizer, max_tokens: int
-) -> list[tuple[Record, list[int]]]:
-    faults, encoded = [], []
+def _fitted(records: Located, tokenizer: Tokenizer, fitting: Fitting) -> list[Row]:
+    """The prompts that can be used, with their tokens; of one that is cut the last tokens, and the text of these.
+
+    Raises:
+        Failure: exit 3, for a record that is no prompt, or if no prompt can be used.
+    """
+    rows = []
     for location, record in records:
-        fault, ids = _encode(record, tokenizer, max_tokens)
-        if fault is None:
-            encoded.append((record, ids))
-        else:
-            faults.append(f"{location}: {fault}")
-    if faults:
-        raise bad_lines_error(key, name, faults)
-    return encoded
-
-
-def _encode(record: Record, tokenizer: Tokenizer, max_tokens: int) -> tuple[str | None, list[int]]:
-    fault = prompt_fault(record)
-    if fault is not None:
-        return fault, []
-    ids = tokenizer.encode(record["prompt"]) or list(tokenizer.start)
-    if not ids:
-        return "the prompt is empty, and the tokenizer has no start token", []
-    if len(ids) > max_tokens:
-        return f"{counted(len(ids), 'token')}, but the model has room for {max_tokens} besides the response", []
-    return None, ids
+        if fault := prompt_fault(record):
+            fitting.refuse(location, fault)
+            continue
+        ids = tokenizer.encode(record["prompt"]) or list(tokenizer.start)
+        if not ids:
+            fitting.leave_out_empty(location, "the prompt is empty, and the tokenizer has no start token")
+            continue
+        if len(ids) > fitting.room:
+            start = list(tokenizer.start) if ids[: len(tokenizer.start)] == list(tokenizer.start) else []
+            if not fitting.cuts(location, len(ids), len(start) + 1):
+                continue
+            ids = start + ids[len(ids) - fitting.room + len(start) :]
+            record = {**record, "prompt": tokenizer.decode(ids)}
+        fitting.add(location, record["prompt"], not record["prompt"].strip())
+        rows.append((record, ids))
+    fitting.check()
+    return rows

@@ -1,19 +1,36 @@
-"""Read data files: .jsonl, .csv, .txt. Bad lines are reported with their numbers."""
+"""Read data files of every format. Bad rows are reported with their lines, and what is no such file with its kind."""
 
-import csv
+import gzip
 import io
-import json
-from collections.abc import Iterator
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, NamedTuple
 
+from rlnlp.config.data import FORMATS, path_of
+from rlnlp.data.encodings import decoded, guess
+from rlnlp.data.formats import ROWS, Record
+from rlnlp.data.parquet import parquet_rows
 from rlnlp.errors import Exit, Failure, counted, one_line
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
-MAX_FILE_SIZE = 2**30  # bytes
+MAX_FILE_SIZE = 2**30  # bytes, after decompression
 SAMPLE = 2**20  # bytes at the beginning of a file that is too large to be read twice
 MAX_REPORTED = 5  # bad lines
-Record = dict[str, Any]
+GZIP = b"\x1f\x8b"
+NOT_TEXT = {
+    b"PK\x03\x04": "a zip archive or a spreadsheet; save it as .csv", b"PAR1": "parquet; let it end in .parquet",
+    b"\x1f\x9d": "compressed with compress; use gzip", b"BZh": "compressed with bzip2; use gzip",
+    b"\xfd7zXZ\x00": "compressed with xz; use gzip", b"(\xb5/\xfd": "compressed with zstd; use gzip",
+    b"%PDF": "a PDF", b"ARROW1": "an arrow file; save it as .parquet",
+}  # fmt: skip
+Located = list[tuple[str, Record]]  # each record with its place, file:line
+
+
+class Read(NamedTuple):
+    """Records in the order of their files; ``total`` is how many there are in all, None if only a part was read."""
+
+    records: Located
+    total: int | None
 
 
 def embedded_set(name: str, kind: str) -> Path | None:
@@ -23,43 +40,30 @@ def embedded_set(name: str, kind: str) -> Path | None:
     return path if prefix == "embedded" and data_set and path.is_file() else None
 
 
-def read_records(name: str, key: str, text_field: str, most: int | None = None) -> list[tuple[str, Record]]:
-    """The records of a file in order, as (location, record) pairs; the location is ``file:line``.
+def read_records(name: str, key: str, text_field: str, encoding: str = "utf-8", most: int | None = None) -> Read:
+    """The records of a file, each with its place ``file:line``.
 
     A line of a .txt file becomes ``{text_field: line}``. ``key`` is the setting with the file's name, for messages.
     Of a file of more than ``most`` bytes only the whole records among its first ``SAMPLE`` are read.
 
     Raises:
-        Failure: exit 3, if the file cannot be read or has lines that are not records.
+        Failure: exit 3, if the file cannot be read, is not written in ``encoding``, or has rows that are not records.
     """
-    path = Path(name).expanduser()
-    try:
-        if not path.is_file():
-            raise Failure(Exit.DATA, f"{key}: {'not a regular file' if path.exists() else 'no such file'}: {name}")
-        if path.stat().st_size > MAX_FILE_SIZE:
-            raise Failure(Exit.DATA, f"{key}: {name} is larger than {MAX_FILE_SIZE >> 20} MiB; use a part of it")
-        part = most is not None and path.stat().st_size > most
-        with path.open("rb") as file:
-            content = file.read(SAMPLE if part else -1)
-    except OSError as error:
-        raise Failure(Exit.DATA, f"{key}: {name} cannot be read: {error.strerror}") from error
-    reader = {".jsonl": _jsonl, ".csv": _csv, ".txt": _txt}.get(path.suffix.lower())
-    if reader is None:
-        raise Failure(Exit.DATA, f"{key}: {name} must end in .jsonl, .csv or .txt")
-    records: list[tuple[str, Record]] = []
-    faults = []
-    content = (content[: content.rfind(b"\n") + 1] if part else content).removeprefix(b"\xef\xbb\xbf")
-    read = reader(content, text_field)
-    for number, record in list(read)[:-1] if part else read:  # the last row of a part may be cut off
-        if isinstance(record, str):
-            faults.append(f"{path.name}:{number}: {one_line(record)}")
-        else:
-            records.append((f"{path.name}:{number}", record))
+    path = path_of(name)
+    suffix = _format(key, name, path)
+    content, part = _content(key, name, path, None if suffix == ".parquet" else most)  # its index is at its end
+    if suffix == ".parquet":
+        found = parquet_rows(key, name, content)
+    else:
+        found = list(ROWS[suffix](_text(key, name, content, part, encoding), text_field))
+    read = found[:-1] if part else found  # the last row of a part may be cut off
+    faults = [f"{path.name}:{number}: {one_line(row)}" for number, row in read if isinstance(row, str)]
     if faults:
         raise bad_lines_error(key, name, faults)
+    records = [(f"{path.name}:{number}", row) for number, row in read if not isinstance(row, str)]
     if not records and not part:
         raise Failure(Exit.DATA, f"{key}: {name} is empty")
-    return records
+    return Read(records, None if part else len(records))
 
 
 def bad_lines_error(key: str, name: str, faults: list[str]) -> Failure:
@@ -84,40 +88,81 @@ def text_fault(record: Record, field: str) -> str | None:
     return None
 
 
-def _jsonl(content: bytes, _: str) -> Iterator[tuple[int, Record | str]]:
-    for number, raw in enumerate(content.split(b"\n"), 1):
-        if not raw.strip():
-            continue
-        try:
-            value = json.loads(raw.decode())
-        except UnicodeDecodeError:
-            yield number, "not UTF-8"
-        except RecursionError:
-            yield number, "nested too deeply"
-        except ValueError as error:
-            yield number, f"not valid JSON ({error})"
-        else:
-            yield number, value if isinstance(value, dict) else f"must be an object, got {type(value).__name__}"
+def _format(key: str, name: str, path: Path) -> str:
+    """The ending that tells the format, without that of gzip.
 
-
-def _csv(content: bytes, _: str) -> Iterator[tuple[int, Record | str]]:
+    Raises:
+        Failure: exit 3, if there is no such file, or its ending is of no format.
+    """
     try:
-        table = csv.DictReader(io.StringIO(content.decode(), newline=""), strict=True)
-        for row in table:
-            uneven = None in row or None in row.values()
-            yield table.line_num, "does not have as many fields as the header" if uneven else dict(row)
+        if path.is_dir():
+            raise Failure(Exit.DATA, f"{key}: {name} is a folder; name its files: {key}='{name.rstrip('/')}/*.jsonl'")
+        if not path.is_file():
+            raise Failure(Exit.DATA, f"{key}: {'not a regular file' if path.exists() else 'no such file'}: {name}")
+    except OSError as error:
+        raise Failure(Exit.DATA, f"{key}: {name} cannot be read: {error.strerror}") from error
+    suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()
+    if suffix not in FORMATS:
+        *others, last = FORMATS
+        raise Failure(Exit.DATA, f"{key}: {name} must end in {', '.join(others)} or {last}, or in one of them and .gz")
+    return suffix
+
+
+def _content(key: str, name: str, path: Path, most: int | None) -> tuple[bytes, bool]:
+    """The bytes of a file, decompressed, and whether they are only its beginning.
+
+    Raises:
+        Failure: exit 3, if it cannot be read or is too large.
+    """
+    limit = MAX_FILE_SIZE if most is None else min(most, MAX_FILE_SIZE)
+    try:
+        with path.open("rb") as file:
+            packed = file.read(len(GZIP)) == GZIP
+            file.seek(0)
+            if not packed and path.suffix.lower() == ".gz":
+                raise Failure(Exit.DATA, f"{key}: {name} is not compressed with gzip")
+            if not packed and most is None and path.stat().st_size > MAX_FILE_SIZE:
+                raise _too_large(key, name)
+            content = _read(gzip.GzipFile(fileobj=file) if packed else file, limit)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Failure(Exit.DATA, f"{key}: {name}: its gzip data are damaged or cut off") from error
+    except OSError as error:
+        raise Failure(Exit.DATA, f"{key}: {name} cannot be read: {error.strerror}") from error
+    if len(content) <= limit:
+        return content, False
+    if most is None:
+        raise _too_large(key, name)
+    return content, True
+
+
+def _too_large(key: str, name: str) -> Failure:
+    return Failure(Exit.DATA, f"{key}: {name} is larger than {MAX_FILE_SIZE >> 20} MiB; use a part of it")
+
+
+def _read(file: "IO[bytes] | gzip.GzipFile", limit: int) -> bytes:
+    """At most one byte more than ``limit``, without room for what is not there."""
+    whole = io.BytesIO()
+    while len(block := file.read(min(SAMPLE, limit + 1 - whole.tell()))):
+        whole.write(block)
+    return whole.getvalue()
+
+
+def _text(key: str, name: str, content: bytes, part: bool, encoding: str) -> str:
+    """``content`` as text; of a part the lines that are whole."""
+    if kind := next((kind for mark, kind in NOT_TEXT.items() if content.startswith(mark)), None):
+        raise Failure(Exit.DATA, f"{key}: {name} is {kind}")
+    try:
+        text = decoded(content[:SAMPLE] if part else content, encoding, part)
     except UnicodeDecodeError as error:
-        yield content[: error.start].count(b"\n") + 1, "not UTF-8"
-    except csv.Error as error:
-        yield table.reader.line_num, f"not valid CSV ({error})"
+        raise _encoding_error(key, name, content, encoding, error.start) from error
+    return text[: text.rfind("\n") + 1] if part else text
 
 
-def _txt(content: bytes, field: str) -> Iterator[tuple[int, Record | str]]:
-    for number, raw in enumerate(content.split(b"\n"), 1):
-        try:
-            line = raw.decode().strip()
-        except UnicodeDecodeError:
-            yield number, "not UTF-8"
-            continue
-        if line:
-            yield number, {field: line}
+def _encoding_error(key: str, name: str, content: bytes, encoding: str, start: int) -> Failure:
+    likely, line = guess(content), content[:start].count(b"\n") + 1
+    what = f"{key}: {name} is not {encoding.upper().replace('_', '-')} (line {line}, byte {content[start]:#04x})"
+    if likely is None:
+        return Failure(Exit.DATA, f"{what}; it does not look like text")
+    if likely == encoding:
+        return Failure(Exit.DATA, f"{what}; some of it may be damaged")
+    return Failure(Exit.DATA, f"{what}; it looks like {likely}\nto read it so: data.encoding={likely}")

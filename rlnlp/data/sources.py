@@ -5,52 +5,110 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-from rlnlp.config.data import PromptData, TextData
-from rlnlp.data.records import ASSETS, Record, bad_lines_error, embedded_set, read_records, text_fault
+from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text
+from rlnlp.data.columns import check_names, renamed
+from rlnlp.data.formats import Record
+from rlnlp.data.records import ASSETS, Located, Read, bad_lines_error, embedded_set, read_records, text_fault
 from rlnlp.embedded.grammar import corpus
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, one_line
 
 FIELDS = ("prompt", "reference")  # of a record of prompts; what else it has are columns
 EMBEDDED_TEXTS = 60_000
 GENERATED = re.compile(r"embedded(?:/([1-9][0-9]{0,6}))?")  # embedded/5000: the first 5,000 of the grammar's texts
-Located = list[tuple[str, Record]]  # each record with its place, file:line
 
 
-def prompt_records(key: str, name: str, embedded: str = "prompts.jsonl", most: int | None = None) -> Located:
-    """The records of prompts that the setting ``key`` means by ``name``; at most about ``most`` bytes of a file.
+def prompt_records(key: str, named: Named, reading: Reading, embedded: str, most: int | None = None) -> Read:
+    """The records of prompts that the setting ``key`` means by ``named``; at most about ``most`` bytes of a file.
 
     ``embedded`` is the file of the package that holds all domains of the embedded language.
 
     Raises:
         Failure: exit 2, for a domain that is not embedded; exit 3, for a file that cannot be read.
     """
-    if not is_embedded_language(name):
-        return read_records(str(embedded_set(name, "prompts") or name), key, "prompt", most)
-    records, domain = read_records(str(ASSETS / embedded), key, "prompt"), name.partition("/")[2]
-    domains = sorted({record["domain"] for _, record in records})
-    if domain and domain not in domains:
-        raise Failure(
-            Exit.CONFIG, f"{key} must be embedded, or embedded/DOMAIN with one of {', '.join(domains)}, got '{name}'"
-        )
-    return [(location, record) for location, record in records if domain in ("", record["domain"])]
+    found = _rows(key, named, reading, lambda name: _prompts(key, name, reading.encoding, embedded, most))
+    check_names(key, one_line(names_text(named)), found.records)
+    return found
 
 
-def text_records(key: str, name: str, best: float = 1.0, most: int | None = None) -> Located:
-    """The records of texts that the setting ``key`` means by ``name``, the ``best`` fraction of them by their score.
+def text_records(key: str, named: Named, reading: Reading, best: float = 1.0, most: int | None = None) -> Read:
+    """The records of texts that the setting ``key`` means by ``named``, the ``best`` fraction of them by their score.
 
     With ``most``, about so many bytes of a file, and one of the grammar's texts.
 
     Raises:
         Failure: exit 3, for a file that cannot be read, or a record without a score where one is needed.
     """
+    found = _rows(key, named, reading, lambda name: _texts(key, name, reading.encoding, most))
+    if best == 1:
+        return found
+    total = None if found.total is None else _part(found.total, best)
+    return Read(_best(key, found.records, best), total)
+
+
+def file_prompts(key: str, named: Named, reading: Reading) -> Located:
+    """The records of files of prompts, which may be named by no setting of a run, and need no column but a prompt.
+
+    Raises:
+        Failure: exit 3, for a file that cannot be read, or a record that is no prompt.
+    """
+    records = _rows(key, named, reading, lambda name: read_records(name, key, "prompt", reading.encoding)).records
+    check_records(key, names_text(named), records, partial(text_fault, field="prompt"))
+    return records
+
+
+def check_records(key: str, name: str, records: Located, fault_of: Callable[[Record], str | None]) -> None:
+    """Check each record.
+
+    Raises:
+        Failure: exit 3, with the places of those that have a fault.
+    """
+    faults = [f"{location}: {fault}" for location, record in records if (fault := fault_of(record))]
+    if faults:
+        raise bad_lines_error(key, name, faults)
+
+
+def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read]) -> Read:
+    """Every row that is named, in the form that all else knows: ``read``, then under our names for its columns.
+
+    Raises:
+        Failure: what is wrong with any of what is named.
+    """
+    found, faults = [], []
+    for name in names_in(named):
+        try:
+            found.append(read(name))
+        except Failure as failure:
+            faults.append(failure)
+    if faults:
+        raise Failure(min(each.code for each in faults), "\n".join(map(str, faults)))
+    records = renamed(key, names_text(named), [row for each in found for row in each.records], reading.columns)
+    totals = [each.total for each in found if each.total is not None]
+    return Read(records, sum(totals) if len(totals) == len(found) else None)
+
+
+def _prompts(key: str, name: str, encoding: str, embedded: str, most: int | None) -> Read:
+    if (own := embedded_set(name, "prompts")) is not None:
+        return read_records(str(own), key, "prompt")
+    if not is_embedded_language(name):
+        return read_records(name, key, "prompt", encoding, most)
+    records, domain = read_records(str(ASSETS / embedded), key, "prompt").records, name.partition("/")[2]
+    domains = sorted({record["domain"] for _, record in records})
+    if domain and domain not in domains:
+        raise Failure(
+            Exit.CONFIG, f"{key} must be embedded, or embedded/DOMAIN with one of {', '.join(domains)}, got '{name}'"
+        )
+    chosen = [(location, record) for location, record in records if domain in ("", record["domain"])]
+    return Read(chosen, len(chosen))
+
+
+def _texts(key: str, name: str, encoding: str, most: int | None) -> Read:
     count = generated_texts(name)
     if count is not None:
-        records: Located = [("", {"text": text}) for text in corpus.texts(count if most is None else 1, 0)]
-    else:
-        records = read_records(str(embedded_set(name, "texts") or name), key, "text", most)
-    return _best(key, records, best) if best < 1 else records
+        return Read([("", {"text": text}) for text in corpus.texts(count if most is None else 1, 0)], count)
+    if (own := embedded_set(name, "texts")) is not None:
+        return read_records(str(own), key, "text")
+    return read_records(name, key, "text", encoding, most)
 
 
 def generated_texts(name: str) -> int | None:
@@ -64,9 +122,14 @@ def is_embedded_language(name: str) -> bool:
     return name.partition("/")[0] == "embedded" and embedded_set(name, "prompts") is None
 
 
-def heldout_name(prompts: str, heldout: str | None) -> str | None:
+def is_own(named: Named) -> bool:
+    """True if all that is named comes with the package."""
+    return all(name.partition("/")[0] == "embedded" for name in names_in(named))
+
+
+def heldout_name(prompts: Named, heldout: Named | None) -> Named | None:
     """The held-out prompts, which the embedded language has of its own; None for a part of the training prompts."""
-    return prompts if heldout is None and is_embedded_language(prompts) else heldout
+    return prompts if heldout is None and all(map(is_embedded_language, names_in(prompts))) else heldout
 
 
 def heldout_part(count: int, size: int) -> int:
@@ -102,46 +165,38 @@ def text_fields(record: Record) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class DataFile:
-    """What a setting of data names: ``read`` gives its records, of a file that is too large only the beginning."""
+class DataSource:
+    """What the setting ``key`` names as ``name``: ``read`` gives its records, of a file that is too large a part."""
 
     key: str
     name: str
-    read: Callable[[int | None], Located]
+    read: Callable[[int | None], Read]
     fault_of: Callable[[Record], str | None]
 
-    def whole(self, most: int) -> bool:
-        """True if ``read(most)`` gives all of it."""
-        path = Path(self.name).expanduser()
-        made = self.fault_of is text_record_fault and generated_texts(self.name) is not None
-        return not made and not (path.is_file() and path.stat().st_size > most)
-
-    def checked(self, most: int) -> list[Record]:
+    def checked(self, most: int) -> Read:
         """The records after all checks that need no tokenizer; of the grammar's texts, one.
 
         Raises:
             Failure: exit 2 or 3, for what is not there or is no such data.
         """
-        records = self.read(most)
-        faults = [f"{location}: {fault}" for location, record in records if (fault := self.fault_of(record))]
-        if faults:
-            raise bad_lines_error(self.key, self.name, faults)
-        return [record for _, record in records]
+        found = self.read(most)
+        check_records(self.key, self.name, found.records, self.fault_of)
+        return found
 
 
-def data_files(data: PromptData | TextData, heldout: int) -> list[DataFile]:
+def data_sources(data: PromptData | TextData, heldout: int) -> list[DataSource]:
     """What a run reads that holds out ``heldout`` prompts or texts: to train on, and to measure on if that is apart."""
     if isinstance(data, PromptData):
         held = heldout_name(data.prompts, data.heldout) if heldout else None
         named = [("data.prompts", data.prompts, "prompts.jsonl"), ("data.heldout", held, "heldout.jsonl")]
         return [
-            DataFile(key, name, partial(prompt_records, key, name, file), prompt_fault)
+            DataSource(key, names_text(name), partial(prompt_records, key, name, data, file), prompt_fault)
             for key, name, file in named
             if name is not None
         ]
     texts = [("data.texts", data.texts, data.best_fraction), ("data.heldout", data.heldout, 1.0)]
     return [
-        DataFile(key, name, partial(text_records, key, name, best), text_record_fault)
+        DataSource(key, names_text(name), partial(text_records, key, name, data, best), text_record_fault)
         for key, name, best in texts
         if name is not None
     ]
@@ -169,4 +224,8 @@ def _best(key: str, records: Located, fraction: float) -> Located:
                 Exit.DATA, f"{key}: data.best_fraction needs a number 'score' in every record; {location} has {score!r}"
             )
     ranked = sorted(range(len(records)), key=lambda i: -float(scores[i] or 0))
-    return [records[i] for i in sorted(ranked[: max(1, round(fraction * len(records)))])]
+    return [records[i] for i in sorted(ranked[: _part(len(records), fraction)])]
+
+
+def _part(count: int, fraction: float) -> int:
+    return max(1, round(fraction * count))

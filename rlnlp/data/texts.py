@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from rlnlp.batching import left_padded
-from rlnlp.config.data import TextData
+from rlnlp.config.data import Named, TextData, names_text
+from rlnlp.data.fitting import Fitting
+from rlnlp.data.formats import Record
 from rlnlp.data.order import choosing_and_reporting, split
-from rlnlp.data.records import Record, bad_lines_error
-from rlnlp.data.sources import heldout_part, text_fields, text_record_fault, text_records, with_completion
-from rlnlp.errors import Exit, Failure, counted
+from rlnlp.data.sources import heldout_part, is_own, text_fields, text_record_fault, text_records, with_completion
+from rlnlp.errors import Exit, Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout
 
@@ -19,12 +20,16 @@ Pair = tuple[list[int], list[int]]  # tokens of the prompt, and of the completio
 
 @dataclass(frozen=True)
 class TextTable:
-    """Rows of prompts and completions; ``train`` and ``heldout`` are the numbers of the rows to use for each."""
+    """Rows of prompts and completions; ``train`` and ``heldout`` are the numbers of the rows to use for each.
+
+    ``notes`` tell what became of rows that are too long, empty, or there twice.
+    """
 
     pairs: list[Pair]
     train: list[int]
     heldout: list[int]
     tokenizer: Tokenizer
+    notes: Sequence[str] = ()
 
     def choosing_and_reporting(self, seed: int) -> tuple[list[int], list[int]]:
         """The held-out rows that choose the best step, and those that report on it: others, if there are two texts."""
@@ -59,51 +64,58 @@ class TextTable:
 
 
 def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, max_tokens: int) -> TextTable:
-    """The texts of the config, each of at most ``max_tokens`` tokens; ``heldout`` is the number of held-out rows.
+    """The texts of the config, each of at most ``max_tokens`` tokens, as ``data.too_long`` has it.
+
+    ``heldout`` is the number of held-out rows.
 
     Raises:
         Failure: exit 3, with the number of each bad record.
     """
-    train = _read("data.texts", data.texts, tokenizer, max_tokens, data.best_fraction)
+    train, notes = _read("data.texts", data.texts, data, tokenizer, max_tokens, data.best_fraction)
     if data.heldout is not None:
-        held = _read("data.heldout", data.heldout, tokenizer, max_tokens)[: heldout or None]
+        held, more = _read("data.heldout", data.heldout, data, tokenizer, max_tokens)
+        held, notes = held[: heldout or None], notes + [f"held out: {note}" for note in more]
         count = len(train)
-        return TextTable(train + held, list(range(count)), list(range(count, count + len(held))), tokenizer)
+        return TextTable(train + held, list(range(count)), list(range(count, count + len(held))), tokenizer, notes)
     rest, rows = split(len(train), heldout_part(len(train), heldout), seed)
-    return TextTable(train, rest, rows or rest[: max(heldout, 1)], tokenizer)
+    return TextTable(train, rest, rows or rest[: max(heldout, 1)], tokenizer, notes)
 
 
-def _read(key: str, name: str, tokenizer: Tokenizer, max_tokens: int, best: float = 1.0) -> list[Pair]:
-    faults: list[str] = []
+def _read(
+    key: str, name: Named, data: TextData, tokenizer: Tokenizer, room: int, best: float = 1.0
+) -> tuple[list[Pair], list[str]]:
+    """The pairs of the texts that can be used, and what is told of those that did not fit.
+
+    Raises:
+        Failure: exit 3, for a record that is no text, or if no text can be used.
+    """
+    fitting = Fitting(key, names_text(name), "text", room, data.too_long)
     pairs = []
-    for location, record in text_records(key, name, best):
-        pair = _pair(record, tokenizer, max_tokens)
-        if isinstance(pair, str):
-            faults.append(f"{location}: {pair}")
-        else:
-            pairs.append(pair)
-    if faults:
-        raise bad_lines_error(key, name, faults)
-    return pairs
+    for location, record in text_records(key, name, data, best).records:
+        if fault := text_record_fault(record):
+            fitting.refuse(location, fault)
+            continue
+        prompt, completion = _pair(with_completion(record), tokenizer)
+        if not prompt:
+            field = text_fields(with_completion(record))[0]
+            fitting.leave_out_empty(location, f"the {field} is empty, and the tokenizer has no start token")
+            continue
+        if (count := len(prompt) + len(completion)) > room:
+            if not fitting.cuts(location, count, len(prompt) + 1):
+                continue
+            completion = completion[: room - len(prompt)]  # without its end: it does not end there
+        fitting.add(location, (*prompt, -1, *completion), len(completion) == 1)
+        pairs.append((prompt, completion))
+    fitting.check()
+    return pairs, [] if is_own(name) else fitting.notes()
 
 
-def _pair(record: Record, tokenizer: Tokenizer, max_tokens: int) -> Pair | str:
-    fault = text_record_fault(record)
-    if fault is not None:
-        return fault
-    record = with_completion(record)
+def _pair(record: Record, tokenizer: Tokenizer) -> Pair:
     end = [tokenizer.end[0]]
     if "completion" in record:
-        prompt, completion = tokenizer.encode(record["prompt"]), [*tokenizer.encode_rest(record["completion"]), *end]
-    else:
-        ids = tokenizer.encode(record["text"])
-        prompt, completion = ids[:1], [*ids[1:], *end]
-    if not prompt:
-        return f"the {text_fields(record)[0]} is empty, and the tokenizer has no start token"
-    count = len(prompt) + len(completion)
-    if count > max_tokens:
-        return f"{counted(count, 'token')}, but the model's context has {max_tokens}"
-    return prompt, completion
+        return tokenizer.encode(record["prompt"]), [*tokenizer.encode_rest(record["completion"]), *end]
+    ids = tokenizer.encode(record["text"])
+    return ids[:1], [*ids[1:], *end]
 
 
 def check_texts(table: TextTable) -> None:

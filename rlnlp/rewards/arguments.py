@@ -11,7 +11,6 @@ from rlnlp.config.reward import REWARDS
 from rlnlp.errors import Exit, Failure
 
 TEXTS = ("prompts", "completions", "references")
-COLUMNS = ("prompts", "completions", "completion_ids", "references")  # what every user's function can be given
 MODELS = "rlnlp.rewards.model."  # the package of the terms that are made of models, and import torch
 
 

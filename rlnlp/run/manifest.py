@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp import __version__
+from rlnlp.config.data import Named, names_in, path_of
 from rlnlp.config.migrate import CONFIG_VERSION, migrate, migrate_facts
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, Common
+from rlnlp.config.setting import declared
 from rlnlp.errors import Exit, Failure
 from rlnlp.run.disk import replace
 
@@ -110,8 +112,11 @@ def write_facts(directory: Path, facts: dict[str, Any]) -> None:
 def sources(config: Common) -> dict[str, str]:
     """The content of data and tokenizer, by setting: the sha256 of a file, else the value itself."""
     settings = asdict(config)
-    found = {f"data.{key}": content_id(text) for key, text in settings.get("data", {}).items()
-             if isinstance(text, str)}  # fmt: skip
+    found = {
+        key: data_id(value)
+        for key, _, f in declared(type(config))
+        if key.startswith("data.") and f.metadata["by_content"] and (value := settings["data"][key[5:]]) is not None
+    }
     value = settings["model"]["tokenizer"] or settings["model"]["path"]
     paths = [Path(value).expanduser() / below / "tokenizer.json" for below in ("policy", "")]
     files = [path for path in paths if path.is_file()]
@@ -171,8 +176,14 @@ def digest(path: Path) -> str:
 
 def content_id(value: str) -> str:
     """The sha256 of the file at the path ``value``; ``value`` itself if there is none."""
-    path = Path(value).expanduser()
+    path = path_of(value)
     return digest(path) if path.is_file() else value
+
+
+def data_id(value: Named) -> str:
+    """The content of what a setting of data names; of several files that of each, in their order."""
+    found = [content_id(name) for name in names_in(value)]
+    return found[0] if len(found) == 1 else hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def _processor() -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from rlnlp.cli.main import main
 from support import small
+from support.data import prompt_data
 
 
 @pytest.fixture
@@ -52,12 +53,11 @@ def test_a_dry_run_says_what_would_be_done_on_what_and_where(words, lines, shown
 
 
 def test_the_counts_are_those_of_the_table_that_a_run_makes(tmp_path, shown):
-    from rlnlp.config.data import PromptData
     from rlnlp.data.prompts import prompt_table
     from rlnlp.models.tokenizer import Tokenizer
 
     tokenizer = Tokenizer(small.tokenizer(), (small.END,), 0, (1,))
-    table = prompt_table(PromptData(str(tmp_path / "p.jsonl"), None), 128, 0, tokenizer, 64)
+    table = prompt_table(prompt_data(str(tmp_path / "p.jsonl")), 128, 0, tokenizer, 64)
     counts = f"({len(table.train)} to train on, {len(table.heldout)} held out)"
     assert [line for line in shown("train", "data.prompts=p.jsonl") if counts in line]
 

@@ -60,7 +60,8 @@ def test_the_reward_is_a_sum_with_its_weights_its_vetoes_and_what_is_only_logged
 
 def test_what_a_user_named_is_shown_without_control_characters():
     path = "a\x1b[2Jb\nc"
-    found = parse_run_config(runs.settings(["algo=ppo"]) | {"data": {"prompts": path, "heldout": path}})
+    settings = runs.settings(["algo=ppo"])
+    found = parse_run_config(settings | {"data": settings["data"] | {"prompts": path, "heldout": path}})
     shown = block(description(found))
     assert "\x1b" not in shown
     assert r"a\x1b[2Jb c" in shown

@@ -62,7 +62,7 @@ def of_version(version: str, algo: str) -> dict[str, Any]:
 
 
 def keys(tree: Any, prefix: str = "") -> set[str]:
-    if not isinstance(tree, dict):
+    if not isinstance(tree, dict) or not tree:
         return {prefix}
     return {key for name, value in tree.items() for key in keys(value, f"{prefix}.{name}".lstrip("."))}
 
@@ -103,7 +103,7 @@ def test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema():
     }
     assert migrated(Nested, old, 1) == {
         "policy": {"loss_temperature": 2.0, "name": "sft"},
-        "data": {"best_fraction": 0.5},
+        "data": {"best_fraction": 0.5, "columns": {}, "encoding": "utf-8", "too_long": "refuse"},
         "either": {"size": 3, "patience": 0},
         "rewards": {"a": {"terms": {"b": {"fn": "optimality"}}}},
         "several": [{"size": 4, "every": 0, "patience": 0}],

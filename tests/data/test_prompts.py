@@ -8,13 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlnlp.config.data import PromptData
 from rlnlp.data.prompts import FALLBACK, PromptTable, _split, prompt_table, table_of
 from rlnlp.data.sources import check_context_length
 from rlnlp.errors import Failure
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rollout.sampling import sampler
 from support import small
+from support.data import prompt_data
 
 CPU = torch.device("cpu")
 
@@ -28,8 +28,9 @@ def written(path, rows):
     return str(path)
 
 
-def table(prompts, heldout=64, own=None, seed=0, max_tokens=32, tokenizer=None) -> PromptTable:
-    return prompt_table(PromptData(str(prompts), own), heldout, seed, tokenizer or words(), max_tokens)
+def table(prompts, heldout=64, own=None, seed=0, max_tokens=32, tokenizer=None, too_long="refuse") -> PromptTable:
+    data = prompt_data(str(prompts), own, too_long=too_long)
+    return prompt_table(data, heldout, seed, tokenizer or words(), max_tokens)
 
 
 def error(code, fn, *args, **kwargs):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rlnlp.data.records import read_records, text_fault
 from rlnlp.errors import Failure
 
-ENDINGS = [".jsonl", ".csv", ".txt"]
+ENDINGS = [".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".jsonl.gz"]
 PIECES = [
     b'{"prompt": "a"}', b'{"prompt": "\\ud800"}', b"[1]", b"null", b"\xff", b"\x00", b"\xef\xbb\xbf", b"\r", b'"', b",",
     b"{", b"prompt,topic", b"a,b,c", b"[" * 5000, b"9" * 5000, b'{"prompt": 1e999}', "\u2028".encode(), b"\n", b" ",
@@ -33,7 +33,7 @@ def written(folder, content, name="p.jsonl"):
 
 
 def read(folder, content, name="p.jsonl"):
-    return [record for _, record in read_records(str(written(folder, content, name)), "data.prompts", "prompt")]
+    return [record for _, record in read_records(str(written(folder, content, name)), "data.prompts", "prompt").records]
 
 
 def test_records_keep_their_order_and_blank_lines_are_left_out(tmp_path):
@@ -52,7 +52,8 @@ def test_records_keep_their_order_and_blank_lines_are_left_out(tmp_path):
     ],
 )
 def test_each_record_comes_with_its_file_and_line(name, content, locations, tmp_path):
-    assert [location for location, _ in read_records(str(written(tmp_path, content, name)), "k", "prompt")] == locations
+    found = read_records(str(written(tmp_path, content, name)), "k", "prompt").records
+    assert [location for location, _ in found] == locations
 
 
 def test_a_byte_order_mark_and_line_ends_of_windows_are_no_part_of_a_record(tmp_path):
@@ -79,8 +80,6 @@ def test_only_a_newline_ends_a_line(odd, tmp_path):
         ('{"n": ' + "9" * 5000 + "}", "not valid JSON"),
         ("[" * 100_000, "nested too deeply"),
         ('{"a":' * 100_000, "nested too deeply"),
-        (b'{"prompt": "\xff"}', "not UTF-8"),
-        (b"\xed\xa0\x80", "not UTF-8"),
         ('["prompt"]', "must be an object, got list"),
         ('"prompt"', "must be an object, got str"),
         ("3", "must be an object, got int"),
@@ -109,7 +108,6 @@ def test_the_first_bad_lines_are_reported_and_the_others_counted(tmp_path):
         ("prompt,topic\na,b,c\n", 2, "does not have as many fields as the header"),
         ('prompt\n"a"b\n', 2, "not valid CSV"),
         ('prompt\n"a\nb', 3, "not valid CSV"),
-        (b"prompt\na\n\xff\n", 3, "not UTF-8"),
         ('prompt\n"a\nb"\nc,d\n', 4, "does not have as many fields as the header"),
     ],
 )
@@ -120,10 +118,6 @@ def test_a_bad_row_of_a_table_is_reported_with_its_line(content, line, fault, tm
 def test_a_table_gives_a_record_for_each_row(tmp_path):
     content = 'prompt,topic\n"a, ""b""\nc",x\n\né,\n'
     assert read(tmp_path, content, "p.csv") == [{"prompt": 'a, "b"\nc', "topic": "x"}, {"prompt": "é", "topic": ""}]
-
-
-def test_bad_bytes_in_a_text_file_are_reported_with_their_line(tmp_path):
-    assert "\np.txt:2: not UTF-8" in error(written(tmp_path, b"a\n\xff\nb", "p.txt"))
 
 
 @pytest.mark.parametrize("name", ["p.jsonl", "p.csv", "p.txt"])
@@ -139,11 +133,11 @@ def test_a_table_of_a_header_alone_is_refused(tmp_path):
 def test_what_is_no_readable_file_of_a_known_kind_is_refused(tmp_path):
     assert error(tmp_path / "none.jsonl") == f"data.prompts: no such file: {tmp_path}/none.jsonl"
     (tmp_path / "d.jsonl").mkdir()
-    assert "not a regular file" in error(tmp_path / "d.jsonl")
+    assert "is a folder; name its files: data.prompts=" in error(tmp_path / "d.jsonl")
     os.mkfifo(tmp_path / "f.jsonl")
     assert "not a regular file" in error(tmp_path / "f.jsonl")
-    for name in ("p.parquet", "p", "p.jsonl.gz", "p.json"):
-        assert "must end in .jsonl, .csv or .txt" in error(written(tmp_path, "x", name))
+    for name in ("p.xlsx", "p", "p.gz", "p.jsonl.bz2"):
+        assert "must end in .json, .jsonl, .csv, .tsv, .txt or .parquet" in error(written(tmp_path, "x", name))
     error("")
     error("a\x00b.jsonl")
     error("x" * 5000 + ".jsonl")
@@ -158,7 +152,7 @@ def test_a_file_beyond_all_measure_is_refused_unread(tmp_path):
 def test_the_ending_may_be_in_capitals_and_the_path_may_begin_at_home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     written(tmp_path, "a", "P.TXT")
-    assert read_records("~/P.TXT", "k", "text") == [("P.TXT:1", {"text": "a"})]
+    assert read_records("~/P.TXT", "k", "text").records == [("P.TXT:1", {"text": "a"})]
 
 
 @pytest.mark.parametrize(
@@ -183,7 +177,7 @@ def test_any_bytes_give_records_or_a_failure_3(tmp_path_factory, ending, content
     path = tmp_path_factory.getbasetemp() / f"any{ending}"
     path.write_bytes(content)
     try:
-        found = read_records(str(path), "data.prompts", "prompt")
+        found = read_records(str(path), "data.prompts", "prompt").records
     except Failure as failure:
         raised = failure
     else:

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from rlnlp.config.data import TextData
 from rlnlp.data.records import ASSETS
 from rlnlp.data.texts import text_table
 from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Failure
 from rlnlp.models.load import load_tokenizer
 from support import small
+from support.data import text_data
 
 CPU = torch.device("cpu")
 
@@ -21,9 +21,9 @@ def tokenizer(model_dir):
     return load_tokenizer(str(model_dir), True)
 
 
-def table(path, tokenizer, records, heldout=0, best=1.0, max_tokens=64):
+def table(path, tokenizer, records, heldout=0, best=1.0, max_tokens=64, too_long="refuse"):
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    return text_table(TextData(texts=str(path), best_fraction=best, heldout=None), heldout, 0, tokenizer, max_tokens)
+    return text_table(text_data(str(path), best, too_long=too_long), heldout, 0, tokenizer, max_tokens)
 
 
 def words(tokenizer, ids):
@@ -55,7 +55,7 @@ def test_the_best_fraction_is_by_score_and_keeps_the_order_of_the_file(tmp_path,
 
 def test_a_number_behind_embedded_is_how_many_of_its_texts_are_read():
     own = load_tokenizer(str(ASSETS / "embedded"), True)
-    found = text_table(TextData(texts="embedded/300", best_fraction=1.0, heldout=None), 0, 0, own, 128)
+    found = text_table(text_data("embedded/300"), 0, 0, own, 128)
     assert [own.decode(before + rest) for before, rest in found.pairs] == corpus.texts(300, 0)
 
 

@@ -29,7 +29,7 @@ GROUPS = [
     (
         "data/records.py", (DATA,),
         [
-            ("a record that is cut off is read", "list(read)[:-1] if part else read", "read"),
+            ("a record that is cut off is read", "found[:-1] if part else found", "found"),
         ],
     ),
     (

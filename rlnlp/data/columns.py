@@ -1,0 +1,46 @@
+"""The columns of data: those that the settings rename, and names that data must not have."""
+
+from collections.abc import Mapping
+
+from rlnlp.config.reward import RESERVED
+from rlnlp.data.formats import Record
+from rlnlp.data.records import Located
+from rlnlp.errors import Exit, Failure
+
+
+def renamed(key: str, name: str, records: Located, columns: Mapping[str, str]) -> Located:
+    """``records`` with the columns that ``columns`` names under our names for them; ``key`` names their file, ``name``.
+
+    What bore one of our names before gives way to it. Rows without the column are left as they are, since of several
+    files each may have its own columns; held-out data may have our names already.
+
+    Raises:
+        Failure: exit 3, if no record has one of the columns.
+    """
+    known = {column for _, record in records for column in record} if columns else set()
+    for ours, theirs in columns.items():
+        if theirs not in known and not (key == "data.heldout" and ours in known):
+            has = ", ".join(sorted(map(str, known))) or "none"
+            raise Failure(Exit.DATA, f"data.columns.{ours}: {key} has no column '{theirs}' in {name} (it has: {has})")
+    return [(location, _renamed(record, columns)) for location, record in records] if columns else records
+
+
+def check_names(key: str, name: str, records: Located) -> None:
+    """Check that no column has the name of something that a reward function is given.
+
+    Raises:
+        Failure: exit 3, with the settings to type.
+    """
+    taken = next((column for _, record in records for column in record if column in RESERVED), None)
+    if taken is not None:
+        raise Failure(
+            Exit.DATA,
+            f"{key}: {name} has a column '{taken}': a reward function is given its own '{taken}' under that name\n"
+            f"give the column another name: data.columns={{my_{taken}: {taken}}}",
+        )
+
+
+def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
+    found = {ours: record[theirs] for ours, theirs in columns.items() if theirs in record}
+    moved = {*found, *(columns[ours] for ours in found)}
+    return {**found, **{name: value for name, value in record.items() if name not in moved}}

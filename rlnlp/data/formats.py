@@ -1,0 +1,169 @@
+"""The formats of data files: each turns the text of a file into rows, with the number of each row's line."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+Record = dict[str, Any]
+Row = tuple[int, Record | str]  # the line of a row, and its record or what is wrong with it
+LARGEST_CELL = 2**31 - 1  # characters; the C long of every platform has room for it
+
+
+def json_rows(text: str, _: str) -> Iterator[Row]:
+    """One list of objects; or objects one after the other, each on a line or laid out over several."""
+    if text.lstrip().startswith("["):
+        return _json_list(text)
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    return _json_stream(text) if isinstance(_json_value(first), str) else jsonl_rows(text, "")
+
+
+def jsonl_rows(text: str, _: str) -> Iterator[Row]:
+    """An object on each line."""
+    lines = text.split("\n")
+    first = next((line for line in lines if line.strip()), "")
+    if first.lstrip().startswith("[") and isinstance(_json_value(first), str) and first.strip() in ("[", "[{"):
+        yield from _json_list(text)  # a list that is laid out over lines
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield number, _json_value(line)
+
+
+def csv_rows(text: str, _: str) -> Iterator[Row]:
+    """A table with commas; with semicolons or tabs, if its header has no comma but these, as spreadsheets write it."""
+    header = text.lstrip().partition("\n")[0]
+    delimiter = next((mark for mark in ",;\t" if mark in header), ",")
+    return _table(text, csv.excel, delimiter)
+
+
+def tsv_rows(text: str, _: str) -> Iterator[Row]:
+    """A table with tabs, quoted as a spreadsheet does."""
+    return _table(text, csv.excel_tab, "\t")
+
+
+def txt_rows(text: str, field: str) -> Iterator[Row]:
+    """A text on each line, as ``{field: line}``."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if stripped := line.strip():
+            yield number, {field: stripped}
+
+
+ROWS: dict[str, Callable[[str, str], Iterator[Row]]] = {
+    ".json": json_rows, ".jsonl": jsonl_rows, ".csv": csv_rows, ".tsv": tsv_rows, ".txt": txt_rows,
+}  # fmt: skip
+
+
+def _json_value(text: str) -> Record | str:
+    try:
+        return _object(json.loads(text))
+    except RecursionError:
+        return "nested too deeply"
+    except ValueError as error:
+        return f"not valid JSON ({error})"
+
+
+def _object(value: Any) -> Record | str:
+    return value if isinstance(value, dict) else f"must be an object, got {type(value).__name__}"
+
+
+def _json_list(text: str) -> Iterator[Row]:
+    """The items of a list, each with the line that it begins on."""
+    position, begun, scan = text.index("[") + 1, False, json.JSONDecoder().raw_decode
+    lines = _LineCounter(text)
+    while True:
+        position = _behind_space(text, position)
+        mark = text[position : position + 1]
+        if mark == "]":
+            rest = _behind_space(text, position + 1)
+            if rest < len(text):
+                yield lines.at(rest), "more stands behind the end of the list"
+            return
+        if begun and mark != ",":
+            yield lines.at(position), "the list does not end" if not mark else "not valid JSON (',' or ']' is missing)"
+            return
+        position = _behind_space(text, position + 1) if begun else position
+        begun = True
+        try:
+            value, end = scan(text, position)
+        except RecursionError:
+            yield lines.at(position), "nested too deeply"
+            return
+        except ValueError as error:
+            yield lines.at(position), f"not valid JSON ({error})"
+            return
+        yield lines.at(position), _object(value)
+        position = end
+
+
+def _json_stream(text: str) -> Iterator[Row]:
+    """Objects one after the other, wherever their lines end."""
+    scan, position, lines = json.JSONDecoder().raw_decode, 0, _LineCounter(text)
+    while (position := _behind_space(text, position)) < len(text):
+        try:
+            value, end = scan(text, position)
+        except RecursionError:
+            yield lines.at(position), "nested too deeply"
+            return
+        except ValueError as error:
+            yield lines.at(position), f"not valid JSON ({error})"
+            return
+        yield lines.at(position), _object(value)
+        position = end
+
+
+def _behind_space(text: str, position: int) -> int:
+    while position < len(text) and text[position] in " \t\r\n":
+        position += 1
+    return position
+
+
+class _LineCounter:
+    """The numbers of lines at positions that only grow, each line counted once."""
+
+    def __init__(self, text: str) -> None:
+        self._text, self._position, self._line = text, 0, 1
+
+    def at(self, position: int) -> int:
+        """The number of the line that ``position`` is on."""
+        self._line += self._text.count("\n", self._position, position)
+        self._position = position
+        return self._line
+
+
+@contextmanager
+def _cells_of_any_size() -> Iterator[None]:
+    before = csv.field_size_limit(LARGEST_CELL)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+def _table(text: str, dialect: type[csv.Dialect], delimiter: str) -> Iterator[Row]:
+    with _cells_of_any_size():  # the limit is the process's: all rows are read before it is given back
+        rows = list(
+            _rows_below_header(csv.reader(io.StringIO(text, newline=""), dialect, delimiter=delimiter, strict=True))
+        )
+    return iter(rows)
+
+
+def _rows_below_header(table: Any) -> Iterator[Row]:
+    names: list[str] | None = None
+    try:
+        for cells in table:
+            if not cells:
+                continue
+            if names is None:
+                names = [cell.strip() for cell in cells]
+                if twice := next((name for name in names if name and names.count(name) > 1), None):
+                    yield table.line_num, f"the header has the column '{twice}' twice"
+                    return
+            elif len(cells) != len(names):
+                yield table.line_num, "does not have as many fields as the header"
+            else:
+                yield table.line_num, {name: cell for name, cell in zip(names, cells, strict=True) if name}
+    except csv.Error as error:
+        yield table.line_num, f"not valid CSV ({error})"
