@@ -11,6 +11,7 @@ from rlnlp.config.schema import GenerateRun
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.chat import chat_of
 from rlnlp.models.load import fresh_policy, load_policy, load_tokenizer
 from rlnlp.models.locate import locate
 from rlnlp.models.policy import Policy
@@ -72,7 +73,8 @@ def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
     """
     loaded = language(settings.model, settings.device, settings.seed)
     sampled = distribution(settings.sampler, loaded.tokenizer.end)
-    return LoadedPolicy(loaded.policy, loaded.tokenizer, sampled, settings.sampler.max_new_tokens, settings.seed)
+    chat = chat_of(settings.data, loaded.tokenizer)
+    return LoadedPolicy(loaded.policy, chat, sampled, settings.sampler.max_new_tokens, settings.seed)
 
 
 def distribution(sampler: Sampler, end: tuple[int, ...]) -> Distribution:
@@ -93,7 +95,7 @@ def reward_terms(
     for name, term in reward.terms.items():
         if ":" in term.fn:
             function, code[f"reward.terms.{name}.fn"] = load_function(name, term.fn)
-            made = text_term(name, function, term.args, read)
+            made = text_term(name, function, term.args, read, term.conversational)
         else:
             made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))
         terms[name] = (made, term.weight)

@@ -60,9 +60,10 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     with run.display.waiting("loading the model"):
         language = build.language(config.model, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
-    policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
+    policy, longest = language.policy, config.sampler.max_new_tokens
     check_context_length(longest, policy.context)
-    table = prompt_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context - longest)
+    table = prompt_table(config.data, config.heldout.size, config.seed, language.tokenizer, policy.context - longest)
+    tokenizer = table.tokenizer
     distribution = build.distribution(config.sampler, tokenizer.end)
     size = config.algo.micro_batch_size
     start = policy.reference()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config.algos import Sft
+from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.observing import Checkpoint, Heldout
 from rlnlp.config.reward import RewardTerm, built_in_name
@@ -52,8 +53,10 @@ STEPS = (  # in the order of their versions
     Step(3, Checkpoint, added={"keep_models": 0, "result": "last"}),
     Step(3, Heldout, added={"patience": 0}),
     Step(4, Reading, added={"columns": {}, "encoding": "utf-8"}),
+    Step(4, Conversations, added={"template": "auto", "system": None, "template_args": {}}),
     Step(4, PromptData, added={"too_long": "refuse"}),
-    Step(4, TextData, added={"too_long": "refuse"}),
+    Step(4, TextData, added={"too_long": "refuse", "turns": "all"}),
+    Step(4, RewardTerm, added={"conversational": False}),
 )
 
 

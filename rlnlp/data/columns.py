@@ -31,7 +31,7 @@ def check_names(key: str, name: str, records: Located) -> None:
     Raises:
         Failure: exit 3, with the settings to type.
     """
-    taken = next((column for _, record in records for column in record if column in RESERVED), None)
+    taken = next((name for _, record in records for name in record if name in RESERVED and name != "messages"), None)
     if taken is not None:
         raise Failure(
             Exit.DATA,

@@ -58,12 +58,16 @@ def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapings: Mapping[str,
     return reward
 
 
-def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Callable[[Rollout], Texts]) -> Term:
+def text_term(
+    name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Callable[[Rollout], Texts],
+    conversational: bool = False,
+) -> Term:  # fmt: skip
     """A term made of a function of lists, which is called with the keyword arguments that its signature names.
 
     It can name ``prompts``, ``completions``, ``completion_ids`` (the tokens of each), ``references``, any column of the
-    data, and its own ``args``; with ``**kwargs`` it gets all of them (the convention of TRL's GRPO). It returns one
-    number per completion, or one list per completion with a number for each of its tokens.
+    data, and its own ``args``; with ``**kwargs`` it gets all of them (the convention of TRL's GRPO). ``messages`` are
+    prompt and completion as one conversation; if ``conversational``, prompts and completions are lists of messages too.
+    It returns one number per completion, or one list per completion with a number for each of its tokens.
 
     Raises:
         Failure: exit 2, if the function does not accept one of ``args``.
@@ -74,8 +78,8 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Ca
     def term(rollout: Rollout) -> Tensor:
         texts = texts_of(rollout)
         available = {
-            "prompts": texts.prompts, "completions": texts.completions, "completion_ids": token_ids(rollout),
-            "references": texts.references, **texts.columns, **args,
+            "completion_ids": token_ids(rollout), "references": texts.references, "messages": texts.messages,
+            **said(texts, conversational), **texts.columns, **args,
         }  # fmt: skip
         parameters.check_available(name, available)
         accepted = parameters.required
@@ -86,6 +90,13 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Ca
         return numbers_of(name, values, len(texts.completions))
 
     return term
+
+
+def said(texts: Texts, conversational: bool) -> dict[str, list[Any]]:
+    """Prompts and completions as texts, or as lists of messages."""
+    if not conversational:
+        return {"prompts": texts.prompts, "completions": texts.completions}
+    return {"prompts": [m[:-1] for m in texts.messages], "completions": [m[-1:] for m in texts.messages]}
 
 
 def is_list(value: Any) -> bool:

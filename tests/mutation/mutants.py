@@ -165,7 +165,7 @@ MUTANTS = [
         "rollout/sampling.py", SAMPLING,
         ("the end token is left out of the mask", "mask[rows, t] = alive\n",
          "mask[rows, t] = alive & ~torch.isin(token, end)\n"),
-        ("tokens after the end stay in", "alive = alive & ~torch.isin(token, end)", "alive = ~torch.isin(token, end)"),
+        ("tokens after the end stay in", "alive = alive & ~last", "alive = ~last"),
         ("the numbers of another row", "uniforms[rows, t]", "uniforms[: len(rows), t]"),
         ("the cache loses other rows", "decoder.keep(keep)", "decoder.keep(keep.flip(0))"),
         ("all stop with the first", "if not bool(alive.any()):", "if not bool(alive.all()):"),
