@@ -1,7 +1,10 @@
 """From config to objects: the only module that knows both."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -18,14 +21,17 @@ from rlnlp.models.policy import Policy
 from rlnlp.models.save import pretrained_files
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.builtin import built_in
+from rlnlp.rewards.functions import Around, UserFunction, load_functions
 from rlnlp.rewards.shaping import Shaping
-from rlnlp.rewards.terms import RewardContext, Term, text_term
-from rlnlp.rewards.user import load_function
+from rlnlp.rewards.terms import RewardContext, Term, function_term
+from rlnlp.rewards.workers import Setup, Workers, workers
 from rlnlp.rng import stream
 from rlnlp.rollout.generate import LoadedPolicy
 from rlnlp.types import Rollout, Texts
 
 CPU = torch.device("cpu")
+LoadFunctions = Callable[[Mapping[str, str]], Mapping[str, UserFunction]]  # paths by term -> functions by term
+IN_THIS_PROCESS: LoadFunctions = partial(load_functions, around=nullcontext)
 
 
 @dataclass(frozen=True)
@@ -82,23 +88,39 @@ def distribution(sampler: Sampler, end: tuple[int, ...]) -> Distribution:
     return Distribution(sampler.temperature, sampler.top_k, sampler.top_p, sampler.min_new_tokens, end)
 
 
+def function_loader(
+    reward: Reward, around: Around, keep: Callable[[AbstractContextManager[Workers]], Workers]
+) -> LoadFunctions:
+    """How the user's functions are loaded: inside the block ``around``, or in workers that ``keep`` keeps."""
+    if not reward.workers:
+        return partial(load_functions, around=around)
+
+    def load(paths: Mapping[str, str]) -> Mapping[str, UserFunction]:
+        setup = Setup(paths, sys.path, torch.get_num_threads(), torch.get_float32_matmul_precision())
+        return keep(workers(reward.workers, setup)).load()
+
+    return load
+
+
 def reward_terms(
-    reward: Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU
-) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:
-    """The terms with their weights; and the sha256 of each user function's source.
+    reward: Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU,
+    load: LoadFunctions = IN_THIS_PROCESS,
+) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:  # fmt: skip
+    """The terms with their weights; and the sha256 of each user function's source, which ``load`` loads.
 
     Raises:
         Failure: exit 2, for a name or an argument that does not exist; exit 4, for a model that is missing or unfit.
     """
+    paths = {name: term.fn for name, term in reward.terms.items() if ":" in term.fn}
+    functions = load(paths) if paths else {}
     terms: dict[str, tuple[Term, float]] = {}
-    code = {}
     for name, term in reward.terms.items():
-        if ":" in term.fn:
-            function, code[f"reward.terms.{name}.fn"] = load_function(name, term.fn)
-            made = text_term(name, function, term.args, read, term.conversational)
+        if name in functions:
+            made = function_term(name, functions[name].callee, term.args, read, term.conversational)
         else:
             made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))
         terms[name] = (made, term.weight)
+    code = {f"reward.terms.{name}.fn": function.sha256 for name, function in functions.items()}
     return terms, code
 
 

@@ -72,9 +72,11 @@ def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
     likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
     with run.display.waiting("loading the reward"):
         terms, run.facts["code"] = build.reward_terms(
-            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
-        )
-    reward = weighted_sum(terms, build.shapings(config.reward))
+            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device,
+            build.function_loader(config.reward, run.signals.user_code, run.keep),
+        )  # fmt: skip
+    timed = {name: (run.timed(f"reward/{name}", term), weight) for name, (term, weight) in terms.items()}
+    reward = weighted_sum(timed, build.shapings(config.reward))
     collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
     unfiltered = partial(policy, distribution=distribution.unfiltered())
 

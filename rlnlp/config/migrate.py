@@ -12,7 +12,7 @@ from rlnlp.config.algos import Sft
 from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.observing import Checkpoint, Heldout
-from rlnlp.config.reward import RewardTerm, built_in_name
+from rlnlp.config.reward import Reward, RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 
@@ -57,6 +57,7 @@ STEPS = (  # in the order of their versions
     Step(4, PromptData, added={"too_long": "refuse"}),
     Step(4, TextData, added={"too_long": "refuse", "turns": "all"}),
     Step(4, RewardTerm, added={"conversational": False}),
+    Step(4, Reward, added={"workers": 0}),
 )
 
 

@@ -18,7 +18,7 @@ from rlnlp.config.migrate import CONFIG_VERSION, migrate, migrate_facts
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, Common
 from rlnlp.config.setting import declared
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.run.disk import replace
 
 SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$", re.IGNORECASE)
@@ -67,6 +67,17 @@ def config_text(config: Common, hidden: Collection[str] = ()) -> str:
 def has_run(directory: Path) -> bool:
     """True if a run has written its first file in ``directory``."""
     return any((directory / name).exists() for name in FILES)
+
+
+def check_free(directory: Path, saved: bool) -> None:
+    """Refuse a directory for a new run that has one; ``saved``: it has checkpoints.
+
+    Raises:
+        Failure: exit 6.
+    """
+    if has_run(directory) or saved:
+        advice = f"continue with: {command('resume', directory)}\nor choose another directory: hydra.run.dir=..."
+        raise Failure(Exit.RUN, f"{directory} holds a run already\n{advice}")
 
 
 def write_config(directory: Path, config: Common, hidden: Collection[str]) -> None:

@@ -105,7 +105,7 @@ def test_every_choice_of_every_group_parses(algo, group, option):
     if group == "reward":
         unset_ = {"weight": 1.0, "args": {}, "scale": 1.0, "shift": 0.0, "clip": None, "floor": None}
         unset_["conversational"] = False
-        expected = {"terms": {n: {**unset_, **t} for n, t in plain["reward"]["terms"].items()}}
+        expected = {"terms": {n: {**unset_, **t} for n, t in plain["reward"]["terms"].items()}, "workers": 0}
     assert made == expected
 
 
@@ -342,9 +342,8 @@ def test_settings_have_their_values_in_yaml_only():
         for field in dataclasses.fields(kind)
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
-    assert given_ == {
-        ("RewardTerm", name) for name in ("weight", "args", "scale", "shift", "clip", "floor", "conversational")
-    }
+    of_terms = {"weight", "args", "scale", "shift", "clip", "floor", "conversational"}
+    assert given_ == {*(("RewardTerm", name) for name in of_terms), ("Reward", "workers")}
 
 
 @pytest.mark.parametrize("schema", [*RUNS.values(), GenerateRun])

@@ -15,7 +15,7 @@ from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.report import cost, print_lines, title, unweighted
 from rlnlp.evaluate.summary import FILES, Report, aligned, escaped, fenced, markdown, report_lines, table_row
-from rlnlp.run.run import Seconds
+from rlnlp.run.progress import Seconds
 from support import runs
 
 NASTY = [
