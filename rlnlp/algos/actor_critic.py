@@ -150,5 +150,5 @@ class SeparateActorCritic:
 
 def critic_optimizers(critic: nn.Module, algo: Ppo) -> Optimizers:
     """The optimizers of what only the critic has, with its own learning rate."""
-    rate = algo.learning_rate if algo.critic_learning_rate is None else algo.critic_learning_rate
-    return {f"critic_{name}": made for name, made in optimizers(critic, replace(algo, learning_rate=rate)).items()}
+    own = replace(algo, learning_rate=algo.critic_learning_rate)
+    return {f"critic_{name}": made for name, made in optimizers(critic, own).items()}

@@ -23,10 +23,10 @@ def optimizers(module: torch.nn.Module, algo: Optimization) -> Optimizers:
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": algo.weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=algo.learning_rate, fused=True)
+    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=algo.peak_rate, fused=True)
     if not inner:
         return {"optimizer": adamw}
-    return {"optimizer": adamw, "muon": torch.optim.Muon(inner, lr=algo.learning_rate, weight_decay=algo.weight_decay)}
+    return {"optimizer": adamw, "muon": torch.optim.Muon(inner, lr=algo.peak_rate, weight_decay=algo.weight_decay)}
 
 
 def state_bytes(module: torch.nn.Module, algo: Optimization) -> int:
@@ -43,7 +43,7 @@ def inner_matrices(module: torch.nn.Module) -> list[torch.nn.Parameter]:
 
 def learning_rate(algo: Optimization, step: int) -> float:
     """The rate of ``step`` (1 to total_steps)."""
-    return algo.learning_rate * rate_fraction(algo, step)
+    return algo.peak_rate * rate_fraction(algo, step)
 
 
 def rate_fraction(algo: Optimization, step: int) -> float:

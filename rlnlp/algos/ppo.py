@@ -16,7 +16,7 @@ from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
 from rlnlp.algos.opening import FILTERED
 from rlnlp.algos.optim import clear, descend, learning_rate
-from rlnlp.algos.setup import OnPolicySetup, on_policy_setup
+from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, mean_figures, minibatches, of_rollout
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Ppo
@@ -177,7 +177,8 @@ def parts(model: ActorCritic, control: KlControl, observe: Observer) -> Parts:
 
 def main(config: PpoRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
-    setup = on_policy_setup(config, run)
+    config, language = load_language(config, run)
+    setup = on_policy_setup(config, language, run)
     policy, algo = setup.policy, config.algo
     model = actor_critic(policy, initial_critic(policy, config), setup.distribution, algo)
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)

@@ -11,7 +11,7 @@ from torch import Tensor
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.observe import Observer, rollout_metrics
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
-from rlnlp.algos.setup import OnPolicySetup, on_policy_setup
+from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, of_rollout
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import Reinforce
@@ -123,7 +123,8 @@ def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run) -> float:
 
 def main(config: ReinforceRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
-    setup, algo = on_policy_setup(config, run), config.algo
+    config, language = load_language(config, run)
+    setup, algo = on_policy_setup(config, language, run), config.algo
 
     def return_of(rollout: Rollout) -> Tensor:
         raw = setup.reward(rollout).rewards

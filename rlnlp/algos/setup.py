@@ -1,8 +1,9 @@
 """What every on-policy algorithm is built on: the policy, its prompts, how it is sampled, rewarded and compared."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from rlnlp import build
 from rlnlp.algos.observe import Observer
 from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
-from rlnlp.config.schema import OnPolicyRun
+from rlnlp.config.rates import open_rates, with_rates
+from rlnlp.config.schema import AnyRun, OnPolicyRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import prompt_table
 from rlnlp.data.sources import check_context_length
@@ -26,6 +28,8 @@ from rlnlp.rewards.terms import Reward, weighted_sum
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.run import Run
 from rlnlp.types import PolicyOutput, Prompts, Rollout
+
+C = TypeVar("C", bound=AnyRun)
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,28 @@ class OnPolicySetup:
     observe: Observer
 
 
-def on_policy_setup(config: OnPolicyRun, run: Run) -> OnPolicySetup:
+def load_language(config: C, run: Run) -> tuple[C, build.Language]:
+    """The model of the config with its tokenizer; and the config with the learning rates that follow from its size.
+
+    Raises:
+        Failure: exit 2 or 4, for what the config or the model gets wrong.
+    """
+    with run.display.waiting("loading the model"):
+        language = build.language(config.model, config.device, config.seed)
+    run.computes_on(language.device, config.device.threads)
+    learning = sum(p.numel() for p in language.policy.parameters() if p.requires_grad)
+    algo: Any = with_rates(config.algo, learning, run.facts.get("decided", {}))
+    config = replace(config, algo=algo)
+    run.decide(config, {name: vars(algo)[name] for name in open_rates(run.asked.algo)})
+    return config, language
+
+
+def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> OnPolicySetup:
     """Everything around the algorithm's own loop; the reference is the policy as it is now.
 
     Raises:
         Failure: exit 2, 3, 4 or 7, for what the config, the data, the model or a reward function get wrong.
     """
-    with run.display.waiting("loading the model"):
-        language = build.language(config.model, config.device, config.seed)
-    run.computes_on(language.device, config.device.threads)
     policy, longest = language.policy, config.sampler.max_new_tokens
     check_context_length(longest, policy.context)
     table = prompt_table(config.data, config.heldout.size, config.seed, language.tokenizer, policy.context - longest)

@@ -9,6 +9,7 @@ import torch
 from rlnlp import build
 from rlnlp.algos.opening import Rows, opening
 from rlnlp.algos.optim import descend, learning_rate, optimizers
+from rlnlp.algos.setup import load_language
 from rlnlp.algos.update import TokenLosses, accumulate_gradient
 from rlnlp.batching import chunks
 from rlnlp.config.algos import Sft
@@ -65,9 +66,7 @@ def trial_step(policy: Policy, distribution: Distribution, batches: Callable[[in
 
 def main(config: SftRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
-    with run.display.waiting("loading the model"):
-        language = build.language(config.model, config.device, config.seed)
-    run.computes_on(language.device, config.device.threads)
+    config, language = load_language(config, run)
     policy, device, algo = language.policy, language.device, config.algo
     table = text_table(config.data, config.heldout.size, config.seed, language.tokenizer, policy.context)
     check_texts(table)

@@ -193,8 +193,9 @@ def _several(word: str, name: str, arguments: list[str]) -> Iterator[str]:
     known = generic(key.lstrip("+"))
     kind = next((str(f.type) for schema in RUNS.values() for one, f in keys_of(schema).items() if one == known), "")
     if "list[" in kind or "str" in kind:
-        one = f"[{value}]" if "list[" in kind else f"'{value}'"
-        yield f"for one value that has a comma: {in_quotes(f'{key}={one}')}"
+        in_list = "list[" in kind
+        what, one = ("a list of them", f"[{value}]") if in_list else ("one value that has a comma", f"'{value}'")
+        yield f"for {what}: {in_quotes(f'{key}={one}')}"
 
 
 def _choices(word: str) -> list[str]:

@@ -14,7 +14,7 @@ from rlnlp.config.choices import merged, plain_word
 from rlnlp.config.schema import PpoRun
 from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, command, counted, one_line
-from rlnlp.run.manifest import REDACTED, check_unchanged, read_config, read_facts
+from rlnlp.run.manifest import REDACTED, ResumeInfo, check_unchanged, read_config, read_facts
 
 ALLOW = "resume.allow="
 
@@ -143,7 +143,7 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
 
     with display().waiting("loading torch"):
         check_device(config)
-        from rlnlp.run.run import ResumeInfo, Run
+        from rlnlp.run.run import Run
 
     hidden = [key for key, value in leaves(old) if value == REDACTED]
     with Run(directory, config, str(facts.get("command", "resume")), ResumeInfo(allow, changed), hidden) as run:

@@ -23,7 +23,9 @@ class Optimization:
         "responses in memory at once; changes no result", "responses", ge=1,
         trl="per_device_train_batch_size", verl=f"{ACTOR}.ppo_micro_batch_size_per_gpu",
     )  # fmt: skip
-    learning_rate: float = setting("peak learning rate", ge=0, trl="learning_rate", verl=f"{ACTOR}.optim.lr")
+    learning_rate: float | None = setting(
+        "peak learning rate; null means by the size of the model", ge=0, trl="learning_rate", verl=f"{ACTOR}.optim.lr"
+    )
     optimizer: Literal["adamw", "muon"] = setting(
         "muon: orthogonalized steps for inner matrices, AdamW for the rest",
         resume="never", trl="optim", verl=f"{ACTOR}.optim.optimizer",
@@ -43,6 +45,12 @@ class Optimization:
         "fraction of the learning rate by which matrices shrink each step", ge=0,
         trl="weight_decay", verl=f"{ACTOR}.optim.weight_decay",
     )  # fmt: skip
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate, once the size of the model is known."""
+        assert self.learning_rate is not None, "decided when the model is loaded"
+        return self.learning_rate
 
     @property
     def responses(self) -> int:
@@ -167,7 +175,9 @@ class Ppo(OnPolicy):
         resume="never", trl="value_model", verl="critic.model.path",
     )  # fmt: skip
     critic_learning_rate: float | None = setting(
-        "learning rate of the critic, or of its head; null means learning_rate", ge=0, verl="critic.optim.lr"
+        "learning rate of the critic, or of its head; null means by the size of the policy",
+        ge=0,
+        verl="critic.optim.lr",
     )
     critic_warmup_steps: int = setting(
         "in the first steps only the critic learns", "steps", ge=0, verl="trainer.critic_warmup"

@@ -2,7 +2,7 @@
 
 import codecs
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Literal
@@ -23,8 +23,11 @@ class Reading(Conversations):
     encoding: str = setting("how the characters of the files are written: utf-8, utf-16, cp1252, shift_jis ...")
 
     def problems(self) -> Iterator[Problem]:
-        """Columns that would be given two names, and what is no encoding of text."""
+        """Nothing named, columns that would be given two names, and what is no encoding of text."""
         yield from super().problems()
+        for f in fields(self):
+            if f.metadata["by_content"] and vars(self)[f.name] in ([], ""):
+                yield f.name, "names nothing"
         taken = list(self.columns.values())
         for name in sorted({each for each in taken if taken.count(each) > 1}):
             yield "columns", f"gives '{name}' two names"
@@ -91,6 +94,11 @@ def path_of(name: str) -> Path:
         return Path(name).expanduser()
     except RuntimeError:  # of a user that is not there
         return Path(name)
+
+
+def is_pattern(name: str) -> bool:
+    """True if ``name`` stands for the files that match it."""
+    return has_magic(name)
 
 
 def _matches(name: str) -> list[str]:

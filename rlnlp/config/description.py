@@ -112,11 +112,15 @@ def _responses(sampler: Sampler) -> str:
 
 
 def _optimizer(algo: Optimization) -> str:
-    rate = f"{algo.optimizer}, learning rate {algo.learning_rate:.{FLOAT}g}"
-    if isinstance(algo, Ppo) and algo.critic_learning_rate is not None:
-        rate += f" (critic {algo.critic_learning_rate:.{FLOAT}g})"
+    rate = f"{algo.optimizer}, learning rate {_rate(algo.learning_rate)}"
+    if isinstance(algo, Ppo) and (algo.learning_rate, algo.critic_learning_rate) != (None, None):
+        rate += f" (critic {_rate(algo.critic_learning_rate)})"
     warmup = f" after a rise over {counted(algo.warmup_steps, 'step')}" if algo.warmup_steps else ""
     return f"{rate}, {algo.lr_schedule}{warmup}"
+
+
+def _rate(rate: float | None) -> str:
+    return "by the size of the model" if rate is None else f"{rate:.{FLOAT}g}"
 
 
 def _steps(algo: Optimization, sampler: Sampler) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from rlnlp.config.algos import Sft
+from rlnlp.config.algos import Ppo, Sft
 from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.observing import Checkpoint, Heldout
@@ -28,11 +28,13 @@ class Step:
     renamed: Mapping[str, str] = field(default_factory=dict)  # old name: new name
     added: Mapping[str, Any] = field(default_factory=dict)  # new setting: the value that gives the old bytes
     converted: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)  # setting: old value to new value
+    null_was: Mapping[str, str] = field(default_factory=dict)  # setting: the one whose value its null stood for
 
     def apply(self, node: Mapping[str, Any]) -> dict[str, Any]:
         """The settings of one such dataclass after this step."""
         found = {self.renamed.get(name, name): value for name, value in node.items()}
         found = {name: self.converted.get(name, _same)(value) for name, value in found.items()}
+        found |= {name: found.get(other) for name, other in self.null_was.items() if found.get(name, 0) is None}
         return {**found, **{name: value for name, value in self.added.items() if name not in found}}
 
 
@@ -52,6 +54,7 @@ STEPS = (  # in the order of their versions
     Step(2, RewardTerm, converted={"fn": _short_fn}),
     Step(3, Checkpoint, added={"keep_models": 0, "result": "last"}),
     Step(3, Heldout, added={"patience": 0}),
+    Step(4, Ppo, null_was={"critic_learning_rate": "learning_rate"}),
     Step(4, Reading, added={"columns": {}, "encoding": "utf-8"}),
     Step(4, Conversations, added={"template": "auto", "system": None, "template_args": {}}),
     Step(4, PromptData, added={"too_long": "refuse"}),

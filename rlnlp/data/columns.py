@@ -31,13 +31,19 @@ def check_names(key: str, name: str, records: Located) -> None:
     Raises:
         Failure: exit 3, with the settings to type.
     """
-    taken = next((name for _, record in records for name in record if name in RESERVED and name != "messages"), None)
+    names = (name for _, record in records for name in record if name in RESERVED and not _read(name, record[name]))
+    taken = next(names, None)
     if taken is not None:
         raise Failure(
             Exit.DATA,
             f"{key}: {name} has a column '{taken}': a reward function is given its own '{taken}' under that name\n"
             f"give the column another name: data.columns={{my_{taken}: {taken}}}",
         )
+
+
+def _read(name: str, value: object) -> bool:
+    """True for the conversation of a record, which is no column of it."""
+    return name == "messages" and isinstance(value, list)
 
 
 def _renamed(record: Record, columns: Mapping[str, str]) -> Record:

@@ -9,6 +9,7 @@ from rlnlp.errors import Exit, Failure, counted
 TooLong = Literal["refuse", "drop", "cut"]
 Thing = Literal["prompt", "text"]
 LIMITS = {"prompt": "the model has room for {} besides the response", "text": "the model's context has {}"}
+ADVICE = "\nto leave out what is too long: data.too_long=drop; to shorten it: data.too_long=cut"
 
 
 class Fitting:
@@ -22,6 +23,7 @@ class Fitting:
         self.key, self.name, self.thing, self.room, self.too_long = key, name, thing, room, too_long
         self._rows = 0
         self._faults: list[str] = []
+        self._advice = ""
         self._noted: dict[str, list[str]] = {"dropped": [], "cut": [], "unusable": [], "empty": [], "repeated": []}
         self._seen: set[Hashable] = set()
 
@@ -49,6 +51,7 @@ class Fitting:
         A row of which ``least`` tokens or more must stay, and do not fit, is left out instead.
         """
         if self.too_long == "refuse":
+            self._advice = ADVICE if self.key.startswith("data.") else ""
             self.refuse(location, f"{counted(tokens, 'token')}, but {LIMITS[self.thing].format(self.room)}")
             return False
         cut = self.too_long == "cut" and least <= self.room
@@ -63,7 +66,8 @@ class Fitting:
             Failure: exit 3.
         """
         if self._faults:
-            raise bad_lines_error(self.key, self.name, self._faults)
+            failure = bad_lines_error(self.key, self.name, self._faults)
+            raise Failure(failure.code, f"{failure}{self._advice}")
         if not self._seen:
             what = f"{self.key}: no {self.thing} of {self.name} can be used\n"
             raise Failure(Exit.DATA, what + "; ".join(self.notes()))
@@ -72,14 +76,14 @@ class Fitting:
         """What became of rows, a line each."""
         limit, way = LIMITS[self.thing].format(counted(self.room, "token")), f"data.too_long={self.too_long}"
         words = {
-            "dropped": f"left out, as {limit} ({way})",
-            "cut": f"cut, as {limit} ({way})",
-            "unusable": "left out: nothing is in it, and the tokenizer has no start token",
+            "dropped": f"left out ({way}): {limit}",
+            "cut": f"cut ({way}): {limit}",
+            "unusable": f"left out ({way}): empty, and the tokenizer has no start token",
             "empty": "empty",
-            "repeated": "there already",
+            "repeated": "the same as one before",
         }
         return [
-            f"{len(where):,} of {counted(self._rows, self.thing)} {words[what]}, first {where[0]}"
+            f"{len(where):,} of {counted(self._rows, self.thing)} {words[what]}; first {where[0]}"
             for what, where in self._noted.items()
             if where
         ]

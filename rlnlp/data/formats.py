@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +35,9 @@ def jsonl_rows(text: str, _: str) -> Iterator[Row]:
 
 def csv_rows(text: str, _: str) -> Iterator[Row]:
     """A table with commas; with semicolons or tabs, if its header has no comma but these, as spreadsheets write it."""
-    header = text.lstrip().partition("\n")[0]
+    header, _, rest = text.lstrip().partition("\n")
+    if said := re.fullmatch(r"sep=(.)\r?", header):  # a line of spreadsheets in front of the header
+        return ((number + 1, row) for number, row in _table(rest, csv.excel, said[1]))
     delimiter = next((mark for mark in ",;\t" if mark in header), ",")
     return _table(text, csv.excel, delimiter)
 
@@ -154,7 +157,7 @@ def _rows_below_header(table: Any) -> Iterator[Row]:
     names: list[str] | None = None
     try:
         for cells in table:
-            if not cells:
+            if not any(cells) and len(cells) != 1:  # a blank line, or one that a spreadsheet left below its rows
                 continue
             if names is None:
                 names = [cell.strip() for cell in cells]

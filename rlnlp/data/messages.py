@@ -104,7 +104,7 @@ def messages_of(field: str, value: Any) -> Messages:
 def _whole(record: Record) -> tuple[str, Messages | None]:
     """The conversation that a record holds in one field or as an instruction, with the field; None if there is none."""
     for field in LISTS:
-        if isinstance(record.get(field), list) or (field == "messages" and field in record):
+        if isinstance(record.get(field), list):
             return field, messages_of(field, record[field])
     if "instruction" not in record or {"prompt", "text", "completion"} & set(record):
         return "", None

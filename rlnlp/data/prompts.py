@@ -111,8 +111,8 @@ def table_of(prompts: Sequence[Prompt], chat: Chat, max_tokens: int) -> PromptTa
         Failure: exit 3, for a prompt that is empty, too long or no conversation; exit 4, for one without a template.
     """
     numbered: Located = [(f"prompt {i}", {"prompt": prompt}) for i, prompt in enumerate(prompts, 1)]
-    given = read_conversations("prompt", "what is given", numbered, as_prompt)
-    pairs = _fitted(given, chat, Fitting("prompt", "what is given", "prompt", max_tokens, "refuse"))
+    given = read_conversations("prompt", "what was given", numbered, as_prompt)
+    pairs = _fitted(given, chat, Fitting("prompt", "what was given", "prompt", max_tokens, "refuse"))
     rows = list(range(len(pairs)))
     return _table(Rows(pairs, []), rows, rows, chat)
 

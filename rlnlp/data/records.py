@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from rlnlp.config.data import FORMATS, path_of
+from rlnlp.config.data import FORMATS, is_pattern, path_of
 from rlnlp.data.encodings import decoded, guess
 from rlnlp.data.formats import ROWS, Record
 from rlnlp.data.parquet import parquet_rows
@@ -98,7 +98,8 @@ def _format(key: str, name: str, path: Path) -> str:
         if path.is_dir():
             raise Failure(Exit.DATA, f"{key}: {name} is a folder; name its files: {key}='{name.rstrip('/')}/*.jsonl'")
         if not path.is_file():
-            raise Failure(Exit.DATA, f"{key}: {'not a regular file' if path.exists() else 'no such file'}: {name}")
+            none = "no file matches" if is_pattern(name) else "no such file"
+            raise Failure(Exit.DATA, f"{key}: {'not a regular file' if path.exists() else none}: {name}")
     except OSError as error:
         raise Failure(Exit.DATA, f"{key}: {name} cannot be read: {error.strerror}") from error
     suffix = (path.with_suffix("") if path.suffix.lower() == ".gz" else path).suffix.lower()

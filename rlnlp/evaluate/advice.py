@@ -8,7 +8,6 @@ from rlnlp.config.schema import Common
 from rlnlp.config.setting import leaves
 
 Settings = Mapping[str, Any]  # by full key
-NULL_FOLLOWS = {"algo.critic_learning_rate": "algo.learning_rate"}  # null means the other's value
 WITH_TARGET = {"algo.kl_coef": "algo.kl_target"}  # the first follows the second, where that is set
 
 
@@ -36,7 +35,7 @@ def _words(settings: Settings, option: str) -> str | None:
     verb, _, key = option.partition(" ")
     if key not in settings or settings.get(WITH_TARGET.get(key, "")) is not None:
         return None
-    now = settings[NULL_FOLLOWS[key]] if settings[key] is None and key in NULL_FOLLOWS else settings[key]
+    now = settings[key]
     if (now is None) != (verb == "set") or (verb == "lower" and not now):
         return None
     return f"set {key}" if verb == "set" else f"{verb} {key} (now {_shown(now)})"

@@ -54,8 +54,8 @@ def finish_run(run: Run, before: Fit, outcome: Outcome[Fit], table: TextTable) -
 def next_command(run: Run, after: Fit) -> str:
     """What to type for responses: to the prompt of a text, or else to how a text begins."""
     prompts = [prompt.strip() for prompt, _ in after.samples]
-    file = data_file(run.config) if any(prompts) else None
-    prompts += [" ".join(text.split()[:3]) for _, text in after.samples] if file is None else []
+    file = data_file(run.config) if any(prompts) else []
+    prompts += [" ".join(text.split()[:3]) for _, text in after.samples] if not file else []
     return generate_command(run.directory, prompts, file)
 
 

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.text import Text
 
+from rlnlp.config.data import names_in, path_of
 from rlnlp.config.description import Trained, description, duration
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.device import peak_memory, return_freed
@@ -108,15 +109,22 @@ def unweighted(config: Trained) -> set[str]:
     return {name for name, term in terms.items() if term.weight == 0}
 
 
-def generate_command(directory: Path, prompts: Sequence[str], file: Path | None) -> str:
-    """The command that draws from a run: for the shortest of ``prompts``; if none is easy to type, for a file's."""
+def generate_command(directory: Path, prompts: Sequence[str], file: Sequence[str | Path]) -> str:
+    """The command that draws from a run: for the shortest of ``prompts``; if none is easy to type, for a file's.
+
+    ``file`` is the file with the settings that it is read by; empty if there is none.
+    """
     easy = [p for p in prompts if p == one_line(p, TYPED) != "" and p[0] != "-" and "=" not in p]
-    words = [min(easy, key=len)] if easy else ["--file", file or Path("prompts.jsonl")]
+    words = [min(easy, key=len)] if easy else ["--file", *(file or [Path("prompts.jsonl")])]
     return command("generate", directory, *words)
 
 
-def data_file(config: Trained) -> Path | None:
-    """The file of the run's held-out data, else of its training data; None if they are embedded."""
+def data_file(config: Trained) -> list[str | Path]:
+    """A file of the run's held-out data, else of its training data, and how it is read; empty if all are embedded."""
     data = asdict(config)["data"]
-    paths = [Path(data[key]).expanduser() for key in ("heldout", "prompts", "texts") if data.get(key) is not None]
-    return next((path for path in paths if path.is_file()), None)
+    named = [name for key in ("heldout", "prompts", "texts") if data.get(key) for name in names_in(data[key])]
+    file = next((path for path in map(path_of, named) if path.is_file()), None)
+    columns = ", ".join(f"{ours}: {theirs}" for ours, theirs in config.data.columns.items())
+    words = [f"data.columns={{{columns}}}"] if columns else []
+    words += [f"data.encoding={config.data.encoding}"] if config.data.encoding != "utf-8" else []
+    return [] if file is None else [file, *words]

@@ -6,7 +6,7 @@ import platform
 import re
 import secrets
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +31,14 @@ LEFTOVER = re.compile(r"\.(config\.yaml|run\.json|summary\.md|heldout\.jsonl|cur
 CHECKSUM_LINE = "# sha256 of the lines above: "
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "hydra-core", "omegaconf")
 COMPUTE = ("torch", "transformers", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class ResumeInfo:
+    """How a run is resumed: ``allow`` names settings that may differ, ``changed`` has old and new of those that do."""
+
+    allow: frozenset[str]
+    changed: dict[str, list[Any]]
 
 
 def facts(config: Common, command: str) -> dict[str, Any]:

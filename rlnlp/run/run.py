@@ -6,7 +6,6 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +25,7 @@ from rlnlp.run.display import Display
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
 from rlnlp.run.live import display
 from rlnlp.run.lock import owned
+from rlnlp.run.manifest import ResumeInfo
 from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
 from rlnlp.run.parts import Parts, weights_sha256
 from rlnlp.run.progress import Progress, Seconds
@@ -33,14 +33,6 @@ from rlnlp.run.signals import Signals
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class ResumeInfo:
-    """How a run is resumed: ``allow`` names settings that may differ, ``changed`` has old and new of those that do."""
-
-    allow: frozenset[str]
-    changed: dict[str, list[Any]]
 
 
 class Run:
@@ -55,6 +47,7 @@ class Run:
         hidden: Collection[str] = (), started: float = STARTED,
     ) -> None:  # fmt: skip
         self.directory, self.config, self.seed, self.resume_info = directory, config, config.seed, resume_info
+        self.asked = config  # what config.yaml holds; of ``config`` nothing is open once the model is loaded
         self.hidden = hidden  # settings whose values are not written to config.yaml
         self.started = started  # of the command, on the monotonic clock
         self.facts = manifest.facts(config, command)
@@ -148,7 +141,7 @@ class Run:
         else:
             self._open_log(opened)
             self._accepted = True
-            manifest.write_config(self.directory, self.config, self.hidden)
+            manifest.write_config(self.directory, self.asked, self.hidden)
             self._record()
 
     def _open_log(self, files: ExitStack) -> None:
@@ -211,9 +204,9 @@ class Run:
         if self.resume_info is not None:
             self._open_log(self._files)
             self._accepted = True
-            manifest.write_config(self.directory, self.config, self.hidden)
+            manifest.write_config(self.directory, self.asked, self.hidden)
             resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.resume_info.changed}
-            sha = manifest.facts(self.config, "")["settings_sha256"]
+            sha = manifest.facts(self.asked, "")["settings_sha256"]
             self._record(steps=done, settings_sha256=sha, resumed=[*self.facts.get("resumed", []), resumed])
             self.log_message(f"resuming after step {done}" if done else "no checkpoint yet: starting at the first step")
 
@@ -276,6 +269,11 @@ class Run:
     def finish(self, **result: Any) -> None:
         """Record the result in ``run.json``."""
         self._record(result=result)
+
+    def decide(self, config: Trained, decided: Mapping[str, float]) -> None:
+        """Take ``config`` for the run and record what was ``decided`` where the settings leave it open."""
+        self.config = config
+        self._record(decided=dict(decided))
 
     def computes_on(self, device: torch.device, threads: int) -> None:
         """Record hardware and versions; log it if a resumed run has others than before."""

@@ -74,9 +74,10 @@ def test_a_fifth_of_the_steps_gains_most_of_it():
 
 def gained_by_ppo(seed: int, critic: str, **changes) -> float:
     """The same for PPO."""
+    rate = changes.get("learning_rate", 2e-3)
     c = settings(Ppo, "ppo", **{
         "total_steps": 200, "batch_size": 1, "num_generations": 512, "mini_batch_size": 64, "micro_batch_size": 64,
-        "ppo_epochs": 4, "learning_rate": 2e-3, "critic_learning_rate": None, "lr_schedule": "linear", "kl_coef": 0.5,
+        "ppo_epochs": 4, "learning_rate": rate, "critic_learning_rate": rate, "lr_schedule": "linear", "kl_coef": 0.5,
         "lam": 1.0, "critic": critic, **changes,
     })  # fmt: skip
     language = enumerable.language(seed, c.kl_coef)

@@ -109,7 +109,7 @@ def test_the_time_is_that_of_the_steps_and_the_measurements_that_are_left():
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_the_disk_that_a_checkpoint_takes_is_known_before_the_first_step(optimizer, tmp_path):
-    asked = config("algo=sft", f"algo.optimizer={optimizer}")
+    asked = config("algo=sft", f"algo.optimizer={optimizer}", "algo.learning_rate=1e-3")
     policy = small.policy()
     made = optimizers(policy, asked.algo)
     for p in policy.parameters():

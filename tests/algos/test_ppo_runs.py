@@ -77,13 +77,13 @@ def test_a_model_that_answers_differently_each_time_is_stopped_in_the_trial_thou
         return made(policy, *more)
 
     monkeypatch.setattr(ppo, "actor_critic", noisy)
-    code, directory, _, err = train("noisy", "algo.critic=shared", "algo.critic_learning_rate=null")
+    code, directory, _, err = train("noisy", "algo.critic=shared", "algo.critic_learning_rate=3e-4")
     assert (code, "usual causes: dropout" in err) == (4, True)
     assert not (directory / "metrics.jsonl").exists() or rows(directory) == []
 
 
 def test_bfloat16_computes_in_half_precision_and_keeps_weights_and_optimizers_in_float32(train, model_dir):
-    more = ["algo.critic=shared", "algo.critic_learning_rate=null", "algo.learning_rate=1e-2"]
+    more = ["algo.critic=shared", "algo.critic_learning_rate=1e-2", "algo.learning_rate=1e-2"]
     directories = []
     for name, words in (("plain", []), ("half", ["device.dtype=bfloat16"])):
         code, directory, _, err = train(name, *more, *words)

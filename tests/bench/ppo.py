@@ -45,7 +45,7 @@ def settings(a: argparse.Namespace) -> list[str]:
         "algo=ppo", f"model.path={place / 'policy'}", f"data.prompts={place / 'prompts.jsonl'}", "heldout.size=1",
         "~reward.terms", f"+reward.terms={{rm: {{fn: classifier, args: {judge}}}}}", f"algo.batch_size={batch}",
         f"algo.mini_batch_size={batch}", f"algo.micro_batch_size={batch}", "algo.ppo_epochs=4",
-        "algo.learning_rate=3e-6", "algo.critic_learning_rate=null", "algo.kl_coef=0.05",
+        "algo.learning_rate=3e-6", "algo.critic_learning_rate=3e-6", "algo.kl_coef=0.05",
         f"sampler.max_new_tokens={WORKLOADS[a.workload].new}",
     ]  # fmt: skip
 

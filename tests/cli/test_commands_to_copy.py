@@ -165,8 +165,8 @@ PROMPTS = ["x" * 90, "`id`", "the food is very good", "say \x1b[2J", "-n 3", "a=
 
 @pytest.mark.parametrize("name", NASTY)
 def test_the_next_command_draws_for_the_shortest_whole_prompt_or_for_a_file(name, tmp_path):
-    lines = [generate_command(Path(name), PROMPTS, None), generate_command(Path(name), PROMPTS[:1], Path(name))]
-    lines.append(generate_command(Path(name), [*PROMPTS[3:], PROMPTS[0]], None))
+    lines = [generate_command(Path(name), PROMPTS, []), generate_command(Path(name), PROMPTS[:1], [Path(name)])]
+    lines.append(generate_command(Path(name), [*PROMPTS[3:], PROMPTS[0]], []))
     short, file, nothing = read_back(*lines)
     assert [short[0], Path(short[1]), *short[2:]] == ["generate", Path(name), "`id`"]
     assert [file[2], Path(file[3])] == ["--file", Path(name)]

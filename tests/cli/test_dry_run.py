@@ -39,6 +39,8 @@ def shown(tmp_path, monkeypatch, capsys):
         ),
         (["ppo", "data.prompts=p.jsonl", "data.heldout=p.jsonl", "heldout.size=9"],
          ["prompts     p.jsonl, at most 9 held out from p.jsonl (40 to train on, 9 held out)"]),
+        (["reinforce", "data.prompts=[p.jsonl,'p*.jsonl']", "data.columns={answer: topic}"],
+         ["prompts     p.jsonl + p*.jsonl, at most 128 held out (80, 4 held out)"]),
         (["sft"], ["texts       embedded, at most 128 held out (59,872 to train on, 128 held out)"]),
         (["sft", "data.texts=embedded/randomwalks"],
          ["texts       embedded/randomwalks, at most 128 held out (900 to train on, 100 held out)"]),

@@ -12,7 +12,7 @@ from rlnlp.config.schema import RUNS
 from support.small import rlnlp
 
 NOWHERE = "model.path=./nowhere"  # checked settings end here
-HINT = re.compile(r"(?:did you mean|type|comma:) (['\"].*['\"])")
+HINT = re.compile(r"(?:did you mean|type|comma:|them:) (['\"].*['\"])")
 
 
 def told(capsys, *words: str) -> str:
@@ -70,7 +70,8 @@ def advised(err: str) -> list[str]:
         ("help", ["--help"]),
         ("algo.name=sft", ["algo=sft"]),
         ("reward.terms.length.clip=0,1", ["reward.terms.length.clip=[0,1]"]),
-        ("data.prompts=a,b.jsonl", ["data.prompts='a,b.jsonl'"]),
+        ("data.prompts=a.csv,b.jsonl", ["data.prompts=[a.csv,b.jsonl]"]),
+        ("model.path=a,b", ["model.path='a,b'"]),
         ("--cfg job lr=1", ["algo.learning_rate=1"]),
     ],
 )

@@ -97,6 +97,9 @@ def test_prompts_come_from_a_file(drawn, tmp_path, prompts_file):
     assert prompts(records) == [json.loads(line)["prompt"] for line in prompts_file.read_text().splitlines()]
     (tmp_path / "p.txt").write_text("the film = good\n\nfood\n")
     assert prompts(drawn("--file", tmp_path / "p.txt")) == ["the film = good", "food"]
+    (tmp_path / "q.csv").write_bytes("question;n\nthe café;1\n".encode("cp1252"))
+    words = ["data.encoding=cp1252", "data.columns={prompt: question}"]
+    assert prompts(drawn("--file", tmp_path / "*.csv", *words)) == ["the café"]
 
 
 def test_prompts_come_from_lines_of_standard_input(drawn, monkeypatch):

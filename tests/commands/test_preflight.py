@@ -61,6 +61,12 @@ ONE = [
     (["+reward.terms.x={fn: mine.py:g}"], 2, "reward.terms.x.fn: mine.py has no function 'g'"),
     (["+reward.terms.x={fn: mine.py:f, args: {wrd: 1}}"], 2, "reward.terms.x.args: no argument 'wrd'"),
     (["+reward.terms.x={fn: mine.py:f}"], 3, "reward term 'x' needs 'topic'; it is neither in reward.terms.x.args nor"),
+    (["data.prompts=[]"], 2, "data.prompts names nothing"),
+    (["data.prompts=[p.jsonl,3]"], 2, "data.prompts[1] must be text"),
+    (["data.encoding=utf8x"], 2, "data.encoding must be an encoding that Python knows"),
+    (["data.encoding=rot13"], 2, "data.encoding must be an encoding that Python knows"),
+    (["+data.columns={a: b, c: b}"], 2, "data.columns gives 'b' two names"),
+    (["data.too_long=skip"], 2, "data.too_long must be one of refuse, drop, cut, got 'skip'"),
 ]  # fmt: skip
 
 

@@ -123,6 +123,13 @@ def test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema():
     assert new_key(Nested, "rewards.prompts.terms.best.fn") == "rewards.prompts.terms.best.fn"
 
 
+@pytest.mark.parametrize(("stored", "now"), [(None, 0.5), (0.25, 0.25), (0.0, 0.0)])
+def test_a_critic_s_rate_that_followed_the_policy_s_has_its_number(stored, now):
+    algo = {**of_version("3", "ppo")["algo"], "learning_rate": 0.5, "critic_learning_rate": stored}
+    found = migrate.migrate({"config_version": 3, "algo": algo})["algo"]
+    assert (found["learning_rate"], found["critic_learning_rate"]) == (0.5, now)
+
+
 def test_steps_follow_each_other_and_a_new_setting_gets_the_value_of_the_old_bytes(monkeypatch):
     later = Step(CONFIG_VERSION + 1, Heldout, renamed={"size": "count"}, added={"seed": 7}, converted={"every": str})
     monkeypatch.setattr(migrate, "STEPS", (*STEPS, later))

@@ -11,6 +11,7 @@ from rlnlp.data.records import read_records, text_fault
 from rlnlp.errors import Failure
 
 ENDINGS = [".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".jsonl.gz"]
+ENCODINGS = ["utf-8", "utf-8", "utf-16", "utf-16-le", "cp1252", "shift_jis", "gb18030", "utf-7", "idna", "punycode"]
 PIECES = [
     b'{"prompt": "a"}', b'{"prompt": "\\ud800"}', b"[1]", b"null", b"\xff", b"\x00", b"\xef\xbb\xbf", b"\r", b'"', b",",
     b"{", b"prompt,topic", b"a,b,c", b"[" * 5000, b"9" * 5000, b'{"prompt": 1e999}', "\u2028".encode(), b"\n", b" ",
@@ -172,12 +173,16 @@ def test_a_field_that_is_not_text_is_reported(record, fault):
     assert text_fault(record, "prompt") == fault
 
 
-@given(st.sampled_from(ENDINGS), st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=12).map(b"".join))
-def test_any_bytes_give_records_or_a_failure_3(tmp_path_factory, ending, content):
+@given(
+    st.sampled_from(ENDINGS),
+    st.sampled_from(ENCODINGS),
+    st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=12).map(b"".join),
+)
+def test_any_bytes_give_records_or_a_failure_3(tmp_path_factory, ending, encoding, content):
     path = tmp_path_factory.getbasetemp() / f"any{ending}"
     path.write_bytes(content)
     try:
-        found = read_records(str(path), "data.prompts", "prompt").records
+        found = read_records(str(path), "data.prompts", "prompt", encoding).records
     except Failure as failure:
         raised = failure
     else:

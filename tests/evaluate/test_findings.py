@@ -17,7 +17,7 @@ from support.small import ROOT
 
 def of(*words):
     (algo,) = [word.partition("=")[2] for word in words if word.startswith("algo=")] or ["ppo"]
-    return settings_of(parse(RUNS[algo], composed(*words)))
+    return settings_of(parse(RUNS[algo], composed("algo.learning_rate=3e-4", *words)))
 
 
 def found(metrics, *words, highest=None, first=HEALTHY):
@@ -31,11 +31,11 @@ CRITIC = {"explained_variance": -1.0}
     ("words", "advice"),
     [
         (
-            ["algo.critic=separate"],
+            ["algo.critic=separate", "algo.critic_learning_rate=1e-3"],
             "another algo.critic_learning_rate (now 0.001) or raise algo.critic_warmup_steps (now 0)",
         ),
         (
-            ["algo.critic=shared", "algo.critic_learning_rate=null", "algo.critic_warmup_steps=4"],
+            ["algo.critic=shared", "algo.critic_learning_rate=3e-4", "algo.critic_warmup_steps=4"],
             "algo.critic=separate, another algo.critic_learning_rate (now 0.0003) or"
             " raise algo.critic_warmup_steps (now 4)",
         ),

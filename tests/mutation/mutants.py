@@ -20,7 +20,15 @@ from pathlib import Path
 
 import pytest
 
-from mutation import early_mutants, ending_mutants, face_mutants, ppo_mutants, sweep_mutants, words_mutants
+from mutation import (
+    early_mutants,
+    ending_mutants,
+    face_mutants,
+    ppo_mutants,
+    rates_mutants,
+    sweep_mutants,
+    words_mutants,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
@@ -70,6 +78,9 @@ def _mutants(file, *tests_and_changes):
     return [Mutant(name, file, right, wrong, tuple(own) or tests) for name, right, wrong, *own in changes]
 
 
+GROUPS_OF = (
+    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, words_mutants, sweep_mutants,
+)  # fmt: skip
 MUTANTS = [
     *_mutants(
         "maths/masked.py", MASKED, REWARDS,
@@ -118,7 +129,8 @@ MUTANTS = [
     ),
     *_mutants(
         "maths/token_statistics.py", TOKEN_STATISTICS,
-        ("the entropy has the wrong sign", "= log_z[rows] - centered.mul_(mass)", "= -log_z[rows] - centered.mul_(mass)"),
+        ("the entropy has the wrong sign", "= log_z[rows] - centered.mul_(mass)",
+         "= -log_z[rows] - centered.mul_(mass)"),
         ("a common offset costs digits", ".squeeze(1) - top - log_z, entropy", ".squeeze(1) - (top + log_z), entropy"),
         ("an impossible token spoils the entropy", ".unsqueeze(1)).clamp_(min=LOWEST)", ".unsqueeze(1))"),
         ("an impossible token spoils the entropy's gradient", "clamp(min=LOWEST) if ctx.impossible",
@@ -390,7 +402,7 @@ MUTANTS = [
         ("a sweep's file keeps secrets", '(self.sweep / "multirun.yaml").unlink(missing_ok=True)', "pass",
          f"{SWEEP}::test_a_secret_stands_in_no_file_of_a_run_or_a_sweep"),
     ),
-    *(m for group in (ppo_mutants, ending_mutants, face_mutants, early_mutants, words_mutants, sweep_mutants)
+    *(m for group in GROUPS_OF
       for file, tests, changes in group.GROUPS
       for m in _mutants(file, *tests, *changes)),
 ]  # fmt: skip

@@ -31,14 +31,16 @@ WORTH = torch.tensor([0.3, -0.7, 0.5, 1.1, -0.2, 0.8], dtype=D)
 
 
 def settings(**changes) -> Ppo:
-    """conf/algo_ppo.yaml, made small, with changes."""
+    """conf/algo_ppo.yaml, made small, with changes; the critic has the policy's rate unless it is given one."""
     composed = OmegaConf.to_container(OmegaConf.load(small.ROOT / "conf" / "algo_ppo.yaml"))
     base = {
         "total_steps": 1, "batch_size": 2, "num_generations": 4, "micro_batch_size": 64, "kl_coef": 0.3,
-        "ppo_epochs": 4, "learning_rate": 1e-3, "critic": "separate", "critic_learning_rate": None, "gamma": 1.0,
+        "ppo_epochs": 4, "learning_rate": 1e-3, "critic": "separate", "gamma": 1.0,
         "lam": 0.95, "cliprange": 0.2, "cliprange_high": 0.2, "cliprange_value": 0.2, "vf_coef": 0.1,
     }  # fmt: skip
-    return parse(Ppo, {**composed, **base, **changes})
+    asked = {**composed, **base, **changes}
+    asked["critic_learning_rate"] = changes.get("critic_learning_rate", asked["learning_rate"])
+    return parse(Ppo, asked)
 
 
 def policy(seed: int = 0) -> Policy:

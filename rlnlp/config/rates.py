@@ -1,0 +1,43 @@
+"""The peak learning rates where the settings leave them open: by the size of the model that learns."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from rlnlp.config.algos import Optimization, Ppo
+
+A = TypeVar("A", bound=Optimization)
+SMALL, LARGE = 2e6, 1e8  # parameters
+RATES = {  # by algorithm, another is as reinforce: the rate up to SMALL parameters, and from LARGE on
+    "sft": (3e-4, 2e-5),
+    "reinforce": (6e-4, 1e-5),
+    "ppo": (3e-4, 1e-5),
+}
+CRITIC = (1e-3, 1e-5)
+
+
+def by_size(parameters: int, small: float, large: float) -> float:
+    """A rate that falls from ``small`` to ``large`` between SMALL and LARGE parameters, a power of their number.
+
+    Two digits are enough.
+    """
+    part = min(max(math.log(parameters / SMALL) / math.log(LARGE / SMALL), 0.0), 1.0)
+    return float(f"{small * (large / small) ** part:.2g}")
+
+
+def open_rates(algo: Optimization) -> list[str]:
+    """The learning rates that the settings leave open."""
+    names = ["learning_rate", *(["critic_learning_rate"] if isinstance(algo, Ppo) else [])]
+    return [name for name in names if vars(algo)[name] is None]
+
+
+def with_rates(algo: A, parameters: int, known: Mapping[str, Any]) -> A:
+    """``algo`` with a number for each rate: the ``known`` one of a run, else one by the ``parameters`` that learn."""
+    own = RATES.get(vars(algo)["name"], RATES["reinforce"])
+    decided: dict[str, Any] = {}
+    for key in open_rates(algo):
+        rate = known.get(key)
+        ends = CRITIC if key.startswith("critic") else own
+        decided[key] = rate if isinstance(rate, float) else by_size(parameters, *ends)
+    return replace(algo, **decided)

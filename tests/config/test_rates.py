@@ -1,0 +1,68 @@
+"""The learning rate that a run has where its settings leave it open: what it is, where it is kept, that it stays."""
+
+import json
+
+import pytest
+
+from rlnlp.commands.preflight import parse_run_config
+from rlnlp.config import rates
+from rlnlp.config.rates import by_size, open_rates, with_rates
+from rlnlp.run.manifest import read_config
+from support import runs
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rate"),
+    [
+        (1, 1e-3),
+        (2_000_000, 1e-3),
+        (14_142_136, 1e-4),  # halfway from 2 to 100 million, counted in factors: sqrt(2e6 x 1e8)
+        (100_000_000, 1e-5),
+        (134_515_008, 1e-5),
+        (70_000_000_000, 1e-5),
+    ],
+)
+def test_the_rate_falls_as_a_power_of_the_size_between_two_sizes(parameters, rate):
+    assert by_size(parameters, 1e-3, 1e-5) == rate
+
+
+@pytest.mark.parametrize(
+    ("words", "small", "large"),
+    [
+        (["algo=sft"], {"learning_rate": 3e-4}, {"learning_rate": 2e-5}),
+        (["algo=reinforce"], {"learning_rate": 6e-4}, {"learning_rate": 1e-5}),
+        (
+            ["algo=ppo"], {"learning_rate": 3e-4, "critic_learning_rate": 1e-3},
+            {"learning_rate": 1e-5, "critic_learning_rate": 1e-5},
+        ),
+        (["algo=ppo", "algo.learning_rate=0"], {"critic_learning_rate": 1e-3}, {"critic_learning_rate": 1e-5}),
+        (["algo=ppo", "algo.learning_rate=1", "algo.critic_learning_rate=2"], {}, {}),
+    ],
+)  # fmt: skip
+def test_what_the_settings_leave_open_is_decided_and_nothing_else_changes(words, small, large):
+    algo = parse_run_config(runs.settings(words)).algo
+    assert set(open_rates(algo)) == set(small)
+    for parameters, decided in ((1_152_000, small), (134_515_008, large)):
+        got = with_rates(algo, parameters, {})
+        assert vars(got) == {**vars(algo), **decided}
+        assert open_rates(got) == []
+
+
+@pytest.mark.parametrize("algo", runs.ALGORITHMS)
+def test_the_decision_is_told_and_recorded_and_a_resumed_run_keeps_it(algo, tmp_path, monkeypatch, capsys):
+    words = runs.settings(runs.words(algo, tmp_path, "algo.total_steps=3", "algo.learning_rate=null"))
+    directory = runs.run(words, tmp_path / "run")
+    rate = rates.RATES[algo][0]
+    assert f"learning rate {rate:g}" in capsys.readouterr().err
+    decided = json.loads((directory / "run.json").read_text())["decided"]
+    assert decided["learning_rate"] == rate
+    assert f"learning rate {rate:g}" in (directory / "summary.md").read_text()
+    assert read_config(directory).algo.learning_rate is None, "what was asked for: a sweep knows its jobs by it"
+    broken = runs.broken_off(directory, tmp_path / "again", 1)
+    monkeypatch.setitem(rates.RATES, algo, (0.5, 0.5))
+    monkeypatch.setattr(rates, "CRITIC", (0.5, 0.5))
+    runs.go_on(broken)
+    assert runs.difference(runs.outcome(broken), runs.outcome(directory)) == []
+    assert json.loads((broken / "run.json").read_text())["decided"] == decided
+    assert read_config(broken).algo.learning_rate is None
+    assert f"learning rate {rate:g}" in capsys.readouterr().err
