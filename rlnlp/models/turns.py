@@ -72,8 +72,10 @@ class Marks:
 
     def _around(self, i: int, content: str) -> str:
         inner = content.strip()
+        if not inner:
+            return content
         before, _, after = content.partition(inner)
-        return f"{before}{self.mark}b{i}{self.mark}{inner}{self.mark}c{i}{self.mark}{after}" if inner else content
+        return f"{before}{self.mark}b{i}{self.mark}{inner}{self.mark}c{i}{self.mark}{after}"
 
 
 def _span(

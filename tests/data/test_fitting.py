@@ -55,10 +55,10 @@ def test_prompts_that_are_too_long_are_left_out_and_counted_once(tmp_path):
 def test_a_prompt_that_is_cut_keeps_its_start_and_its_last_tokens_and_its_text_is_what_the_model_sees(tmp_path):
     table = prompts(tmp_path / "p.jsonl", "food", LONG, too_long="cut")
     assert read(table) == ["food", "was very good"]
-    assert table.tokens[1] == [1, *words().encode_rest("was very good")]
+    assert table.tokens[1] == [1, *words().encode("was very good")[1:]]
     assert table.notes[0].startswith("1 of 2 prompts cut (data.too_long=cut): ")
     bare = prompts(tmp_path / "p.jsonl", LONG, too_long="cut", start=(), room=2)
-    assert bare.tokens == [words().encode_rest("very good")]
+    assert bare.tokens == [words().encode("very good")[1:]]
 
 
 def test_what_is_refused_is_told_with_its_line_and_what_to_type(tmp_path):
