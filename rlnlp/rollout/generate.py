@@ -1,5 +1,6 @@
 """A policy that writes responses to prompts, text in and text out."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NotRequired, TypedDict
@@ -92,10 +93,11 @@ class LoadedPolicy:
             rlnlp.errors.Failure: the model has no chat template, or no room for a response.
         """
         context = self._policy.context
-        table = table_of([messages], self._chat, context)
+        table = table_of([messages], self._chat, sys.maxsize)
         room = context - len(table.tokens[0])
         if room < 1:
-            raise Failure(Exit.DATA, f"the conversation fills the model's context of {counted(context, 'token')}")
+            limit = counted(context, "token")
+            raise Failure(Exit.DATA, f"the conversation fills the model's context of {limit}; begin a new one")
 
         def heard(_: Sequence[int], ids: Sequence[int]) -> bool:
             hear(table.response_text(0, ids))

@@ -18,7 +18,8 @@ CHATML = (  # each turn has its role, an end of its own, and is followed by a li
 )
 LLAMA = (  # the roles alternate, the first turn has the system's, nothing is said when a turn is asked for
     "{% if messages[0]['role'] == 'system' %}{% set first = messages[0]['content'] + '\n' %}"
-    "{% set rest = messages[1:] %}{% else %}{% set first = '' %}{% set rest = messages %}{% endif %}{{ bos_token }}{% for m in rest %}"
+    "{% set rest = messages[1:] %}{% else %}{% set first = '' %}{% set rest = messages %}{% endif %}"
+    "{{ bos_token }}{% for m in rest %}"
     "{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}"
     "{% if m['role'] == 'user' %}{{ '[INST] ' + (first if loop.first else '') + m['content'].strip() + ' [/INST]' }}"
     "{% else %}{{ ' ' + m['content'].strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
@@ -30,7 +31,8 @@ GEMMA = (  # no system, the assistant has another name
 )
 QWEN = (  # what was thought is left out of earlier turns, and put into the last
     "{% for m in messages %}{% if m['role'] != 'assistant' %}"
-    "{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% else %}{% set said = m['content'].split('</think>')[-1].lstrip('\n') %}{{ '<|assistant|>\n' }}"
+    "{{ '<|' + m['role'] + '|>\n' + m['content'] + '<|end|>\n' }}{% else %}"
+    "{% set said = m['content'].split('</think>')[-1].lstrip('\n') %}{{ '<|assistant|>\n' }}"
     "{% if loop.last %}{% set thought = m['content'].split('</think>')[0].split('<think>')[-1].strip('\n')"
     " if '</think>' in m['content'] else '' %}{{ '<think>\n' + thought + '\n</think>\n\n' }}{% endif %}"
     "{{ said + '<|end|>\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}"
