@@ -1,5 +1,6 @@
 """``rlnlp generate`` with conversations: --system, messages in files, and --chat, a conversation in a terminal."""
 
+import fcntl
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import pty
 import select
 import subprocess
 import sys
+import termios
 import time
 
 import pytest
@@ -143,8 +145,10 @@ def test_a_conversation_in_a_terminal_ends_with_ctrl_d_or_ctrl_c(key, model):
     words = [sys.executable, "-m", "rlnlp", "generate", str(model), "--chat", *DRAWN]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
     begun = time.monotonic()
-    child = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True,
-                             preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0))  # fmt: skip
+    child = subprocess.Popen(
+        words, stdin=theirs, stdout=theirs, stderr=theirs, env=env, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it
+    )  # fmt: skip
     os.close(theirs)
     try:
         read(ours, b"> ", begun)

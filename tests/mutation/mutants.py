@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from mutation import (
+    chat_mutants,
     early_mutants,
     ending_mutants,
     face_mutants,
@@ -79,7 +80,7 @@ def _mutants(file, *tests_and_changes):
 
 
 GROUPS_OF = (
-    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, words_mutants, sweep_mutants,
+    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, words_mutants, sweep_mutants, chat_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
