@@ -73,7 +73,7 @@ def main(config: SftRun, run: Run) -> None:
     tokenizer = table.tokenizer
     fitted = Distribution(algo.loss_temperature, 0, 1.0, 0, tokenizer.end)
     drawn = build.distribution(config.sampler, tokenizer.end)
-    collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad)
+    collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad, tokenizer.stopper)
 
     lengths = [len(table.rows[r].completion) for r in table.train]
 

@@ -14,7 +14,7 @@ from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import Reading
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import GenerateRun
-from rlnlp.errors import Exit, Failure, one_line, safe_text
+from rlnlp.errors import Exit, Failure, safe_text
 from rlnlp.models.chat import check_template
 from rlnlp.models.locate import locate, locate_tokenizer
 from rlnlp.run.manifest import read_config
@@ -53,12 +53,14 @@ def main(argv: list[str]) -> int:
         from rlnlp import build
 
         policy = build.loaded_policy(config)
+    for note in policy.notes:
+        display().log_message(note)
     if args.chat:
         from rlnlp.commands.chat import converse
 
         return converse(policy)
     for note in policy.notes_on(prompts):
-        print(f"rlnlp generate: {one_line(note)}", file=sys.stderr)
+        display().log_message(note)
     responses = policy.generate(prompts, args.n)
     if args.json:
         print(json.dumps(responses))

@@ -8,21 +8,28 @@ from rlnlp.data.records import Located
 from rlnlp.errors import Exit, Failure
 
 
-def renamed(key: str, name: str, records: Located, columns: Mapping[str, str]) -> Located:
-    """``records`` with the columns that ``columns`` names under our names for them; ``key`` names their file, ``name``.
+def renamed(records: Located, columns: Mapping[str, str]) -> Located:
+    """``records`` with the columns that ``columns`` names under our names for them.
 
     What bore one of our names before gives way to it. Rows without the column are left as they are, since of several
-    files each may have its own columns; held-out data may have our names already.
+    files each may have its own columns.
+    """
+    return [(location, _renamed(record, columns)) for location, record in records] if columns else records
+
+
+def check_columns(key: str, name: str, records: Located, columns: Mapping[str, str]) -> None:
+    """Check that the data that ``key`` names as ``name`` have each of the ``columns``.
+
+    Held-out data may have our names already.
 
     Raises:
-        Failure: exit 3, if no record has one of the columns.
+        Failure: exit 3, if no record has one of them.
     """
     known = {column for _, record in records for column in record} if columns else set()
     for ours, theirs in columns.items():
         if theirs not in known and not (key == "data.heldout" and ours in known):
             has = ", ".join(sorted(map(str, known))) or "none"
             raise Failure(Exit.DATA, f"data.columns.{ours}: {key} has no column '{theirs}' in {name} (it has: {has})")
-    return [(location, _renamed(record, columns)) for location, record in records] if columns else records
 
 
 def check_names(key: str, name: str, records: Located) -> None:

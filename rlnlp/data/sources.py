@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text
-from rlnlp.data.columns import check_names, renamed
+from rlnlp.data.columns import check_columns, check_names, renamed
 from rlnlp.data.formats import Record
 from rlnlp.data.messages import as_example, as_prompt, read_conversations
 from rlnlp.data.records import ASSETS, Located, Read, bad_lines_error, embedded_set, read_records, text_fault
@@ -86,9 +86,11 @@ def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read])
             faults.append(failure)
     if faults:
         raise Failure(min(each.code for each in faults), "\n".join(map(str, faults)))
-    records = renamed(key, names_text(named), [row for each in found for row in each.records], reading.columns)
-    totals = [each.total for each in found if each.total is not None]
-    return Read(records, sum(totals) if len(totals) == len(found) else None)
+    records, totals = [row for each in found for row in each.records], [each.total for each in found]
+    known = [total for total in totals if total is not None]
+    if len(known) == len(totals):  # else a column may be in what was not read
+        check_columns(key, one_line(names_text(named)), records, reading.columns)
+    return Read(renamed(records, reading.columns), sum(known) if len(known) == len(totals) else None)
 
 
 def _prompts(key: str, name: str, encoding: str, embedded: str, most: int | None) -> Read:

@@ -39,13 +39,18 @@ class LoadedPolicy:
     Attributes:
         model: the model of transformers.
         tokenizer: its tokenizer.
+        notes: what is special about them, in sentences.
     """
 
-    def __init__(self, policy: Policy, chat: Chat, distribution: Distribution, max_new_tokens: int, seed: int) -> None:
+    def __init__(
+        self, policy: Policy, chat: Chat, distribution: Distribution, max_new_tokens: int, seed: int,
+        notes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._policy, self._chat, self._distribution = policy, chat, distribution
         self._max_new_tokens, self._seed = max_new_tokens, seed
         self.model: Any = policy.lm
         self.tokenizer: Any = chat.tokenizer.raw
+        self.notes = tuple(notes)
 
     @torch.no_grad()
     def generate(self, prompts: Prompt | Sequence[Prompt], n: int = 1, seed: int | None = None) -> list[Response]:
@@ -69,7 +74,7 @@ class LoadedPolicy:
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
         table, longest = self._table(prompts), self._max_new_tokens
-        collect = self._collect(table, longest, None)
+        collect = self._collect(table, longest, table.tokenizer.stopper)
         rng = stream(self._seed if seed is None else seed, "generate")
         found: list[Response] = []
         for start in range(0, len(table.tokens), BATCH):
@@ -99,9 +104,9 @@ class LoadedPolicy:
             limit = counted(context, "token")
             raise Failure(Exit.DATA, f"the conversation fills the model's context of {limit}; begin a new one")
 
-        def heard(_: Sequence[int], ids: Sequence[int]) -> bool:
+        def heard(before: Sequence[int], ids: Sequence[int]) -> bool:
             hear(table.response_text(0, ids))
-            return False
+            return table.tokenizer.stops(before, ids)
 
         collect = self._collect(table, min(room, self._max_new_tokens), heard)
         rng = stream(self._seed, "chat", len(messages))

@@ -38,7 +38,9 @@ def sample(
     """One response per prompt; token t of row b is decided by ``uniforms[b, t]``, (B, T) in [0, 1).
 
     The numbers are drawn up front, so rows that end, other batch cuts and other rows change nothing of a row. Rows
-    that have ended leave the batch as soon as a quarter of it has.
+    that have ended leave the batch as soon as a quarter of it has, where the policy's cache can do without them.
+
+    A response ends with one of the distribution's end tokens, or with the token after which ``stops`` says so.
 
     A response ends with one of the distribution's end tokens, or with the token after which ``stops`` says so.
 
@@ -68,7 +70,7 @@ def sample(
             if not bool(alive.any()):
                 break
             inputs = token.unsqueeze(1)
-            if int(alive.sum()) <= 0.75 * len(alive):
+            if policy.shrinks and int(alive.sum()) <= 0.75 * len(alive):
                 keep = alive.nonzero().squeeze(1)
                 decoder.keep(keep)
                 rows, inputs, attention, alive = rows[keep], inputs[keep], attention[keep], alive[keep]

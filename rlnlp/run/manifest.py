@@ -67,7 +67,7 @@ def config_text(config: Common, hidden: Collection[str] = ()) -> str:
     """The settings as YAML, with secrets and ``hidden`` keys redacted; the last line is a checksum."""
     import yaml
 
-    settings = {"config_version": CONFIG_VERSION, **_redacted(asdict(config), hidden)}
+    settings = {"config_version": CONFIG_VERSION, **redacted(asdict(config), hidden)}
     text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
     return f"{text}{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
@@ -205,6 +205,14 @@ def data_id(value: Named) -> str:
     return found[0] if len(found) == 1 else hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
+def redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
+    """Nested settings in which the values of secrets and of the keys ``hidden`` are not shown."""
+    if isinstance(node, dict):
+        return {k: redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
+    secret = key in hidden or SECRET.search(key.rpartition(".")[2])
+    return REDACTED if isinstance(node, str) and secret else node
+
+
 def _processor() -> str:
     """The model of the processor: linear algebra libraries choose their kernels by it."""
     try:
@@ -217,13 +225,6 @@ def _processor() -> str:
 def without_secrets(word: str) -> str:
     """An override with the values of secrets redacted."""
     return SECRET_OVERRIDE.sub(rf"\1{REDACTED}", word)
-
-
-def _redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
-    if isinstance(node, dict):
-        return {k: _redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
-    secret = key in hidden or SECRET.search(key.rpartition(".")[2])
-    return REDACTED if isinstance(node, str) and secret else node
 
 
 def _versions() -> dict[str, str]:

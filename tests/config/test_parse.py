@@ -235,7 +235,7 @@ def test_a_choice_is_one_of_the_listed_words_or_told_with_the_nearest():
             "algo.num_generations must be >= 2 with algo.normalize_advantages=group, got 1",
         ),
         ({"sampler.min_new_tokens": 33}, "sampler.min_new_tokens must be <= sampler.max_new_tokens 32, got 33"),
-        ({"model.fresh.heads": 3}, "model.fresh.heads must divide width 128 into even parts, got 3"),
+        ({"model.fresh.heads": 3}, "model.fresh.heads must divide model.fresh.width 128 into even parts, got 3"),
         (
             {"model.path": None},
             "model.tokenizer must be set when model.path is null: a fresh model has none of its own",

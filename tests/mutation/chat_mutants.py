@@ -6,7 +6,7 @@ GROUPS = [
     (
         "models/chat.py", (CHAT,),
         [
-            ("words of people's are control tokens", "return self.control.encode", "return self.added.encode"),
+            ("words of people's are control tokens", "text if key == \"role\" else spell(text)", "text"),
             (
                 "a left-out turn is not told", "not in text:\n                raise",
                 "not in text and False:\n                raise",

@@ -22,11 +22,14 @@ import pytest
 
 from mutation import (
     chat_mutants,
+    data_mutants,
     early_mutants,
     ending_mutants,
     face_mutants,
+    model_mutants,
     ppo_mutants,
     rates_mutants,
+    reward_mutants,
     sweep_mutants,
     words_mutants,
 )
@@ -80,7 +83,8 @@ def _mutants(file, *tests_and_changes):
 
 
 GROUPS_OF = (
-    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, words_mutants, sweep_mutants, chat_mutants,
+    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
+    sweep_mutants, data_mutants, model_mutants, chat_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -188,11 +192,14 @@ MUTANTS = [
          "attention, inputs, decoder = prompts.mask | True"),
     ),
     *_mutants(
+        "models/calling.py", POLICY,
+        ("positions ignore left padding", "(attention.long().cumsum(1) - 1).clamp(min=0)",
+         "torch.arange(attention.shape[1]).expand_as(attention)"),
+    ),
+    *_mutants(
         "models/policy.py", POLICY,
         ("log-probabilities are shifted by one", "torch.arange(read.shape[1] - width, read.shape[1]",
          "torch.arange(read.shape[1] - width - 1, read.shape[1] - 1"),
-        ("positions ignore left padding", "(attention.long().cumsum(1) - 1).clamp(min=0)",
-         "torch.arange(attention.shape[1]).expand_as(attention)"),
         ("padding is attended to when scoring", "attention_mask=read.long()",
          "attention_mask=torch.ones_like(read).long()"),
         ("a hole counts as chosen", "logprobs.masked_fill(~rollout.mask, 0)",
@@ -201,7 +208,7 @@ MUTANTS = [
          "torch.arange(rollout.mask.shape[1]).expand(rollout.mask.shape)"),
         ("dropout stays on", "lm.eval()", "lm"),
         ("the reference follows the policy", "copy.deepcopy(self).requires_grad_(False)", "copy.copy(self)"),
-        ("the sampler moves a padded prompt", "positions(attention)[:, -tokens.shape[1] :]",
+        ("the sampler moves a padded prompt", "positions(attention, self.policy.first_position)[:, -tokens.shape[1] :]",
          "torch.arange(attention.shape[1]).expand_as(attention)[:, -tokens.shape[1] :]", SAMPLING),
         ("an old answer is remembered", "last[0][0] is not rollout", "False"),
     ),
@@ -355,7 +362,7 @@ MUTANTS = [
          f"{SIGNALS}::test_a_step_that_hangs_after_all_is_left_when_the_time_is_over"),
         ("a second signal waits for the step", "        elif self._finishing:", "        elif False:",
          f"{SIGNALS}::test_a_second_signal_in_the_step_stops_at_once_in_good_order"),
-        ("a second interrupt waits", "if number == signal.SIGINT:", "if False:",
+        ("a second interrupt waits", "if number == signal.SIGINT:\n            if sys", "if False:\n            if sys",
          f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid"),
         ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
          f"{SIGNALS}::test_ignored_signals_stay_ignored"),
