@@ -16,6 +16,7 @@ from rlnlp.run import signals
 from rlnlp.run.lock import owned
 from support import runs
 from support.children import Children
+from support.small import ROOT
 
 SOURCE = """
 import threading
@@ -146,5 +147,6 @@ raise SystemExit({status})
 @pytest.mark.parametrize(("status", "seconds", "out"), [(143, 600, ""), (130, 600, ""), (7, 0.01, "waits for it\n")])
 def test_threads_that_are_left_do_not_keep_a_process_that_a_signal_has_ended(status, seconds, out):
     code = LEFT.format(status=status, seconds=seconds)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    words, environment = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (status, out, "")
