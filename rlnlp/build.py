@@ -1,46 +1,62 @@
 """From config to objects: the only module that knows both."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any
 
 import torch
 
+from rlnlp.config.description import Trained
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.schema import GenerateRun
 from rlnlp.device import DTYPES, compute_device, importing
-from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.check import Findings, recompute_layers
 from rlnlp.models.load import fresh_policy, load_policy, load_tokenizer
 from rlnlp.models.locate import locate
 from rlnlp.models.policy import Policy
 from rlnlp.models.save import pretrained_files
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.models.vocabulary import fit_vocabulary
 from rlnlp.rewards.builtin import built_in
+from rlnlp.rewards.functions import Around, UserFunction, load_functions
 from rlnlp.rewards.shaping import Shaping
-from rlnlp.rewards.terms import RewardContext, Term, text_term
-from rlnlp.rewards.user import load_function
+from rlnlp.rewards.terms import RewardContext, Term, function_term
+from rlnlp.rewards.workers import Setup, Workers, workers
 from rlnlp.rng import stream
 from rlnlp.rollout.generate import LoadedPolicy
+from rlnlp.run.run import Run
 from rlnlp.types import Rollout, Texts
 
 CPU = torch.device("cpu")
+LoadFunctions = Callable[[Mapping[str, str]], Mapping[str, UserFunction]]  # paths by term -> functions by term
+IN_THIS_PROCESS: LoadFunctions = partial(load_functions, around=nullcontext)
 
 
 @dataclass(frozen=True)
 class Language:
-    """A policy with its tokenizer, on its device."""
+    """A policy with its tokenizer, on its device; ``findings`` of its check, ``notes`` for the user."""
 
     policy: Policy
     tokenizer: Tokenizer
     device: torch.device
+    findings: Findings | None
+    notes: tuple[str, ...]
 
 
-def language(model: Model, where: Device, seed: int) -> Language:
-    """The model of the config, loaded or fresh.
+def language(
+    model: Model, where: Device, seed: int, stop: Sequence[str] = (), known: Mapping[str, Any] | None = None
+) -> Language:
+    """The model of the config, loaded or fresh; a response ends at the texts ``stop`` too.
+
+    ``known`` are the findings of an earlier check of this model, which is not repeated then.
 
     Raises:
-        Failure: exit 2 for a device that is not there, exit 4 for a model that cannot be loaded.
+        Failure: exit 2 for a device that is not there, exit 4 for a model that cannot be loaded or fails the check.
     """
     device = compute_device(where)
     with importing():
@@ -48,20 +64,38 @@ def language(model: Model, where: Device, seed: int) -> Language:
 
         logging.disable_progress_bar()
         weights, words = locate(model)
-        local = not model.allow_download
-        tokenizer = load_tokenizer(words, local)
+        local, findings = not model.allow_download, None
         if weights is None:
+            tokenizer = load_tokenizer(words, local)
             policy = fresh_policy(model.fresh, tokenizer, int(stream(seed, "init").integers(2**63)), device)
         else:
-            policy = load_policy(weights, local, device)
-    if len(tokenizer.raw) > policy.vocabulary:
-        sizes = f"has {len(tokenizer.raw)} tokens, the model only {policy.vocabulary}"
-        raise Failure(Exit.MODEL, f"the tokenizer of '{words}' {sizes}")
+            policy, findings = load_policy(weights, local, device, known)
+            tokenizer = load_tokenizer(words, local, policy.ends)
+    tokenizer = replace(tokenizer, stop=tuple(stop))
+    notes = [*([tokenizer.note] if tokenizer.note else []), *(findings.notes() if findings else ())]
+    notes += fit_vocabulary(policy, tokenizer, words, model.resize_embeddings)
     policy.files = pretrained_files(policy, tokenizer)
     policy.dtype = DTYPES[where.dtype]
     if model.gradient_checkpointing:
-        policy.recompute_layers()
-    return Language(policy, tokenizer, device)
+        recompute_layers(policy, f"model '{model.path}'")
+    return Language(policy, tokenizer, device, findings, tuple(notes))
+
+
+def loaded_language(config: Trained, run: Run) -> Language:
+    """The model of a run: what its check found is recorded in ``run.json``, and not looked for again on resume.
+
+    Raises:
+        Failure: as ``language``.
+    """
+    known = run.facts.get("model_check")
+    loaded = language(
+        config.model, config.device, config.seed, config.sampler.stop_texts, known if isinstance(known, dict) else None
+    )
+    if loaded.findings is not None:
+        run.facts["model_check"] = asdict(loaded.findings)
+    for note in loaded.notes:
+        run.log_message(note)
+    return loaded
 
 
 def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
@@ -70,9 +104,10 @@ def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
     Raises:
         Failure: as ``language``.
     """
-    loaded = language(settings.model, settings.device, settings.seed)
-    sampled = distribution(settings.sampler, loaded.tokenizer.end)
-    return LoadedPolicy(loaded.policy, loaded.tokenizer, sampled, settings.sampler.max_new_tokens, settings.seed)
+    model, drawn = replace(settings.model, gradient_checkpointing=False), settings.sampler
+    loaded = language(model, settings.device, settings.seed, drawn.stop_texts)
+    sampled = distribution(drawn, loaded.tokenizer.end)
+    return LoadedPolicy(loaded.policy, loaded.tokenizer, sampled, drawn.max_new_tokens, settings.seed, loaded.notes)
 
 
 def distribution(sampler: Sampler, end: tuple[int, ...]) -> Distribution:
@@ -80,23 +115,39 @@ def distribution(sampler: Sampler, end: tuple[int, ...]) -> Distribution:
     return Distribution(sampler.temperature, sampler.top_k, sampler.top_p, sampler.min_new_tokens, end)
 
 
+def function_loader(
+    reward: Reward, around: Around, keep: Callable[[AbstractContextManager[Workers]], Workers]
+) -> LoadFunctions:
+    """How the user's functions are loaded: inside the block ``around``, or in workers that ``keep`` keeps."""
+    if not reward.workers:
+        return partial(load_functions, around=around)
+
+    def load(paths: Mapping[str, str]) -> Mapping[str, UserFunction]:
+        setup = Setup(paths, sys.path, torch.get_num_threads(), torch.get_float32_matmul_precision())
+        return keep(workers(reward.workers, setup)).load()
+
+    return load
+
+
 def reward_terms(
-    reward: Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU
-) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:
-    """The terms with their weights; and the sha256 of each user function's source.
+    reward: Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU,
+    load: LoadFunctions = IN_THIS_PROCESS,
+) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:  # fmt: skip
+    """The terms with their weights; and the sha256 of each user function's source, which ``load`` loads.
 
     Raises:
         Failure: exit 2, for a name or an argument that does not exist; exit 4, for a model that is missing or unfit.
     """
+    paths = {name: term.fn for name, term in reward.terms.items() if ":" in term.fn}
+    functions = load(paths) if paths else {}
     terms: dict[str, tuple[Term, float]] = {}
-    code = {}
     for name, term in reward.terms.items():
-        if ":" in term.fn:
-            function, code[f"reward.terms.{name}.fn"] = load_function(name, term.fn)
-            made = text_term(name, function, term.args, read)
+        if name in functions:
+            made = function_term(name, functions[name].callee, term.args, read)
         else:
             made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))
         terms[name] = (made, term.weight)
+    code = {f"reward.terms.{name}.fn": function.sha256 for name, function in functions.items()}
     return terms, code
 
 

@@ -4,7 +4,7 @@ Shapes: B sequences, P prompt positions (left-padded), T response positions (rig
 data stay outside the tensors; ``rows`` finds them.
 """
 
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Self, TypeVar
 
 import torch
@@ -71,10 +71,14 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Scores:
-    """The rewards of a rollout: ``rewards`` (B, T), before the KL penalty; ``terms`` name -> (B,), unweighted."""
+    """The rewards of a rollout: ``rewards`` (B, T), before the KL penalty; ``terms`` name -> (B,), unweighted.
+
+    ``given`` name -> (B,) bool, for the terms that abstain: False where they do.
+    """
 
     rewards: Tensor
     terms: dict[str, Tensor]
+    given: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse terms that do not fit.
@@ -82,7 +86,7 @@ class Scores:
         Raises:
             ValueError: shapes differ.
         """
-        for name, term in self.terms.items():
+        for name, term in (*self.terms.items(), *self.given.items()):
             same_shape(**{f"term {name}": term, "rewards of a row": self.rewards[:, 0]})
 
     @property

@@ -9,7 +9,7 @@ from torch import Tensor
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.prompts import PromptTable
 from rlnlp.evaluate.health import Health
-from rlnlp.evaluate.measure import Measurement
+from rlnlp.evaluate.measure import Measurement, given_means, given_row
 from rlnlp.maths.advantages import equal_groups
 from rlnlp.run.run import Run
 from rlnlp.types import Rollout, Scores, Texts
@@ -52,7 +52,7 @@ def rollout_metrics(rollout: Rollout, scores: Scores, kl: Tensor, group: int) ->
     }
     return {
         "score": float(scores.score.mean()),
-        **{f"score/{name}": float(term.mean()) for name, term in scores.terms.items()},
+        **{f"score/{name}": mean for name, mean in given_means(scores.terms, scores.given).items()},
         "kl": float(kl.sum(1).mean()),
         "response_tokens": float(rollout.mask.sum(1).float().mean()),
         "ended": float(rollout.ended.float().mean()),
@@ -69,7 +69,7 @@ def sample_rows(texts: Texts, scores: Scores, kl: Tensor) -> list[dict[str, Any]
             "prompt": texts.prompts[i],
             "response": texts.completions[i],
             "score": float(scores.score[i]),
-            "terms": {name: float(term[i]) for name, term in scores.terms.items()},
+            "terms": given_row(scores.terms, scores.given, i),
             "kl": float(kl[i].sum()),
         }
         for i in range(len(texts.prompts))

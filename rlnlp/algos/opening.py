@@ -64,7 +64,7 @@ def opening(
         seconds = time.monotonic() - begun
     with run.display.waiting("trying a step"):
         step = run.signals.estimate = trial()
-    time_needed = time_text(config, run.saved_step(), step, seconds)
+    time_needed = time_text(config, run.progress.saved_step(), step, seconds)
     run.describe({"time": time_needed, "disk": disk_text(config, run.directory, modules)})
     return before
 

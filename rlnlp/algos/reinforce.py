@@ -132,8 +132,9 @@ def main(config: ReinforceRun, run: Run) -> None:
         return penalized_rewards(rewards, setup.kl(rollout), rollout.mask, algo.kl_coef).sum(1)
 
     likeliest = sampler(
-        setup.policy, replace(setup.distribution, top_k=1), config.sampler.max_new_tokens, setup.tokenizer.pad
-    )
+        setup.policy, replace(setup.distribution, top_k=1), config.sampler.max_new_tokens, setup.tokenizer.pad,
+        setup.tokenizer.stopper,
+    )  # fmt: skip
     group = algo.num_generations
     baselines: dict[str, Callable[[], Baseline]] = {
         "none": lambda: no_baseline,

@@ -62,7 +62,7 @@ def load_language(config: C, run: Run) -> tuple[C, build.Language]:
         Failure: exit 2 or 4, for what the config or the model gets wrong.
     """
     with run.display.waiting("loading the model"):
-        language = build.language(config.model, config.device, config.seed)
+        language = build.loaded_language(config, run)
     run.computes_on(language.device, config.device.threads)
     learning = sum(p.numel() for p in language.policy.parameters() if p.requires_grad)
     algo: Any = with_rates(config.algo, learning, run.facts.get("decided", {}))
@@ -88,10 +88,12 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
     with run.display.waiting("loading the reward"):
         terms, run.facts["code"] = build.reward_terms(
-            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device
-        )
-    reward = weighted_sum(terms, build.shapings(config.reward))
-    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad))
+            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device,
+            build.function_loader(config.reward, run.signals.user_code, run.keep),
+        )  # fmt: skip
+    timed = {name: (run.timed(f"reward/{name}", term), weight) for name, (term, weight) in terms.items()}
+    reward = weighted_sum(timed, build.shapings(config.reward))
+    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad, tokenizer.stopper))
     unfiltered = partial(policy, distribution=distribution.unfiltered())
 
     @torch.no_grad()

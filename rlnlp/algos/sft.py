@@ -72,7 +72,7 @@ def main(config: SftRun, run: Run) -> None:
     check_texts(table)
     fitted = Distribution(algo.loss_temperature, 0, 1.0, 0, tokenizer.end)
     drawn = build.distribution(config.sampler, tokenizer.end)
-    collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad)
+    collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad, tokenizer.stopper)
 
     lengths = [len(table.pairs[r][1]) for r in table.train]
 

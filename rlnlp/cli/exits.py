@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 
@@ -33,6 +34,15 @@ def guarded(program: str, command: Callable[[], int]) -> int:
             return Exit.MEMORY
         print_error(f"{program}: {describe(error)}\n  This is a bug in rlnlp; RLNLP_TRACE=1 shows where.")
         return Exit.BUG
+
+
+def leave_threads(status: int) -> None:
+    """End the process if a signal has ended its command, and threads that code of the user's has left would keep it."""
+    left = [thread for thread in threading.enumerate() if not thread.daemon and thread != threading.main_thread()]
+    if left and status in (Exit.HANGUP, Exit.INTERRUPT, Exit.TERMINATED):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def print_error(text: str) -> None:

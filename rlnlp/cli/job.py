@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from rlnlp.cli.exits import guarded, print_error
+from rlnlp.cli.exits import guarded, leave_threads, print_error
 from rlnlp.cli.streams import lasting_streams
 from rlnlp.cli.sweep import write_command
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
@@ -142,4 +142,5 @@ def _child() -> int:
 if __name__ == "__main__":
     with lasting_streams():  # whether the sweep can print is for its own process to tell
         ended = guarded(f"rlnlp {sys.argv[2]}", _child)
+    leave_threads(ended)
     raise SystemExit(ended)

@@ -8,6 +8,7 @@ from rlnlp.cli.composition import Composition
 from rlnlp.cli.hydra_guard import check_directories
 from rlnlp.cli.job import plain
 from rlnlp.commands.preflight import checked_config
+from rlnlp.commands.resume import same_settings
 from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Failure, one_line
 from rlnlp.run.manifest import without_secrets
@@ -42,7 +43,10 @@ def checked_jobs(composition: Composition) -> list[CheckedJob] | None:
         try:
             if isinstance(job, Failure):
                 raise job
-            checked.append(CheckedJob(number, name, checked_config(plain(job.task())), job.directory))
+            config = checked_config(plain(job.task()))
+            if (job.directory / "config.yaml").exists():
+                same_settings(job.directory, config)
+            checked.append(CheckedJob(number, name, config, job.directory))
         except Failure as failure:
             faults.append((f"job {number}" + (f" ({name})" if name else ""), failure))
     if faults:

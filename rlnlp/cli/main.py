@@ -26,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
             status: int = streams.status(_answer(words))
         except SystemExit as left:  # how argparse and Hydra's flags end
             raise SystemExit(streams.status(left.code)) from None
+    if argv is None:
+        from rlnlp.cli.exits import leave_threads
+
+        leave_threads(status)
     return status
 
 

@@ -42,6 +42,8 @@ def main(argv: list[str]) -> int:
         from rlnlp import build
 
         policy = build.loaded_policy(config)
+    for note in policy.notes:
+        display().log_message(note)
     responses = policy.generate(prompts, args.n)
     if args.json:
         print(json.dumps(responses))

@@ -103,13 +103,23 @@ def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collec
     """
     if not (directory / "config.yaml").exists():
         return run_training(settings, directory, command, hidden)
-    old, new = asdict(stored(directory)), asdict(parse_run_config(settings))
-    known = {key: value for key, value in changes(old, new).items() if value[0] != REDACTED}
+    new = parse_run_config(settings)
+    return resume_run(directory, same_settings(directory, new), asdict(new), frozenset())
+
+
+def same_settings(directory: Path, config: Any) -> dict[str, Any]:
+    """The settings of the run in ``directory``, whose steps are those that ``config`` asks for.
+
+    Raises:
+        Failure: exit 6, if a run of other settings is there.
+    """
+    old = asdict(stored(directory))
+    known = {key: value for key, value in changes(old, asdict(config)).items() if value[0] != REDACTED}
     other = [key for key in known if resume_class(key) != FREE]
     if other:
         shown = ", ".join(f"{key} {one_line(str(known[key][0]), 40)}" for key in other)
         raise Failure(Exit.RUN, f"{directory} holds a run of other settings ({shown})\nchoose another hydra.sweep.dir=")
-    return resume_run(directory, old, new, frozenset(other))
+    return old
 
 
 def _stopped_early(facts: Mapping[str, Any]) -> bool:

@@ -10,8 +10,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config.algos import Ppo, Sft
 from rlnlp.config.data import PromptData, Reading, TextData
+from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout
-from rlnlp.config.reward import RewardTerm, built_in_name
+from rlnlp.config.reward import Reward, RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 
@@ -57,6 +58,9 @@ STEPS = (  # in the order of their versions
     Step(4, Reading, added={"columns": {}, "encoding": "utf-8"}),
     Step(4, PromptData, added={"too_long": "refuse"}),
     Step(4, TextData, added={"too_long": "refuse"}),
+    Step(4, Reward, added={"workers": 0}),
+    Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
+    Step(4, Sampler, added={"stop": None}),
 )
 
 

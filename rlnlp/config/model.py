@@ -19,7 +19,7 @@ class Fresh:
     def problems(self) -> Iterator[Problem]:
         """Heads that do not divide the width."""
         if self.width % (2 * self.heads):
-            yield "heads", f"must divide width {self.width} into even parts, got {self.heads}"
+            yield "heads", f"must divide model.fresh.width {self.width} into even parts, got {self.heads}"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Model:
         "compute layers again in the backward pass: less memory, about a third slower",
         trl="gradient_checkpointing", verl="actor_rollout_ref.model.enable_gradient_checkpointing",
     )  # fmt: skip
+
+    resize_embeddings: bool = setting("add rows to the embedding for tokens that the model does not have")
+    save_dtype: Literal["float32", "bfloat16"] = setting(
+        "of the weights in policy/; bfloat16 is half as large and loses small updates", resume="free"
+    )
 
     def problems(self) -> Iterator[Problem]:
         """A fresh model without a tokenizer."""
@@ -76,9 +81,19 @@ class Sampler:
         trl="max_completion_length, response_length", verl="data.max_response_length",
     )  # fmt: skip
     min_new_tokens: int = setting("the end token is not drawn before this", "tokens", ge=0)
+    stop: str | list[str] | None = setting(
+        "a text, or several, at which a response ends too; they are no part of its text"
+    )
+
+    @property
+    def stop_texts(self) -> tuple[str, ...]:
+        """The texts at which a response ends."""
+        return () if self.stop is None else (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
 
     def problems(self) -> Iterator[Problem]:
-        """A minimum length above the maximum."""
+        """A minimum length above the maximum; an empty text to stop at."""
+        if "" in self.stop_texts:
+            yield "stop", "must not be an empty text: every response would end with its first token"
         if self.min_new_tokens > self.max_new_tokens:
             yield (
                 "min_new_tokens",

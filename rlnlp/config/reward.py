@@ -79,6 +79,10 @@ class Reward:
     """The weighted sum that training makes large."""
 
     terms: dict[str, RewardTerm] = setting("the terms of the sum, by a name of one's own")
+    workers: int = setting(
+        "processes that call functions of your own, a part of the batch each; 0 calls them in the run's own process",
+        ge=0, le=256, default=0,  # a choice of one's own that names its terms needs no more
+    )  # fmt: skip
 
     @property
     def highest(self) -> float | None:

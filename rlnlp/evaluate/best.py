@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
-from rlnlp.models.save import save_policy
+from rlnlp.models.save import round_weights, save_policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.run import Run
 
@@ -66,10 +66,11 @@ def save_result(
 
     def saved(after: M, step: int, gained: Tensor | None) -> Outcome[M]:
         with run.display.waiting("saving the model"):
-            save_policy(run.directory / "policy", policy, tokenizer)
+            save_policy(run.directory / "policy", policy, tokenizer, run.config.model)
         return Outcome(after, step, run.progress.best_step, gained, views.reports_on, policy.device)
 
     with run.display.waiting("measuring after training"):
+        round_weights(policy, run.config.model)
         after = measure_result(run, views)
         if best is None:
             return saved(after, last, None)
@@ -95,6 +96,7 @@ def _other_step(run: Run) -> int | None:
 def _measured_best(run: Run, policy: Policy, views: Views[M]) -> M:
     with run.display.waiting("measuring the best checkpoint"):
         run.progress.load_best(policy)
+        round_weights(policy, run.config.model)
         return views.reporting()
 
 

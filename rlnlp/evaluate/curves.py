@@ -25,10 +25,11 @@ def read_metrics(directory: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(directory: Path, title: str, ends: Ends, unweighted: Collection[str]) -> Path:
+def draw(directory: Path, title: str, ends: Ends, unweighted: Collection[str], result_step: int) -> Path:
     """Write ``curves.png``: a panel for each row of the table of metrics that has one and that the run has logged.
 
-    ``ends`` are drawn at step 0 and at the last step; the reward terms ``unweighted``, of weight 0, are dashed.
+    ``ends`` are drawn at step 0 and at ``result_step``, that of the weights in policy/; the reward terms
+    ``unweighted``, of weight 0, are dashed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -46,7 +47,7 @@ def draw(directory: Path, title: str, ends: Ends, unweighted: Collection[str]) -
         axes = figure.add_subplot(high, min(ACROSS, len(drawn)), number)
         for name in names:
             dashed = name.removeprefix("score/") in unweighted
-            _line(axes, name, _points(name, rows, ends), name == metric.names[0], dashed)
+            _line(axes, name, _points(name, rows, ends, result_step), name == metric.names[0], dashed)
         _finish(axes, metric, len(names) > 1)
     path = directory / "curves.png"
     with warnings.catch_warnings():
@@ -56,12 +57,11 @@ def draw(directory: Path, title: str, ends: Ends, unweighted: Collection[str]) -
     return path
 
 
-def _points(name: str, rows: list[dict[str, Any]], ends: Ends) -> list[tuple[int, float]]:
-    points = [(row["step"], row[name]) for row in rows if name in row]
+def _points(name: str, rows: list[dict[str, Any]], ends: Ends, result_step: int) -> list[tuple[int, float]]:
+    points = {row["step"]: row[name] for row in rows if name in row}
     if name in ends:
-        last = rows[-1]["step"] if rows else 0
-        points = [(0, ends[name][0]), *(point for point in points if point[0] != last), (last, ends[name][1])]
-    return points
+        points |= {0: ends[name][0], result_step: ends[name][1]}
+    return sorted(points.items())
 
 
 def _line(axes: Any, name: str, points: list[tuple[int, float]], main: bool, dashed: bool) -> None:

@@ -1,7 +1,7 @@
 """Scores of a policy's responses to fixed prompts with fixed random numbers."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,10 @@ BATCH = 64  # prompts sampled at once
 
 @dataclass(frozen=True)
 class Measurement:
-    """One entry per prompt. ``score``, ``kl``, ``tokens`` and every term (N,); ``kl`` in nats per response."""
+    """One entry per prompt. ``score``, ``kl``, ``tokens`` and every term (N,); ``kl`` in nats per response.
+
+    ``given`` is as in ``Scores``, for every term.
+    """
 
     score: Tensor
     kl: Tensor
@@ -28,6 +31,7 @@ class Measurement:
     prompts: list[str]
     responses: list[str]
     apart: bool  # these prompts are held out from training
+    given: dict[str, Tensor] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -38,6 +42,7 @@ def measure(
     """One response to each prompt of ``rows``. Two calls with the same ``rng`` are a paired comparison."""
     scores, kls, tokens, prompts, responses = [], [], [], [], []
     terms: dict[str, list[Tensor]] = {}
+    given: dict[str, list[Tensor]] = {}
     for start in range(0, len(rows), BATCH):
         rollout = collect(table.batch(rows[start : start + BATCH], device), rng)
         scored, texts = reward(rollout), table.texts(rollout)
@@ -48,6 +53,8 @@ def measure(
         responses += texts.completions
         for name, term in scored.terms.items():
             terms.setdefault(name, []).append(term.cpu())
+            here = scored.given.get(name)
+            given.setdefault(name, []).append(torch.ones(len(term), dtype=torch.bool) if here is None else here.cpu())
     return Measurement(
         torch.cat(scores),
         torch.cat(kls),
@@ -56,7 +63,19 @@ def measure(
         prompts,
         responses,
         table.heldout_is_separate,
+        {n: torch.cat(t) for n, t in given.items()},
     )
+
+
+def given_means(terms: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> dict[str, float]:
+    """The mean of each term over the responses that it does not abstain from; none of one that abstains from all."""
+    chosen = {name: term if name not in given else term[given[name].to(term.device)] for name, term in terms.items()}
+    return {name: float(term.mean()) for name, term in chosen.items() if len(term)}
+
+
+def given_row(terms: Mapping[str, Tensor], given: Mapping[str, Tensor], i: int) -> dict[str, float | None]:
+    """The value of each term for response ``i``; None where it abstains."""
+    return {name: float(term[i]) if name not in given or bool(given[name][i]) else None for name, term in terms.items()}
 
 
 def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
@@ -68,7 +87,7 @@ def comparison(before: Measurement, after: Measurement) -> dict[str, Any]:
         "after": _means(after),
         "difference": {
             "score": _difference(before.score, after.score),
-            "terms": {name: _difference(before.terms[name], after.terms[name]) for name in before.terms},
+            "terms": dict(_term_differences(before, after)),
         },
     }
 
@@ -83,7 +102,7 @@ def _record(measurement: Measurement, i: int) -> dict[str, Any]:
     return {
         "response": measurement.responses[i],
         "score": float(measurement.score[i]),
-        "terms": {name: float(term[i]) for name, term in measurement.terms.items()},
+        "terms": given_row(measurement.terms, measurement.given, i),
         "kl": float(measurement.kl[i]) if bool(measurement.kl[i].isfinite()) else None,
         "tokens": int(measurement.tokens[i]),
     }
@@ -95,8 +114,18 @@ def score_gain(one: Measurement, other: Measurement) -> Tensor:
 
 
 def _means(measurement: Measurement) -> dict[str, Any]:
-    terms = {name: float(term.mean()) for name, term in measurement.terms.items()}
+    terms = given_means(measurement.terms, measurement.given)
     return {"score": float(measurement.score.mean()), "kl": float(measurement.kl.mean()), "terms": terms}
+
+
+def _term_differences(before: Measurement, after: Measurement) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Of each term, over the prompts where it abstains from neither response; none without such a prompt."""
+    for name, old in before.terms.items():
+        both = torch.ones(len(old), dtype=torch.bool)
+        for measurement in (before, after):
+            both = both & measurement.given.get(name, both)
+        if bool(both.any()):
+            yield name, _difference(old[both], after.terms[name][both])
 
 
 def _difference(before: Tensor, after: Tensor) -> dict[str, Any]:

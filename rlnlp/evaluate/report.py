@@ -17,6 +17,7 @@ from rlnlp.config.schema import OnPolicyRun
 from rlnlp.device import peak_memory, return_freed
 from rlnlp.errors import command, one_line, safe_text
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
+from rlnlp.evaluate.card import model_card
 from rlnlp.evaluate.curves import Ends, draw
 from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.health import Health
@@ -57,10 +58,11 @@ def finish(
     directory, memory = run.directory, peak_memory(device)
     with run.display.waiting("drawing the curves"):
         return_freed()  # before matplotlib needs memory too
-        draw(directory, report.title, ends, unweighted(run.config))
+        draw(directory, report.title, ends, unweighted(run.config), result["policy_step"])
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
     replace(directory / "summary.md", markdown(report, description(run.config), took))
+    replace(directory / "policy" / "README.md", model_card(run.config, report, tuple(run.hidden)))
     run.facts["peak_memory_bytes"] = memory
     run.finish(**result)
     lines = report_lines(report, directory, took)

@@ -80,29 +80,38 @@ def aligned(rows: Sequence[Row]) -> list[str]:
 
 def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
     """The report as a Markdown document; ``facts`` describe the run, ``took`` is what it cost."""
-    table = [(escaped(name), *map(escaped, figures)) for name, *figures in report.rows]
     samples = [
         (escaped(one_line(prompt, TEXT)), escaped(one_line(before, RESPONSE)), escaped(one_line(after, RESPONSE)))
         for prompt, before, after in report.samples
     ]
-    described = [(escaped(label), "<br>".join(map(escaped, text.split("\n")))) for label, text in facts.items()]
     parts = [
         f"# {escaped(report.title)}",
         escaped(report.measured),
-        _table(HEAD, table, "lrrl"),
+        result_table(report),
         *map(escaped, report.notes),
         *(f"**Warning:** {escaped(warning)}" for warning in report.warnings),
         escaped(took),
         "## Samples",
         _table(("prompt", "before", "after"), samples, "lll"),
         "## The run",
-        _table(("", ""), described, "ll"),
+        settings_table(facts),
         "## Files",
         "\n".join(f"- `{name}`: {escaped(what)}" for name, what in FILES.items() if name != "summary.md"),
         "## Next",
         fenced(report.command),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def result_table(report: Report) -> str:
+    """Before and after as a table of Markdown."""
+    return _table(HEAD, [(escaped(name), *map(escaped, figures)) for name, *figures in report.rows], "lrrl")
+
+
+def settings_table(facts: Mapping[str, str]) -> str:
+    """The description of a run as a table of Markdown."""
+    described = [(escaped(label), "<br>".join(map(escaped, text.split("\n")))) for label, text in facts.items()]
+    return _table(("", ""), described, "ll")
 
 
 def escaped(text: str) -> str:

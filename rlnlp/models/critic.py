@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from rlnlp.batching import pad_to, trim_padding
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.fast import checkpointed, recomputing
-from rlnlp.models.policy import Policy, policy_output, positions
+from rlnlp.models.calling import argument_names, hidden_of, named_only, positions
+from rlnlp.models.fast import checkpointed
+from rlnlp.models.policy import Policy, policy_output
 from rlnlp.types import ActorCriticOutput, Rollout
 
 
@@ -48,7 +49,7 @@ class PolicyWithValueHead(nn.Module):
         trimmed, width = trim_padding(rollout), rollout.mask.shape[1]
         outputs = self.policy.outputs(trimmed, output_hidden_states=True)
         out = policy_output(outputs.logits, trimmed, distribution)
-        values = before_each_token(self.head, outputs.hidden_states[-1], trimmed)
+        values = before_each_token(self.head, hidden_of(outputs), trimmed)
         return ActorCriticOutput(pad_to(out.logprobs, width), pad_to(out.entropy, width), pad_to(values, width))
 
 
@@ -63,16 +64,19 @@ class ValuesOfHead(nn.Module):
         """The value of the state before each response token, (B, T), with a gradient for the head only."""
         trimmed = trim_padding(rollout)
         with torch.no_grad():
-            hidden = self.policy.outputs(trimmed, output_hidden_states=True).hidden_states[-1]
+            hidden = hidden_of(self.policy.outputs(trimmed, output_hidden_states=True))
         return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
 
 
 class Critic(nn.Module):
     """A transformer of its own with a value head."""
 
-    def __init__(self, trunk: Any, head: ValueHead, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, trunk: Any, head: ValueHead, dtype: torch.dtype = torch.float32, first_position: int = 0
+    ) -> None:
         super().__init__()
-        self.trunk, self.head, self.dtype = trunk.eval(), head, dtype
+        self.trunk, self.head, self.dtype, self.first_position = trunk.eval(), head, dtype, first_position
+        self.names = argument_names(trunk)
         self.recomputed: list[nn.Module] = []
 
     @property
@@ -83,13 +87,13 @@ class Critic(nn.Module):
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
         trimmed = trim_padding(rollout)
-        with computing_in(self.dtype, rollout.mask.device), recomputing(self.recomputed):
-            hidden = self.trunk(
-                input_ids=trimmed.tokens[:, :-1],
-                attention_mask=trimmed.attention[:, :-1].long(),
-                position_ids=positions(trimmed.attention[:, :-1]),
-                use_cache=False,
-            ).last_hidden_state
+        read = trimmed.attention[:, :-1]
+        arguments = {
+            "input_ids": trimmed.tokens[:, :-1], "attention_mask": read.long(),
+            "position_ids": positions(read, self.first_position), "use_cache": False,
+        }  # fmt: skip
+        with computing_in(self.dtype, rollout.mask.device):
+            hidden = hidden_of(self.trunk(**named_only(self.names, arguments)))
         return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
 
 
@@ -106,7 +110,8 @@ def value_head(policy: Policy) -> ValueHead:
 
 def critic_like(policy: Policy) -> Critic:
     """A critic that starts from a copy of the policy's trunk."""
-    return fitted_to(policy, Critic(copy.deepcopy(policy.lm.base_model), value_head(policy), policy.dtype))
+    trunk = copy.deepcopy(policy.lm.base_model)
+    return fitted_to(policy, Critic(trunk, value_head(policy), policy.dtype, policy.first_position))
 
 
 def fitted_to(policy: Policy, critic: Critic) -> Critic:

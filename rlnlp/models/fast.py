@@ -1,8 +1,6 @@
 """What makes a pass cheaper and changes no result: a pass that is kept, layers that are recomputed."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -56,24 +54,24 @@ def has_graph(output: Tensor | PolicyOutput) -> bool:
     return (output if isinstance(output, Tensor) else output.logprobs).requires_grad
 
 
-@contextmanager
-def recomputing(layers: list[nn.Module]) -> Iterator[None]:
-    """A context in which checkpointed layers drop their activations, if a gradient is wanted.
+class Recomputed:
+    """A layer's ``forward`` that keeps no activations where a gradient is taken: the backward pass makes them again.
 
-    transformers does so in training mode only, where dropout is on as well; here the layers alone are in that mode,
-    not what is in them, and only while a gradient is taken: sampling needs their cache.
+    transformers recomputes in training mode only, where dropout is on as well.
     """
-    for layer in layers:
-        layer.training = torch.is_grad_enabled()
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.training = False
+
+    def __init__(self, forward: Callable[..., Any]) -> None:
+        self.forward = forward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the layer gives."""
+        if not torch.is_grad_enabled():
+            return self.forward(*args, **kwargs)
+        return torch.utils.checkpoint.checkpoint(self.forward, *args, use_reentrant=False, **kwargs)
 
 
 def checkpointed(model: Any) -> list[nn.Module]:
-    """The layers of a transformers model, now set to recompute in the backward pass.
+    """The layers of a transformers model, which recompute in the backward pass from now on.
 
     Raises:
         Failure: exit 4, if the architecture cannot.
@@ -84,6 +82,6 @@ def checkpointed(model: Any) -> list[nn.Module]:
     if not layers:
         raise Failure(Exit.MODEL, f"model.gradient_checkpointing: {type(model).__name__} has no layers that can do it")
     for layer in layers:
-        layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False)
+        if not isinstance(layer.forward, Recomputed):  # a copy of a policy that recomputes has them already
+            layer.forward = Recomputed(layer.forward)
     return layers

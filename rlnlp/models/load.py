@@ -1,17 +1,20 @@
 """Models and tokenizers from files, through transformers' ``from_pretrained``; and fresh ones."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from rlnlp.config.model import Fresh
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, one_line, out_of_memory
+from rlnlp.models.check import Findings, check_policy
 from rlnlp.models.critic import Critic, ValueHead, fitted_to
+from rlnlp.models.locate import base_of
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.models.tokenizer_file import tokenizer_of_files, unloadable
 from rlnlp.run.checksums import MANIFEST, faults
 
 
@@ -22,11 +25,12 @@ def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, devi
     is where it will be used. ``what`` names it in messages.
 
     Raises:
-        Failure: exit 4, if it cannot be loaded.
+        Failure: exit 4, if it cannot be loaded, or if a weight is not finite.
     """
+    base = base_of(model_id, not local_only)
     try:
         model, record = auto_class.from_pretrained(
-            model_id,
+            base or model_id,
             local_files_only=local_only,
             trust_remote_code=False,
             use_safetensors=True,
@@ -34,17 +38,43 @@ def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, devi
             attn_implementation=attention_kind(device),
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
-        raise unloadable(what, error) from error
+        model = model if base is None else with_adapter(model, model_id)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise unusable(what, error, base or model_id, local_only) from error
+    broken = [name for name, weight in model.named_parameters() if not finite(weight.detach())]
+    if broken:
+        more = f", the first of {len(broken)} such tensors" if len(broken) > 1 else ""
+        raise Failure(
+            Exit.MODEL,
+            f"{what} has weights that are not finite: {broken[0]}{more}\nuse an earlier one, or download it again",
+        )
     return model, record
 
 
-def load_policy(model_id: str, local_only: bool, device: torch.device) -> Policy:
-    """The causal language model at ``model_id`` in float32.
+def finite(weight: torch.Tensor) -> bool:
+    """True if no value is NaN or infinite."""
+    return bool(weight.sum().isfinite()) or bool(weight.isfinite().all())  # a sum may overflow
+
+
+def with_adapter(model: Any, directory: str) -> Any:
+    """``model`` with the adapter in ``directory`` added into its weights."""
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, directory).merge_and_unload().requires_grad_(True)
+
+
+def load_policy(
+    model_id: str, local_only: bool, device: torch.device, known: Mapping[str, Any] | None = None
+) -> tuple[Policy, Findings]:
+    """The causal language model at ``model_id`` in float32, and what a check of it found.
+
+    ``known`` are the findings of an earlier check: those of the same weights are taken over.
 
     Raises:
         Failure: exit 4, if it cannot be loaded whole: every weight must come from the files, and those of a checkpoint
-            must be as they were written.
+            must be as they were written; or if it fails the check.
     """
     folder = Path(model_id)
     of_checkpoint = folder.is_dir() and (folder.parent / MANIFEST).is_file()
@@ -56,7 +86,8 @@ def load_policy(model_id: str, local_only: bool, device: torch.device) -> Policy
     missing = sorted(record["missing_keys"])
     if missing:
         raise Failure(Exit.MODEL, f"model '{model_id}' lacks {len(missing)} weights, such as {missing[0]}")
-    return Policy(lm.to(device))
+    policy = Policy(lm.to(device))
+    return policy, check_policy(policy, f"model '{model_id}'", known)
 
 
 def load_critic(model_id: str, local_only: bool, policy: Policy) -> Critic:
@@ -113,31 +144,39 @@ def pretrained_tokenizer(model_id: str, what: str, local_only: bool) -> Any:
     Raises:
         Failure: exit 4, if it cannot be loaded.
     """
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(model_id, local_files_only=local_only, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise unloadable(what, error) from error
+    return tokenizer_of_files(model_id, what, local_only)[0]
 
 
-def load_tokenizer(model_id: str, local_only: bool) -> Tokenizer:
+def load_tokenizer(model_id: str, local_only: bool, ends: Sequence[int] = ()) -> Tokenizer:
     """The tokenizer at ``model_id``, a directory or hub id.
 
+    ``ends`` are further tokens that end a response: those of the model's generation config.
+
     Raises:
-        Failure: exit 4, if there is none, or it knows no end token.
+        Failure: exit 4, if there is none, or no token is known to end a response.
     """
-    raw = pretrained_tokenizer(model_id, f"the tokenizer of '{model_id}'", local_only)
-    if raw.eos_token_id is None:
+    raw, note = tokenizer_of_files(model_id, f"the tokenizer of '{one_line(model_id)}'", local_only)
+    own = () if raw.eos_token_id is None else (raw.eos_token_id,)
+    end = tuple(dict.fromkeys([*own, *(token for token in ends if 0 <= token < len(raw))]))
+    if not end:
         raise Failure(Exit.MODEL, f"the tokenizer of '{model_id}' has no end token: responses could not end")
-    pad = raw.eos_token_id if raw.pad_token_id is None else raw.pad_token_id
+    pad = end[0] if raw.pad_token_id is None else raw.pad_token_id
     start = () if raw.bos_token_id is None else (raw.bos_token_id,)
-    return Tokenizer(raw, (raw.eos_token_id,), pad, start)
+    return Tokenizer(raw, end, pad, start, note=note)
 
 
-def unloadable(what: str, error: Exception) -> Failure:
-    """Exit 4 with the first line of what transformers says."""
-    return Failure(Exit.MODEL, f"{what} cannot be loaded: {one_line(str(error).strip().split(chr(10))[0])}")
+def unusable(what: str, error: Exception, model_id: str, local_only: bool) -> Failure:
+    """As ``unloadable``; says so if config.json alone is wrong."""
+    from transformers import AutoConfig
+
+    if (Path(model_id) / "config.json").is_file():
+        try:
+            AutoConfig.from_pretrained(model_id, local_files_only=local_only, trust_remote_code=False)
+        except Exception as fault:
+            return Failure(
+                Exit.MODEL, f"{unloadable(what, fault)}\nits config.json is wrong or of a later transformers"
+            )
+    return unloadable(what, error)
 
 
 def attention_kind(device: torch.device) -> str:

@@ -1,14 +1,18 @@
 """Find a model without importing torch, so that a wrong name is reported at once."""
 
-import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rlnlp.config.model import Model
 from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.models.files import ADAPTER, adapter_base, check_model_files, check_tokenizer_files, read_object
 
+CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx")
+UNBOUNDED = 2**30  # tokens; of models whose positions have no table
+TEXT_PARTS = ("text_config", "decoder", "llm_config", "generator")  # of the config of a model of several kinds of input
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
@@ -40,7 +44,21 @@ def locate_tokenizer(model: Model) -> str:
         return resolve("model.tokenizer", model.tokenizer, "tokenizer_config.json", model.allow_download)
     weights = locate_weights(model)
     assert weights is not None, "the config refuses a fresh model without a tokenizer"
+    if not (Path(weights) / "tokenizer_config.json").is_file():
+        weights = base_of(weights, model.allow_download) or weights
+    if Path(weights).is_dir():
+        check_tokenizer_files(f"the tokenizer of '{one_line(weights)}'", Path(weights))
     return weights
+
+
+def base_of(weights: str, allow_download: bool) -> str | None:
+    """Where the base model of the located adapter is; None if ``weights`` is a whole model.
+
+    Raises:
+        Failure: exit 4, if it does not exist and may not be fetched, or if adapters cannot be loaded here.
+    """
+    named, what = adapter_base(Path(weights)), f"{weights}/{ADAPTER}: base_model_name_or_path"
+    return None if named is None else resolve(what, named, "config.json", allow_download, "model.allow_download")
 
 
 def locate_critic(path: str | None, allow_download: bool) -> str | None:
@@ -54,19 +72,22 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
 
 
 def context_length(weights: str) -> int | None:
-    """The longest text that the located model can read, in tokens; None if only transformers can tell."""
-    path = Path(weights) / "config.json"
+    """The longest text that the located model can read, in tokens; None if its config does not limit that."""
+    base = read_object(Path(weights) / ADAPTER).get("base_model_name_or_path")
+    path = Path(base if isinstance(base, str) else weights) / "config.json"
     if not path.is_file():
         from huggingface_hub import try_to_load_from_cache
 
         cached = try_to_load_from_cache(weights, "config.json")
         path = Path(cached) if isinstance(cached, str) else path
-    try:
-        stored: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    found = [stored.get(key) for key in ("max_position_embeddings", "n_positions")] if isinstance(stored, dict) else []
-    return next((length for length in found if isinstance(length, int) and length > 0), None)
+    return context_in(read_object(path))
+
+
+def context_in(stored: Mapping[str, Any]) -> int | None:
+    """The longest text of a model with this ``config.json``, tokens; None if no setting of it limits that."""
+    parts = [stored, *(stored[name] for name in TEXT_PARTS if isinstance(stored.get(name), Mapping))]
+    found = [part.get(key) for part in parts for key in CONTEXT_KEYS]
+    return next((n for n in found if isinstance(n, int) and not isinstance(n, bool) and n > 0), None)
 
 
 def resolve(key: str, name: str, needed: str, allow_download: bool, allow: str = "") -> str:
@@ -81,11 +102,16 @@ def resolve(key: str, name: str, needed: str, allow_download: bool, allow: str =
         return _embedded(key, name)
     path = Path(name).expanduser()
     if (path / "policy" / "config.json").is_file():  # a run directory: its result
-        return str(path / "policy")
+        path /= "policy"
+    if needed == "config.json" and path.is_dir() and adapter_base(path) is not None:
+        base_of(str(path), allow_download)
+        return str(path)
     if path.is_dir() and not (path / needed).is_file():
         unfinished = "is a run that has no policy/ yet" if (path / "run.json").is_file() else f"has no {needed}"
         raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' {unfinished}: it is not a model")
     if path.is_dir():
+        check = check_model_files if needed == "config.json" else check_tokenizer_files
+        check(f"{key} '{one_line(name)}'", path)
         return str(path)
     if path.exists():
         raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' is a file, not a model directory")

@@ -11,7 +11,9 @@ from rlnlp.batching import length_sorted_rows, pad_to, restore_row_order, trim_p
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution, taken_logits
 from rlnlp.maths.token_statistics import logprobs_and_entropy
-from rlnlp.models.fast import checkpointed, recomputing
+from rlnlp.models.calling import argument_names, last_logits, named_only, positions
+from rlnlp.models.fast import checkpointed
+from rlnlp.models.locate import UNBOUNDED, context_in
 from rlnlp.types import PolicyOutput, Rollout, take
 
 LogprobFn = Callable[[Rollout], Tensor]
@@ -22,12 +24,19 @@ class Policy(nn.Module):
     """pi(response | prompt). Nothing outside this room touches ``lm``, the model of transformers.
 
     ``files`` gives the content of its config and tokenizer by file name: beside the weights of ``body`` they make a
-    folder that transformers loads.
+    folder that transformers loads. ``first_position`` is that of a text's first token. Where the cache of keys and
+    values does not work, ``cached`` is False and each token of a response costs a pass over all of it; where only its
+    rows cannot be left out, ``shrinks`` is False. ``drawable``: tokens with a higher id are never drawn, None if all
+    may be.
     """
 
     def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
+        self.names = argument_names(lm)
+        self.first_position, self.cached, self.shrinks = 0, True, True
+        self.width: int | None = None
+        self.drawable: int | None = None
         self.dtype = dtype
         self.recomputed: list[nn.Module] = []
         self.files: Callable[[], Mapping[str, bytes]] = dict
@@ -46,8 +55,8 @@ class Policy(nn.Module):
 
     @property
     def hidden_size(self) -> int:
-        """Width of the hidden states."""
-        return int(self.lm.config.get_text_config().hidden_size)
+        """Width of the hidden states: as measured, else as the config says."""
+        return int(self.lm.config.get_text_config().hidden_size) if self.width is None else self.width
 
     @property
     def vocabulary(self) -> int:
@@ -55,10 +64,22 @@ class Policy(nn.Module):
         return int(self.lm.get_input_embeddings().num_embeddings)
 
     @property
+    def logit_count(self) -> int:
+        """Rows of the head: logits at each position."""
+        head = self.lm.get_output_embeddings()
+        return self.vocabulary if head is None else len(head.weight)
+
+    @property
+    def ends(self) -> tuple[int, ...]:
+        """The tokens that end a response by the model's generation config."""
+        stored = self.lm.generation_config.eos_token_id if self.lm.can_generate() else None
+        return () if stored is None else (stored,) if isinstance(stored, int) else tuple(stored)
+
+    @property
     def context(self) -> int:
         """The longest text that the model can read, tokens."""
-        config = self.lm.config
-        return int(config.max_position_embeddings if hasattr(config, "max_position_embeddings") else config.n_positions)
+        limit = context_in(self.lm.config.to_dict())
+        return UNBOUNDED if limit is None else limit - self.first_position
 
     def trainable(self) -> list[nn.Parameter]:
         """The weights that learn."""
@@ -87,44 +108,56 @@ class Policy(nn.Module):
         read, width = rollout.attention[:, :-1], rollout.responses.shape[1]  # nothing is predicted from the last token
         # By number, not by count: a frozen head would multiply the slice of a count many times slower than a matrix.
         before = torch.arange(read.shape[1] - width, read.shape[1], device=read.device)
-        with computing_in(self.dtype, rollout.mask.device), recomputing(self.recomputed):
-            return self.lm(
+        with computing_in(self.dtype, rollout.mask.device):
+            out = self.call(
                 input_ids=rollout.tokens[:, :-1],
                 attention_mask=read.long(),
-                position_ids=positions(read),
+                position_ids=positions(read, self.first_position),
                 use_cache=False,
                 logits_to_keep=before,
                 **wanted,
             )
+        out.logits = last_logits(out.logits, before)[..., : self.drawable]
+        return out
+
+    def call(self, **arguments: Any) -> Any:
+        """The model's outputs for those of the arguments that it reads."""
+        return self.lm(**named_only(self.names, arguments))
 
 
 class Decoder:
     """Logits of the next token for a batch of texts that grow; the key-value cache grows with them."""
 
     def __init__(self, policy: Policy) -> None:
-        self.lm, self.cache = policy.lm, None
+        self.policy, self.cache = policy, None
+        self.read: Tensor | None = None  # all tokens so far, where the model has no cache
 
     def __call__(self, tokens: Tensor, attention: Tensor) -> Tensor:
         """The logits after ``tokens``, those that are new since the last call, (B, n) -> (B, V).
 
         ``attention`` (B, L) marks the real tokens of the whole text so far.
         """
-        out = self.lm(
+        if not self.policy.cached:
+            tokens = self.read = tokens if self.read is None else torch.cat([self.read, tokens], dim=1)
+        out = self.policy.call(
             input_ids=tokens,
             attention_mask=attention.long(),
-            position_ids=positions(attention)[:, -tokens.shape[1] :],
+            position_ids=positions(attention, self.policy.first_position)[:, -tokens.shape[1] :],
             past_key_values=self.cache,
-            use_cache=True,
+            use_cache=self.policy.cached,
             logits_to_keep=1,
         )
-        self.cache = out.past_key_values
-        logits: Tensor = out.logits[:, -1]
+        self.cache = out.past_key_values if self.policy.cached else None
+        logits: Tensor = out.logits[:, -1, : self.policy.drawable]
         return logits
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch only."""
-        assert self.cache is not None, "called after a first pass"
-        self.cache.batch_select_indices(rows)
+        if self.read is not None:
+            self.read = self.read[rows]
+        else:
+            assert self.cache is not None, "called after a first pass"
+            self.cache.batch_select_indices(rows)
 
 
 def policy_output(logits: Tensor, rollout: Rollout, distribution: Distribution) -> PolicyOutput:
@@ -133,11 +166,6 @@ def policy_output(logits: Tensor, rollout: Rollout, distribution: Distribution) 
     logits = taken_logits(logits, rollout.responses, position, distribution)
     logprobs, entropy = logprobs_and_entropy(logits, rollout.responses, spent=True)
     return PolicyOutput(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
-
-
-def positions(attention: Tensor) -> Tensor:
-    """Position of each real token among the real ones, 0 for padding: left padding must not move a prompt. (B, L)."""
-    return (attention.long().cumsum(1) - 1).clamp(min=0)
 
 
 def logprob_fn(policy: Policy, distribution: Distribution, micro_batch_size: int) -> LogprobFn:

@@ -1,16 +1,24 @@
 """Models as folders that transformers loads."""
 
 import copy
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 
+import torch
+
+from rlnlp.config.model import Model
+from rlnlp.device import DTYPES
+from rlnlp.models.files import read_object
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.checkpoint import STAGED
 from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
+
+GENERATION = "generation_config.json"
 
 
 def pretrained_files(policy: Policy, tokenizer: Tokenizer) -> Callable[[], Mapping[str, bytes]]:
@@ -26,13 +34,44 @@ def pretrained_files(policy: Policy, tokenizer: Tokenizer) -> Callable[[], Mappi
             if lm.can_generate():
                 lm.generation_config.save_pretrained(directory)
             raw.save_pretrained(directory)
+            keep_ends(Path(directory), tokenizer)
             return {path.name: path.read_bytes() for path in sorted(Path(directory).iterdir()) if path.is_file()}
 
     return files
 
 
-def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer) -> None:
-    """Save the model and its tokenizer as a directory that transformers loads, atomically.
+def weights_in(policy: Policy, dtype: torch.dtype) -> dict[str, torch.Tensor] | None:
+    """The state of the model in ``dtype``, what is one tensor there being one here; None for the state as it is."""
+    if dtype == torch.float32:
+        return None
+    made: dict[int, torch.Tensor] = {}
+    state = policy.lm.state_dict(keep_vars=True)
+    for tensor in state.values():
+        if id(tensor) not in made:
+            made[id(tensor)] = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
+    return {name: made[id(tensor)] for name, tensor in state.items()}
+
+
+def keep_ends(directory: Path, tokenizer: Tokenizer) -> None:
+    """Let the saved generation config name all tokens that end a response: transformers' ``generate`` stops there."""
+    path = directory / GENERATION
+    stored = read_object(path)
+    ends = stored.get("eos_token_id")
+    if stored and set(ends if isinstance(ends, list) else [ends]) != set(tokenizer.end):
+        path.write_text(json.dumps({**stored, "eos_token_id": list(tokenizer.end)}, indent=2) + "\n", encoding="utf-8")
+
+
+@torch.no_grad()
+def round_weights(policy: Policy, model: Model) -> None:
+    """Round the weights to those that ``save_policy`` saves: what is measured then is what is saved."""
+    dtype = DTYPES[model.save_dtype]
+    if dtype != torch.float32:
+        for weight in policy.parameters():
+            weight.copy_(weight.to(dtype))
+
+
+def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer, model: Model) -> None:
+    """Save the policy as ``model`` says, and its tokenizer, as a directory that transformers loads, atomically.
 
     Raises:
         Failure: exit 5, if the disk fails.
@@ -41,8 +80,12 @@ def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer) -> None:
     try:
         for left in (staged, aside):
             shutil.rmtree(left, ignore_errors=True)
-        policy.lm.save_pretrained(staged)
+        policy.lm.save_pretrained(staged, state_dict=weights_in(policy, DTYPES[model.save_dtype]))
         tokenizer.raw.save_pretrained(staged)
+        keep_ends(staged, tokenizer)
+        if model.save_dtype != "float32":
+            stored = read_object(staged / "config.json") | {"dtype": model.save_dtype}
+            (staged / "config.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
         for file in staged.iterdir():
             apply_umask_and_fsync(file)
         sync(staged)

@@ -1,23 +1,31 @@
 """A tokenizer with the few facts that training needs, and text in and out of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+Stopper = Callable[[Sequence[int], Sequence[int]], bool]  # tokens before a response, and of it so far: has it ended?
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """``end`` are the tokens that end a response, ``pad`` fills up (masks come from lengths, never from this id)."""
+    """``end`` are all tokens that end a response; the first ends a text that is given.
+
+    ``pad`` fills up (masks come from lengths, never from this id). ``stop`` are texts that end a response too; they are
+    no part of its text. ``note`` is what the user should know of the tokenizer.
+    """
 
     raw: Any
     end: tuple[int, ...]
     pad: int
     start: tuple[int, ...]
+    stop: tuple[str, ...] = ()
+    note: str | None = None
 
     def encode(self, text: str) -> list[int]:
         """Token ids of ``text`` with the tokenizer's own start, never its end; words like ``</s>`` stay words."""
         ids: list[int] = self.raw.encode(text, add_special_tokens=True, split_special_tokens=True)
-        while ids and ids[-1] in self.end and ids != list(self.start):
+        while ids and ids[-1] == self.raw.eos_token_id and ids != list(self.start):
             ids.pop()
         return ids
 
@@ -33,5 +41,22 @@ class Tokenizer:
 
     def decode_rest(self, before: Sequence[int], ids: Sequence[int]) -> str:
         """The text that ``ids`` add behind ``before``: some tokenizers drop a leading space when they start afresh."""
+        return self._until_stop(self._rest(before, ids))
+
+    @property
+    def stopper(self) -> Stopper | None:
+        """``stops`` if there are stop texts: without any no text need be decoded while it grows."""
+        return self.stops if self.stop else None
+
+    def stops(self, before: Sequence[int], ids: Sequence[int]) -> bool:
+        """True if the text that ``ids`` add behind ``before`` has a stop text near its end."""
+        reach = max((len(text.encode()) for text in self.stop), default=0) + 4  # a token is at least a byte
+        text = self._rest([*before, *ids[:-reach]][-4:], ids[-reach:])
+        return any(stop in text for stop in self.stop)
+
+    def _rest(self, before: Sequence[int], ids: Sequence[int]) -> str:
         head, whole = self.decode(before), self.decode([*before, *ids])
         return whole[len(head) :] if whole.startswith(head) else self.decode(ids)
+
+    def _until_stop(self, text: str) -> str:
+        return text[: min((at for stop in self.stop if (at := text.find(stop)) >= 0), default=len(text))]

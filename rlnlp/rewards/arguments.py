@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any, get_type_hints
 
 from rlnlp.config.parse import parse
-from rlnlp.config.reward import REWARDS
+from rlnlp.config.reward import COLUMNS, REWARDS
 from rlnlp.errors import Exit, Failure
 
 TEXTS = ("prompts", "completions", "references")
@@ -21,13 +21,19 @@ class Parameters:
     required: Mapping[str, bool]
     any_keyword: bool
 
+    def takes(self, word: str) -> bool:
+        """True if the function is given what is called ``word``."""
+        return self.any_keyword or word in self.required
+
     def check_args(self, name: str, args: Iterable[str]) -> None:
         """Check that the function accepts the ``args`` of the reward term ``name``.
 
         Raises:
-            Failure: exit 2, if it does not accept one of them.
+            Failure: exit 2, if it does not accept one of them, or is given it already.
         """
         for word in args:
+            if word in COLUMNS:
+                raise Failure(Exit.CONFIG, f"reward.terms.{name}.args: '{word}' is what rlnlp gives; use another name")
             if word not in self.required and not self.any_keyword:
                 accepted = ", ".join(self.required)
                 raise Failure(

@@ -24,9 +24,7 @@ def user_parameters(name: str, path: str) -> Parameters | None:
     Raises:
         Failure: exit 2, if there is no such file, module or function; exit 7, if the source is not valid Python.
     """
-    source, _, function = path.rpartition(":")
-    if not source or not function:
-        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: must be file.py:function or module:function, got '{path}'")
+    source, function = split_path(name, path)
     file = Path(source).expanduser() if source.endswith(".py") else _file_of_module(name, source)
     if file is None:
         return None
@@ -42,9 +40,19 @@ def user_parameters(name: str, path: str) -> Parameters | None:
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: {source} has no function '{function}'")
     if len(found) != 1 or found[0].decorator_list or _bound(tree).count(function) != 1:
         return None
-    if isinstance(found[0], ast.AsyncFunctionDef):
-        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: '{function}' is async; write a plain function")
     return _parameters(found[0].args)
+
+
+def split_path(name: str, path: str) -> tuple[str, str]:
+    """File or module, and function, of ``path``.
+
+    Raises:
+        Failure: exit 2, if it has not both.
+    """
+    source, _, function = path.rpartition(":")
+    if not source or not function:
+        raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: must be file.py:function or module:function, got '{path}'")
+    return source, function
 
 
 def model_arguments(fn: str) -> list[Wanted]:

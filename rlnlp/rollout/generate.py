@@ -31,15 +31,18 @@ class LoadedPolicy:
     Attributes:
         model: the model of transformers.
         tokenizer: its tokenizer.
+        notes: what is special about them, in sentences.
     """
 
     def __init__(
-        self, policy: Policy, tokenizer: Tokenizer, distribution: Distribution, max_new_tokens: int, seed: int
-    ) -> None:
+        self, policy: Policy, tokenizer: Tokenizer, distribution: Distribution, max_new_tokens: int, seed: int,
+        notes: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._policy, self._tokenizer, self._distribution = policy, tokenizer, distribution
         self._max_new_tokens, self._seed = max_new_tokens, seed
         self.model: Any = policy.lm
         self.tokenizer: Any = tokenizer.raw
+        self.notes = tuple(notes)
 
     @torch.no_grad()
     def generate(self, prompts: str | Sequence[str], n: int = 1, seed: int | None = None) -> list[Response]:
@@ -62,7 +65,7 @@ class LoadedPolicy:
         given, longest = [prompts] if isinstance(prompts, str) else list(prompts), self._max_new_tokens
         check_context_length(longest, self._policy.context)
         table = table_of([{"prompt": prompt} for prompt in given], self._tokenizer, self._policy.context - longest)
-        collect = sampler(self._policy, self._distribution, longest, self._tokenizer.pad)
+        collect = sampler(self._policy, self._distribution, longest, self._tokenizer.pad, self._tokenizer.stopper)
         rng = stream(self._seed if seed is None else seed, "generate")
         found: list[Response] = []
         for start in range(0, len(given), BATCH):

@@ -10,29 +10,37 @@ from rlnlp.device import computing_in
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, draw_logits, inverse_cdf
 from rlnlp.models.policy import Decoder, Policy
+from rlnlp.models.tokenizer import Stopper
 from rlnlp.types import Prompts, Rollout
 
 Collect = Callable[[Prompts, np.random.Generator], Rollout]
 
 
-def sampler(policy: Policy, distribution: Distribution, max_new_tokens: int, pad: int) -> Collect:
+def sampler(
+    policy: Policy, distribution: Distribution, max_new_tokens: int, pad: int, stops: Stopper | None = None
+) -> Collect:
     """``collect(prompts, rng)``: one response per prompt, drawn from ``policy`` as it is when called."""
 
     def collect(prompts: Prompts, rng: np.random.Generator) -> Rollout:
         device = prompts.tokens.device
         numbers = rng.random((len(prompts.rows), max_new_tokens))
         uniforms = torch.from_numpy(numbers.astype(np.float32) if device.type == "mps" else numbers).to(device)
-        return sample(policy, prompts, uniforms, distribution, pad)
+        return sample(policy, prompts, uniforms, distribution, pad, stops)
 
     return collect
 
 
 @torch.no_grad()
-def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Distribution, pad: int) -> Rollout:
+def sample(
+    policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Distribution, pad: int,
+    stops: Stopper | None = None,
+) -> Rollout:  # fmt: skip
     """One response per prompt; token t of row b is decided by ``uniforms[b, t]``, (B, T) in [0, 1).
 
     The numbers are drawn up front, so rows that end, other batch cuts and other rows change nothing of a row. Rows
-    that have ended leave the batch as soon as a quarter of it has.
+    that have ended leave the batch as soon as a quarter of it has, where the policy's cache can do without them.
+
+    A response ends with one of the distribution's end tokens, or with the token after which ``stops`` says so.
 
     Raises:
         Failure: exit 8, if a logit is not finite.
@@ -43,6 +51,7 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
     mask = torch.zeros_like(responses, dtype=torch.bool)
     rows = torch.arange(count, device=uniforms.device)  # the rows still in the batch
     alive = torch.ones_like(rows, dtype=torch.bool)
+    ended = torch.zeros_like(alive)
     attention, inputs, decoder = prompts.mask, prompts.tokens, Decoder(policy)
     with computing_in(policy.dtype, uniforms.device):  # around all tokens: the weights are cast once
         for t in range(longest):
@@ -51,18 +60,30 @@ def sample(policy: Policy, prompts: Prompts, uniforms: Tensor, distribution: Dis
             responses[rows, t] = token.where(alive, responses[rows, t])
             mask[rows, t] = alive
             attention = torch.cat([attention, alive.unsqueeze(1)], dim=1)
-            alive = alive & ~torch.isin(token, end)
+            last = torch.isin(token, end)
+            if stops is not None and t >= distribution.min_new_tokens:
+                last |= _stopped(prompts, responses[:, : t + 1], rows, alive, stops)
+            ended[rows] |= alive & last
+            alive = alive & ~last
             if not bool(alive.any()):
                 break
             inputs = token.unsqueeze(1)
-            if int(alive.sum()) <= 0.75 * len(alive):
+            if policy.shrinks and int(alive.sum()) <= 0.75 * len(alive):
                 keep = alive.nonzero().squeeze(1)
                 decoder.keep(keep)
                 rows, inputs, attention, alive = rows[keep], inputs[keep], attention[keep], alive[keep]
     used = int(mask.any(0).sum())
     responses, mask = responses[:, :used], mask[:, :used]
-    ended = (torch.isin(responses, end) & mask).any(1)
     return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
+
+
+def _stopped(prompts: Prompts, responses: Tensor, rows: Tensor, alive: Tensor, stops: Stopper) -> Tensor:
+    """True where a response that is ``alive`` has ended by its text, for each of ``rows``."""
+    said = torch.zeros_like(alive)
+    for i in alive.nonzero().flatten().tolist():
+        row = int(rows[i])
+        said[i] = stops(prompts.tokens[row][prompts.mask[row]].tolist(), responses[row].tolist())
+    return said
 
 
 def finite(logits: Tensor, t: int, rows: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from rlnlp.errors import Exit, Failure, Stopped, command, exit_code, one_line, out_of_memory
+from rlnlp.errors import Exit, Failure, Stopped, command, exit_code, one_line, out_of_memory, shell_word
 from rlnlp.run.checkpoint import checkpoints, step_of
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.nonfinite import broken_weight
@@ -38,6 +38,8 @@ def error_with_advice(
         error = storage_failure("writing", directory, error)
     if isinstance(error, Failure) and error.code == Exit.STORAGE:
         return Failure(error.code, f"{error}\n{_resume(directory)}")
+    if isinstance(error, Failure) and error.code == Exit.REWARD:
+        return Failure(error.code, f"{error}; {shell_word(directory / 'train.log')} has the traceback")
     if isinstance(error, Failure) and error.code == Exit.NONFINITE:
         return _not_finite(error, directory, progress.saved, parts)
     if out_of_memory(error):

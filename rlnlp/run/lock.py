@@ -7,8 +7,20 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from rlnlp.errors import Exit, Failure, one_line
+
+_held: list[TextIO] = []
+
+
+def _in_child() -> None:
+    """A process that is forked does not hold the lock: it may outlive the run."""
+    for lock in _held:
+        lock.close()
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 @contextmanager
@@ -28,4 +40,9 @@ def owned(directory: Path) -> Iterator[None]:
         lock.truncate(0)
         lock.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         lock.flush()
-        yield
+        _held.append(lock)
+        try:
+            yield
+        finally:
+            _held.remove(lock)
+            fcntl.flock(lock, fcntl.LOCK_UN)  # for a process that is being forked right now too

@@ -18,7 +18,7 @@ from rlnlp.config.migrate import CONFIG_VERSION, migrate, migrate_facts
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, Common
 from rlnlp.config.setting import declared
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, command
 from rlnlp.run.disk import replace
 
 SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$", re.IGNORECASE)
@@ -67,7 +67,7 @@ def config_text(config: Common, hidden: Collection[str] = ()) -> str:
     """The settings as YAML, with secrets and ``hidden`` keys redacted; the last line is a checksum."""
     import yaml
 
-    settings = {"config_version": CONFIG_VERSION, **_redacted(asdict(config), hidden)}
+    settings = {"config_version": CONFIG_VERSION, **redacted(asdict(config), hidden)}
     text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=120)
     return f"{text}{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
@@ -75,6 +75,17 @@ def config_text(config: Common, hidden: Collection[str] = ()) -> str:
 def has_run(directory: Path) -> bool:
     """True if a run has written its first file in ``directory``."""
     return any((directory / name).exists() for name in FILES)
+
+
+def check_free(directory: Path, saved: bool) -> None:
+    """Refuse a directory for a new run that has one; ``saved``: it has checkpoints.
+
+    Raises:
+        Failure: exit 6.
+    """
+    if has_run(directory) or saved:
+        advice = f"continue with: {command('resume', directory)}\nor choose another directory: hydra.run.dir=..."
+        raise Failure(Exit.RUN, f"{directory} holds a run already\n{advice}")
 
 
 def write_config(directory: Path, config: Common, hidden: Collection[str]) -> None:
@@ -194,6 +205,14 @@ def data_id(value: Named) -> str:
     return found[0] if len(found) == 1 else hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
+def redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
+    """Nested settings in which the values of secrets and of the keys ``hidden`` are not shown."""
+    if isinstance(node, dict):
+        return {k: redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
+    secret = key in hidden or SECRET.search(key.rpartition(".")[2])
+    return REDACTED if isinstance(node, str) and secret else node
+
+
 def _processor() -> str:
     """The model of the processor: linear algebra libraries choose their kernels by it."""
     try:
@@ -206,13 +225,6 @@ def _processor() -> str:
 def without_secrets(word: str) -> str:
     """An override with the values of secrets redacted."""
     return SECRET_OVERRIDE.sub(rf"\1{REDACTED}", word)
-
-
-def _redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
-    if isinstance(node, dict):
-        return {k: _redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
-    secret = key in hidden or SECRET.search(key.rpartition(".")[2])
-    return REDACTED if isinstance(node, str) and secret else node
 
 
 def _versions() -> dict[str, str]:

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -20,6 +20,14 @@ from rlnlp.run.parts import Parts, Pretrained, StepSnapshot
 DETERMINISTIC = ("metrics", "samples")  # the same seed gives the same lines; timing holds clock readings
 POLICY = "policy"  # the part that is the result
 BEST_BY = {"heldout/score": 1.0, "heldout/loss": -1.0}  # the metric that names the best checkpoint, and its sign
+
+
+class Seconds(NamedTuple):
+    """Of the present command; of all commands of the run; and of training in all of them."""
+
+    command: float
+    whole: float
+    training: float
 
 
 class Progress:
@@ -114,6 +122,10 @@ class Progress:
                 self.best, self.since_best = {"step": step, "value": self._candidate}, 0
         self._candidate = None
         self._take_snapshot(parts)
+
+    def saved_step(self) -> int:
+        """The step of the newest checkpoint that is there; 0 without any."""
+        return max(map(checkpoint.step_of, checkpoint.checkpoints(self.folder)), default=0)
 
     @property
     def best_step(self) -> int | None:

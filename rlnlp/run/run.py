@@ -1,24 +1,25 @@
 """One run: its directory and lock, its random streams, its steps with their checkpoints, and its log."""
 
 import io
+import os
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, ParamSpec, TextIO, TypeVar
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 import numpy as np
 import torch
 
 from rlnlp import STARTED
 from rlnlp.config.description import Trained, block
-from rlnlp.errors import Exit, Failure, command
+from rlnlp.errors import Exit, Failure, Stopped, exit_code
 from rlnlp.rng import stream
 from rlnlp.run import manifest
-from rlnlp.run.checkpoint import checkpoints, clear_leftovers, step_of
+from rlnlp.run.checkpoint import checkpoints, clear_leftovers
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.display import Display
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
@@ -27,19 +28,11 @@ from rlnlp.run.lock import owned
 from rlnlp.run.manifest import ResumeInfo
 from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
 from rlnlp.run.parts import Parts, weights_sha256
-from rlnlp.run.progress import Progress
+from rlnlp.run.progress import Progress, Seconds
 from rlnlp.run.signals import Signals
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class Seconds(NamedTuple):
-    """Of the present command; of all commands of the run; and of training in all of them."""
-
-    command: float
-    whole: float
-    training: float
 
 
 class Run:
@@ -59,7 +52,7 @@ class Run:
         self.started = started  # of the command, on the monotonic clock
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
-        self.signals = Signals(lambda text: self.display.log_message(text))
+        self.signals = Signals(lambda text: self.display.log_message(text), self._abandon)
         self._unwritten = io.StringIO()
         self._log: TextIO = self._unwritten
         self._accepted = False
@@ -94,21 +87,35 @@ class Run:
         self.signals.defer()
         self.display.close()
         shown = None if error is None else self._with_advice(error)
-        word, code = status(shown)
         try:
             with self._files:
                 if error is not None and not (self._accepted or isinstance(error, Failure | KeyboardInterrupt)):
                     self._open_log(self._files)  # for the traceback of a bug; run.json stays
                 if error is not None:
                     self._log.write("".join(traceback.format_exception(kind, error, trace)))
-                _, seconds, training_seconds = self.seconds()
-                self._record(status=word, exit_code=int(code), seconds=seconds, training_seconds=training_seconds)
+                self._record_end(shown)
         except OSError as failed:
             if shown is None:
                 raise self._with_advice(failed) from failed
             self.display.log_message(f"how the run ended could not be recorded: {failed}")
         if shown is not None and shown is not error:
             raise shown from error
+
+    def _abandon(self, number: int) -> None:
+        """End the process from another thread, as a signal ends a run, for the main thread does not come back."""
+        stopped = self._with_advice(Stopped(number))
+        self.log_message(f"{stopped}\na reward function did not end: the process ends without it")
+        self._record_end(stopped)
+        os._exit(exit_code(stopped))
+
+    def _record_end(self, error: BaseException | None) -> None:
+        word, code = status(error)
+        _, seconds, training_seconds = self.seconds()
+        self._record(status=word, exit_code=int(code), seconds=seconds, training_seconds=training_seconds)
+
+    def keep(self, resource: AbstractContextManager[R]) -> R:
+        """Enter ``resource``, which is left when the run ends."""
+        return self._files.enter_context(resource)
 
     def _with_advice(self, error: BaseException) -> BaseException:
         return error_with_advice(error, self.directory, self.progress, self._parts, self._phase)
@@ -119,11 +126,8 @@ class Run:
         if self.resume_info is None:
             self.directory.mkdir(parents=True, exist_ok=True)
         opened.enter_context(owned(self.directory))
-        if self.resume_info is None and (manifest.has_run(self.directory) or checkpoints(folder)):
-            advice = (
-                f"continue with: {command('resume', self.directory)}\nor choose another directory: hydra.run.dir=..."
-            )
-            raise Failure(Exit.RUN, f"{self.directory} holds a run already\n{advice}")
+        if self.resume_info is None:
+            manifest.check_free(self.directory, bool(checkpoints(folder)))
         folder.mkdir(exist_ok=True)
         clear_leftovers(folder)
         clear_leftovers(self.directory / "models")
@@ -237,10 +241,6 @@ class Run:
             self.progress.files["samples"].append({"step": step, **row})
         for row in rows[:show]:
             self.display.sample(step, row["prompt"], row["response"], row["score"])
-
-    def saved_step(self) -> int:
-        """The step of the newest checkpoint that is there; 0 without any."""
-        return max(map(step_of, checkpoints(self.directory / "checkpoints")), default=0)
 
     def seconds(self) -> Seconds:
         """How long the run has taken so far."""

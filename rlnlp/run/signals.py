@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from statistics import median
 from types import FrameType, TracebackType
+from typing import Any
 
 from rlnlp.errors import Exit, Stopped
 
@@ -19,8 +20,21 @@ PATIENCE = {  # by signal that ends a run: seconds that a step may go on
     signal.SIGTERM: 10.0,  # whoever sends it may kill soon after
     signal.SIGHUP: 10.0,
 }
+GRACE = 5.0  # seconds that code of the user's may take to end once the signal has been raised in it
 RECENT = 5  # steps whose time tells that of the next one
 SHOW_CURSOR = b"\x1b[?25h\n"
+
+
+_replaced: dict[int, Any] = {}  # the handlers that the first ``handled`` has found
+
+
+def _in_child() -> None:
+    """A process that code of the user's forks is not the run: signals find in it what they found before."""
+    for number, handler in _replaced.items():
+        signal.signal(number, handler)
+
+
+os.register_at_fork(after_in_child=_in_child)
 
 
 @contextmanager
@@ -31,10 +45,14 @@ def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
     """
     main = threading.current_thread() is threading.main_thread()  # Python allows handlers in no other
     obeyed = [number for number in PATIENCE if main and signal.getsignal(number) is not signal.SIG_IGN]
-    previous = {number: signal.signal(number, handler) for number in obeyed}
+    previous: dict[int, Any] = {number: signal.signal(number, handler) for number in obeyed}
+    first = {number: earlier for number, earlier in previous.items() if number not in _replaced}
+    _replaced.update(first)
     try:
         yield
     finally:
+        for number in first:
+            del _replaced[number]
         for number, earlier in previous.items():
             signal.signal(number, earlier)
 
@@ -45,10 +63,11 @@ class Signals:
     In a step that is expected to end within the ``PATIENCE`` for the signal, that is after the step and its save, or
     when the time is over. A second signal, and one at any other time, is obeyed at once: at the latest after the
     current torch operation. A second SIGINT during a save ends the process: what is on the disk is consistent at any
-    moment. ``say`` prints a line.
+    moment. ``say`` prints a line. ``abandon`` ends the process when code of the user's goes on in spite of a SIGTERM or
+    SIGHUP, from a thread of its own.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], abandon: Callable[[int], None]) -> None:
         self.arrived: int | None = None
         self.estimate: float | None = None  # seconds of a step, used until one is done
         self._say = say
@@ -58,10 +77,14 @@ class Signals:
         self._to_watch: SimpleQueue[tuple[str, float] | None] = SimpleQueue()  # a put interrupted by a put is safe
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._handlers = handled(self._arrive)
+        self._abandon, self._in_user_code, self._ending = abandon, False, threading.Lock()
+        self._raised: SimpleQueue[int | None] = SimpleQueue()
+        self._last_resort = threading.Thread(target=self._wait_for_user_code, daemon=True)
 
     def __enter__(self) -> "Signals":
         """Install the handlers."""
         self._watcher.start()
+        self._last_resort.start()
         self._handlers.__enter__()
         return self
 
@@ -71,6 +94,7 @@ class Signals:
         """Restore the previous handlers."""
         self._to_watch.put(None)
         self._watcher.join()
+        self._raised.put(None)
         self._handlers.__exit__(kind, error, trace)
 
     def remember(self, seconds: Iterable[float]) -> None:
@@ -102,6 +126,21 @@ class Signals:
     def defer(self) -> None:
         """Interrupt nothing from now on."""
         self._deferred = True
+        self._leave_user_code()
+
+    @contextmanager
+    def user_code(self) -> Iterator[None]:
+        """A block with code of the user's, which may go on for ever in spite of a signal."""
+        self._in_user_code = True
+        try:
+            yield
+        finally:
+            self._leave_user_code()
+
+    def _leave_user_code(self) -> None:
+        self._in_user_code = False
+        with self._ending:  # which is never released once the process is being ended
+            pass
 
     def check(self) -> None:
         """Raise a signal that has arrived: its step is over, or someone's ``except`` has swallowed it.
@@ -110,7 +149,7 @@ class Signals:
             Stopped: if one has arrived.
         """
         if self.arrived is not None:
-            raise Stopped(self.arrived)
+            self._raise(self.arrived)
 
     def _arrive(self, number: int, _: FrameType | None) -> None:
         first, overdue = self.arrived is None, self._overdue
@@ -126,7 +165,7 @@ class Signals:
             self._finishing = True
             self._to_watch.put((self._promise(number, rest), PATIENCE[signal.Signals(number)]))
         elif first:
-            raise Stopped(number)
+            self._raise(number)
         elif self._finishing:
             self._finishing = False
             self._to_watch.put(None)
@@ -166,6 +205,20 @@ class Signals:
         except Empty:
             self._overdue = True
             signal.pthread_kill(threading.main_thread().ident or 0, self.arrived or signal.SIGTERM)
+
+    def _raise(self, number: int) -> None:
+        self._raised.put(number)
+        raise Stopped(number)
+
+    def _wait_for_user_code(self) -> None:
+        """End the process if code of the user's does not end: it waits for what never comes, or takes no exception."""
+        while (number := self._raised.get()) is not None:
+            if number == signal.SIGINT:  # who presses Ctrl-C can press it again
+                continue
+            time.sleep(GRACE)
+            with self._ending:
+                if self._in_user_code:
+                    self._abandon(number)
 
     def _exit(self, number: int) -> None:
         if number == signal.SIGINT:

@@ -95,13 +95,15 @@ def test_a_sweep_of_twenty_jobs_with_five_kinds_of_failure(place, model_dir):
 
 
 @pytest.mark.slow
-def test_a_sweep_of_other_settings_in_the_same_directory_is_refused_job_by_job(place, model_dir):
+def test_a_sweep_of_other_settings_in_the_same_directory_is_refused_and_changes_no_file_of_it(place, model_dir):
     command = words(model_dir, "hydra.sweep.dir=other", "seed=1")
     assert rlnlp(*command, cwd=place)[0] == 0
-    code, _, err = rlnlp(*words(model_dir, "hydra.sweep.dir=other", "seed=2"), cwd=place)
-    assert code == 10
-    assert "holds a run of other settings (seed 1)" in err
-    assert table(place, "other") == [(6, "failed")]
+    before = {path: path.read_bytes() for path in (place / "other").rglob("*") if path.is_file()}
+    code, _, err = rlnlp(*words(model_dir, "hydra.sweep.dir=other", "seed=2,1"), cwd=place)
+    assert code == 6
+    assert "job 0 (seed=2): other/0 holds a run of other settings (seed 1)\n" in err
+    assert {path: path.read_bytes() for path in (place / "other").rglob("*") if path.is_file()} == before
+    assert table(place, "other") == [(0, "done")]
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from safetensors.torch import save_file
 
 from rlnlp.cli.main import main
 from rlnlp.commands.preflight import checked_config
@@ -25,6 +26,7 @@ def place(tmp_path, monkeypatch):
     model.mkdir()
     (model / "config.json").write_text(json.dumps({"n_positions": 16}))
     (model / "tokenizer_config.json").write_text("{}")
+    save_file({}, model / "model.safetensors")
     return tmp_path
 
 

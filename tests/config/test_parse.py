@@ -104,7 +104,7 @@ def test_every_choice_of_every_group_parses(algo, group, option):
     expected = plain[group]
     if group == "reward":
         unset_ = {"weight": 1.0, "args": {}, "scale": 1.0, "shift": 0.0, "clip": None, "floor": None}
-        expected = {"terms": {n: {**unset_, **t} for n, t in plain["reward"]["terms"].items()}}
+        expected = {"terms": {n: {**unset_, **t} for n, t in plain["reward"]["terms"].items()}, "workers": 0}
     assert made == expected
 
 
@@ -234,7 +234,7 @@ def test_a_choice_is_one_of_the_listed_words_or_told_with_the_nearest():
             "algo.num_generations must be >= 2 with algo.normalize_advantages=group, got 1",
         ),
         ({"sampler.min_new_tokens": 33}, "sampler.min_new_tokens must be <= sampler.max_new_tokens 32, got 33"),
-        ({"model.fresh.heads": 3}, "model.fresh.heads must divide width 128 into even parts, got 3"),
+        ({"model.fresh.heads": 3}, "model.fresh.heads must divide model.fresh.width 128 into even parts, got 3"),
         (
             {"model.path": None},
             "model.tokenizer must be set when model.path is null: a fresh model has none of its own",
@@ -341,7 +341,8 @@ def test_settings_have_their_values_in_yaml_only():
         for field in dataclasses.fields(kind)
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
-    assert given_ == {("RewardTerm", name) for name in ("weight", "args", "scale", "shift", "clip", "floor")}
+    of_terms = {("RewardTerm", name) for name in ("weight", "args", "scale", "shift", "clip", "floor")}
+    assert given_ == {*of_terms, ("Reward", "workers")}
 
 
 @pytest.mark.parametrize("schema", [*RUNS.values(), GenerateRun])

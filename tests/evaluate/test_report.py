@@ -15,7 +15,7 @@ from rlnlp.errors import one_line
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.report import cost, print_lines, title, unweighted
 from rlnlp.evaluate.summary import FILES, Report, aligned, escaped, fenced, markdown, report_lines, table_row
-from rlnlp.run.run import Seconds
+from rlnlp.run.progress import Seconds
 from support import runs
 
 NASTY = [
@@ -165,7 +165,7 @@ def test_the_curves_have_a_title_a_smoothed_line_over_the_raw_one_and_dashes_for
     names = ("score", "score/a", "score/b", "kl", "explained_variance", "clip_fraction", "approx_kl", "entropy")
     rows = [{"step": i, **{name: float(i % 2) for name in names}} for i in range(1, 61)]
     ends = {"heldout/score": (0.2, 0.8), "heldout/kl": (0.0, 2.0)}
-    curves(tmp_path, rows, "ppo, $x^$: score", ends, {"b"})
+    curves(tmp_path, rows, "ppo, $x^$: score", ends, {"b"}, 60)
     (figure,) = figures
     assert figure.get_suptitle() == "ppo, $x^$: score"
     assert {"explained variance", "clip fraction", "approx. KL of the updates, nats per token"} <= {
@@ -182,15 +182,16 @@ def test_the_curves_have_a_title_a_smoothed_line_over_the_raw_one_and_dashes_for
 
 def test_the_curves_of_sft_have_the_held_out_loss_from_before_to_after(tmp_path, figures):
     rows = [{"step": i, "loss": 2.0, **({"heldout/loss": 1.0 + i} if i in (5, 10) else {})} for i in range(1, 11)]
-    curves(tmp_path, rows, "sft", {"heldout/loss": (3.0, 0.5)}, set())
-    held = panel(figures[0], "loss, nats per token")["held-out loss per token"]
-    assert (list(held.get_xdata()), list(held.get_ydata())) == ([0, 5, 10], [3.0, 6.0, 0.5])
+    for step, values in ((10, [3.0, 6.0, 0.5]), (5, [3.0, 0.5, 11.0])):  # the step whose weights are the result
+        curves(tmp_path, rows, "sft", {"heldout/loss": (3.0, 0.5)}, set(), step)
+        held = panel(figures.pop(), "loss, nats per token")["held-out loss per token"]
+        assert (list(held.get_xdata()), list(held.get_ydata())) == ([0, 5, 10], values)
 
 
 @pytest.mark.parametrize("name", ["$\\frac{$", "_hidden", "界", "a\nb", "[red]", "<b>"])
 def test_a_term_of_any_name_can_be_drawn_and_is_in_the_legend(name, tmp_path, figures):
     rows = [{"step": i, "score": 0.5, f"score/{name}": 0.5} for i in range(1, 4)]
-    curves(tmp_path, rows, name, {"heldout/score": (0.1, 0.2)}, {name})
+    curves(tmp_path, rows, name, {"heldout/score": (0.1, 0.2)}, {name}, 3)
     (legend,) = [axes.get_legend() for axes in figures[0].axes if axes.get_legend()]
     assert name in [text.get_text().strip() for text in legend.get_texts()]
 

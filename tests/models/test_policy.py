@@ -6,8 +6,9 @@ import torch
 
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.calling import positions
 from rlnlp.models.fast import first_pass_kept
-from rlnlp.models.policy import Policy, logprob_fn, positions, remembered
+from rlnlp.models.policy import Policy, logprob_fn, remembered
 from rlnlp.rollout.sampling import sample
 from rlnlp.types import Prompts, Rollout, take
 from support import reference, small

@@ -150,9 +150,9 @@ GROUPS = [
     ("models/critic.py", (CRITIC,), [
         ("values are shifted by one", "head(hidden[:,", "head(hidden.roll(-1, 1)[:,"),
         ("values stand behind the mask", "return values.masked_fill(~rollout.mask, 0)", "return values"),
-        ("the critic sees padding", "trimmed.attention[:, :-1].long()", "torch.ones_like(trimmed.tokens[:, :-1])"),
-        ("the critic's places ignore padding", "positions(trimmed.attention[:, :-1])",
-         "torch.arange(trimmed.tokens.shape[1] - 1).expand(len(trimmed.tokens), -1)"),
+        ("the critic sees padding", '"attention_mask": read.long()', '"attention_mask": torch.ones_like(read.long())'),
+        ("the critic's places ignore padding", "positions(read, self.first_position)",
+         "torch.arange(read.shape[1]).expand_as(read)"),
         ("the head's warm-up reaches the trunk", "with torch.no_grad():\n            hidden",
          "if True:\n            hidden"),
         ("the critic is the policy's own trunk", "copy.deepcopy(policy.lm.base_model)", "policy.lm.base_model"),
@@ -168,8 +168,7 @@ GROUPS = [
         ("a small vocabulary will do", "if rows < policy.vocabulary:", "if False:"),
     ]),
     ("models/fast.py", (CRITIC,), [
-        ("nothing is computed again", "layer.training = torch.is_grad_enabled()", "layer.training = False"),
-        ("layers stay in training", "layer.training = False", "pass"),
+        ("nothing is computed again", "if not torch.is_grad_enabled():", "if True:"),
     ]),
     ("evaluate/health.py", (HEALTH,), [
         ("a figure must be there from the first step", "{**row, **self.first}", "self.first or row"),

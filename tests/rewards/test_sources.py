@@ -7,7 +7,7 @@ from rlnlp.errors import Failure
 from rlnlp.rewards.arguments import Parameters, wanted_by
 from rlnlp.rewards.builtin import MODEL_REWARDS
 from rlnlp.rewards.sources import model_arguments, user_parameters
-from rlnlp.rewards.user import load_function
+from rlnlp.rewards.user import Loader
 
 SOURCE = """
 open("canary", "w").close()
@@ -43,6 +43,7 @@ def mine(tmp_path, monkeypatch):
     [
         ("plain", Parameters({"prompts": True, "completions": True, "word": True, "more": False}, False)),
         ("anything", Parameters({"completions": True}, True)),
+        ("waits", Parameters({"completions": True}, False)),
         *((name, None) for name in ("decorated", "twice", "other", "inside", "by_position", "sqrt")),
     ],
 )
@@ -60,7 +61,6 @@ def test_a_module_in_a_package_is_read_without_importing_the_package(mine):
     [
         ("nowhere.py:f", 2, "reward.terms.x.fn: no such file: nowhere.py"),
         ("mine.py:", 2, "reward.terms.x.fn: must be file.py:function or module:function, got 'mine.py:'"),
-        ("mine.py:waits", 2, "reward.terms.x.fn: 'waits' is async; write a plain function"),
         ("nowhere.f:f", 2, "reward.terms.x.fn: nowhere.f cannot be imported: ModuleNotFoundError: "),
         ("package.nowhere:f", 2, "reward.terms.x.fn: package.nowhere cannot be imported: ModuleNotFoundError: "),
         ("plain.py:g", 2, "reward.terms.x.fn: plain.py has no function 'g'"),
@@ -75,7 +75,7 @@ def test_what_is_not_there_is_told_in_the_words_of_running_it(path, code, messag
     assert (early.value.code, str(early.value)[: len(message)]) == (code, message)
     if not path.startswith(("mine", "package")):  # to load these is to run them
         with pytest.raises(Failure) as late:
-            load_function("x", path)
+            Loader().function("x", path)
         assert (late.value.code, str(late.value).split(": ")[:2]) == (code, str(early.value).split(": ")[:2])
 
 

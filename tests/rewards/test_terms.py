@@ -1,6 +1,7 @@
 """The reward contract: what a function is given, what it may return, and how the terms are summed."""
 
 import sys
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from rlnlp.rewards.shaping import Shaping
-from rlnlp.rewards.terms import numbers_of, text_term, weighted_sum
+from rlnlp.rewards.terms import text_term, values_tensor, weighted_sum
+from rlnlp.rewards.values import plain_values
 from support.rewards import COLUMNS, COMPLETIONS, PROMPTS, REFERENCES, fails, three_texts
 
 
@@ -47,11 +49,11 @@ def test_a_function_written_for_trl_works_as_it_is(rollout):
     [
         [1, 2.5, -3], (1, 2.5, -3), np.array([1, 2.5, -3]), torch.tensor([1, 2.5, -3], dtype=torch.float64),
         torch.tensor([1, 2.5, -3], requires_grad=True), [np.float32(1), Fraction(5, 2), np.int64(-3)],
-        [torch.tensor(1.0), torch.tensor(2.5), torch.tensor(-3)],
+        [torch.tensor(1.0), torch.tensor(2.5), torch.tensor(-3)], [np.bool_(True), Decimal("2.5"), np.array(-3)],
     ],
 )  # fmt: skip
 def test_flat_lists_arrays_and_tensors_of_numbers_are_taken(values):
-    found = numbers_of("t", values, 3)
+    found = values_tensor("t", plain_values("t", values, [1, 1, 1]), torch.ones(3, 1).bool())
     assert (found.tolist(), found.dtype, found.requires_grad) == ([1, 2.5, -3], torch.float32, False)
 
 
@@ -112,7 +114,8 @@ def tail(value):
         (tail(-float("inf")), "returned -inf for completion 2"),
         (tail(1e300), "for completion 2"),
         (tail(10**400), "for completion 2"),
-        (tail(None), "returned None for completion 2, expected a number"),
+        (tail([None]), r"returned \[None\] for completion 2, expected a number"),
+        (tail(np.datetime64("2026-01-01")), "for completion 2, expected a number"),
         (tail("1.0"), "returned '1.0' for completion 2, expected a number"),
         (tail(1j), "returned 1j for completion 2, expected a number"),
         (tail([1.0]), r"returned \[1.0\] for completion 2, expected a number"),

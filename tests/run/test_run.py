@@ -213,7 +213,11 @@ def test_the_checkpoints_verify_and_the_last_one_holds_the_result(run):
     directory, *_ = run
     assert not [fault for path in (directory / "checkpoints").iterdir() for fault in checkpoint.faults(path)]
     last, result = directory / "checkpoints" / "step-00000003" / "policy", directory / "policy"
-    assert {p.name: p.read_bytes() for p in last.iterdir()} == {p.name: p.read_bytes() for p in result.iterdir()}
+    saved = {p.name: p.read_bytes() for p in result.iterdir()}
+    card = saved.pop("README.md").decode()
+    assert card.startswith("---\nlibrary_name: transformers\n")
+    assert "rlnlp reinforce " in card
+    assert {p.name: p.read_bytes() for p in last.iterdir()} == saved
     earlier = directory / "checkpoints" / "step-00000002" / "policy" / "model.safetensors"
     assert earlier.read_bytes() != (last / "model.safetensors").read_bytes()
 

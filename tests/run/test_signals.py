@@ -190,7 +190,7 @@ def clock(monkeypatch):
     ],
 )  # fmt: skip
 def test_the_rest_of_a_step_is_known_from_recent_steps_or_an_estimate(earlier, estimate, taken, rest, clock):
-    of_run = signals.Signals(lambda text: None)
+    of_run = signals.Signals(lambda text: None, lambda number: None)
     of_run.estimate = estimate
     of_run.remember(earlier)
     assert of_run._rest_of_step() is None, "outside a step nothing is finished"
@@ -205,7 +205,7 @@ def test_the_rest_of_a_step_is_known_from_recent_steps_or_an_estimate(earlier, e
 def test_how_long_a_step_may_go_on(name, longest, clock):
     number, said = getattr(signal, name), []
     for rest, finished in ((longest, True), (longest + 1, False)):
-        with signals.Signals(said.append) as of_run:
+        with signals.Signals(said.append, lambda number: None) as of_run:
             of_run.remember([rest])
             of_run.begin_step(7)
             if finished:

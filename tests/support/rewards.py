@@ -11,6 +11,7 @@ from rlnlp import build
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.errors import Failure
+from rlnlp.rewards.terms import function_term
 from rlnlp.types import Rollout, Texts
 from support import small
 
@@ -60,3 +61,8 @@ def composed(*overrides):
     """The settings of ``rlnlp train algo=reinforce`` with some overrides."""
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return OmegaConf.to_container(compose("train", ["algo=reinforce", *overrides]), resolve=True)
+
+
+def user_term(function, **args):
+    """The term of a user's function that is loaded, on three texts."""
+    return function_term("t", function.callee, args, three_texts)

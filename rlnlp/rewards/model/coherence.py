@@ -42,8 +42,9 @@ def coherence_term(
     if path is None:
         return context.coherence
     model_path = resolve(f"reward.terms.{name}.args.path", path, "config.json", allow_download)
-    tokenizer = load_tokenizer(model_path, not allow_download)
-    policy = load_policy(model_path, not allow_download, context.device).requires_grad_(False)
+    policy, _ = load_policy(model_path, not allow_download, context.device)
+    tokenizer = load_tokenizer(model_path, not allow_download, policy.ends)
+    policy.requires_grad_(False)
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likely = coherence(logprob_fn(policy, untempered, batch_size), len(tokenizer.raw))
 

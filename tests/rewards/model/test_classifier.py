@@ -168,8 +168,8 @@ def test_a_missing_or_unfit_model_is_exit_4(paths, model_dir, tmp_path):
         ("./none", r"reward\.terms\.mine\.args\.path './none' not found"),
         ("no-such/classifier", r"set reward\.terms\.mine\.args\.allow_download=true"),
         (tmp_path / "empty", "has no config.json"),
-        (bare, "cannot be loaded"),
-        (without, "cannot be loaded"),
+        (bare, r"model\.safetensors is no safetensors file \(8 bytes\)\ndownload it again"),
+        (without, r"there is no model\.safetensors\ndownload the weights"),
         (
             model_dir,
             r"lacks 1 weights, such as score\.weight\nit must be a trained sequence-classification model",

@@ -65,7 +65,7 @@ def test_coherence_under_a_uniform_model_is_0():
 
 
 def test_coherence_by_a_path_is_that_of_the_initial_policy_if_both_have_the_same_tokens(model_dir):
-    tokenizer, policy = load_tokenizer(str(model_dir), True), load_policy(str(model_dir), True, build.CPU)
+    tokenizer, policy = load_tokenizer(str(model_dir), True), load_policy(str(model_dir), True, build.CPU)[0]
     rows, ended = [], [False, True, False, True]
     for count in (6, 3, 1, 0):
         ids = [1, 4]  # <s> the

@@ -1,0 +1,171 @@
+"""What is wrong with the files of a model or tokenizer, read without torch; and adapters, which name their base."""
+
+import json
+import struct
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rlnlp.errors import Exit, Failure, one_line, shell_word
+
+POINTER = b"version https://git-lfs"
+ADAPTER = "adapter_config.json"
+INDEX = "model.safetensors.index.json"
+LONGEST_HEADER = 100 * 2**20  # bytes, as safetensors allows
+AGAIN = "download it again"
+
+
+def check_model_files(what: str, directory: Path) -> None:
+    """Check the config and the weights in a directory.
+
+    Raises:
+        Failure: exit 4 with the file's name and what to do.
+    """
+    fault = next(_config_faults(directory), None) or next(_weight_faults(directory), None)
+    if fault is not None:
+        raise Failure(Exit.MODEL, f"{what}: {fault}")
+
+
+def check_tokenizer_files(what: str, directory: Path) -> None:
+    """Check the tokenizer's files in a directory.
+
+    Raises:
+        Failure: exit 4 with the file's name and what to do.
+    """
+    for path in (directory / "tokenizer_config.json", directory / "tokenizer.json"):
+        fault = json_fault(path) if path.is_file() else None
+        if fault is not None:
+            raise Failure(Exit.MODEL, f"{what}: {fault}")
+
+
+def json_fault(path: Path) -> str | None:
+    """What is wrong with a JSON file, as far as its two ends tell; None if nothing is."""
+    with path.open("rb") as file:
+        head = file.read(len(POINTER))
+        file.seek(max(0, path.stat().st_size - 16))
+        tail = file.read()
+    if head.startswith(POINTER):
+        return _pointer(path)
+    if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") or not tail.rstrip().endswith(b"}"):
+        return f"{path.name} is not a whole JSON object\n{AGAIN}"
+    return None
+
+
+def safetensors_fault(path: Path) -> str | None:
+    """What is wrong with a file of weights by its header and its size; None if nothing is."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(len(POINTER))
+        if head.startswith(POINTER):
+            return _pointer(path)
+        file.seek(8)
+        length = struct.unpack("<Q", head[:8])[0] if len(head) >= 8 else 0
+        header = file.read(length) if length <= min(size, LONGEST_HEADER) else b""
+    try:
+        stored = json.loads(header)
+        ends = [entry["data_offsets"][1] for name, entry in stored.items() if name != "__metadata__"]
+        expected = 8 + length + max(ends, default=0)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        return f"{path.name} is no safetensors file ({size:,} bytes)\n{AGAIN}"
+    if size != expected:
+        return f"{path.name} has {size:,} bytes, its header says {expected:,}\n{AGAIN}"
+    return None
+
+
+def adapter_base(directory: Path) -> str | None:
+    """The base model that an adapter names; None if the directory holds a whole model.
+
+    Raises:
+        Failure: exit 4, for an adapter that peft cannot load or that names no base.
+    """
+    path = directory / ADAPTER
+    if not path.is_file() or (directory / "config.json").is_file():
+        return None
+    what = f"'{one_line(str(directory))}'"
+    fault = json_fault(path) or next(_adapter_weight_faults(directory), None)
+    if fault is not None:
+        raise Failure(Exit.MODEL, f"{what}: {fault}")
+    stored = read_object(path)
+    base = stored.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise Failure(Exit.MODEL, f"{what}: {ADAPTER} names no base_model_name_or_path\nadd it: a directory or hub id")
+    peft = find_spec("peft")
+    if peft is None or peft.origin is None:  # a folder of that name is no package
+        raise Failure(
+            Exit.MODEL,
+            f"{what} is an adapter of '{one_line(base)}': loading it needs peft\npip install 'rlnlp[adapters]'",
+        )
+    return base
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one if there is none."""
+    try:
+        stored = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return stored if isinstance(stored, dict) else {}
+
+
+def _config_faults(directory: Path) -> Iterator[str]:
+    path = directory / "config.json"
+    if (fault := json_fault(path)) is not None:
+        yield fault
+    elif not read_object(path):
+        yield f"config.json is no JSON object\n{AGAIN}"
+
+
+def _weight_faults(directory: Path) -> Iterator[str]:
+    single, index = directory / "model.safetensors", directory / INDEX
+    if index.is_file() and not single.is_file():
+        if (fault := json_fault(index)) is not None:
+            yield fault
+        names = read_object(index).get("weight_map")
+        shards = sorted(set(map(str, names.values()))) if isinstance(names, dict) else []
+        if not shards:
+            yield f"{INDEX} lists no weights\n{AGAIN}"
+    else:
+        shards = [single.name]
+    if shards == [single.name] and not single.is_file():
+        yield from _without_safetensors(directory)
+        return
+    for name in shards:
+        if not (directory / name).is_file():
+            yield f"{one_line(name, 80)} is missing, which {INDEX} lists\ndownload it"
+        elif (fault := safetensors_fault(directory / name)) is not None:
+            yield fault
+
+
+def _without_safetensors(directory: Path) -> Iterator[str]:
+    pickled = sorted(path.name for end in ("bin", "pt", "pth") for path in directory.glob(f"*.{end}"))
+    named = [name for name in pickled if name.startswith("pytorch_model")]
+    if named:
+        code = (
+            "import sys, transformers as t; d = sys.argv[1]; "
+            "t.AutoModelForCausalLM.from_pretrained(d, use_safetensors=False).save_pretrained(d)"
+        )
+        yield (
+            f"the weights are in {named[0]}, which can hold code; if you trust it, convert it once:\n"
+            f"python -c {shell_word(code)} {shell_word(directory)}"
+        )
+    elif not any(directory.glob("*.safetensors")):
+        yield f"there is no model.safetensors{f', only {pickled[0]}' if pickled else ''}\ndownload the weights"
+
+
+def _adapter_weight_faults(directory: Path) -> Iterator[str]:
+    weights = directory / "adapter_model.safetensors"
+    if weights.is_file():
+        if (fault := safetensors_fault(weights)) is not None:
+            yield fault
+    elif (directory / "adapter_model.bin").is_file():
+        yield (
+            "the weights are in adapter_model.bin, which can hold code\n"
+            "if you trust it: load it with peft, then save_pretrained(..., safe_serialization=True)"
+        )
+    else:
+        yield "adapter_model.safetensors is missing\ndownload it"
+
+
+def _pointer(path: Path) -> str:
+    return f"{path.name} is a git-lfs pointer, not the file itself\nfetch it in its repository: git lfs pull"
