@@ -26,6 +26,7 @@ from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.terms import Reward, weighted_sum
 from rlnlp.rollout.sampling import Collect, sampler
+from rlnlp.run.display import OF_TERM
 from rlnlp.run.run import Run
 from rlnlp.types import PolicyOutput, Prompts, Rollout
 
@@ -91,7 +92,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
             config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device,
             build.function_loader(config.reward, run.signals.user_code, run.keep),
         )  # fmt: skip
-    timed = {name: (run.timed(f"reward/{name}", term), weight) for name, (term, weight) in terms.items()}
+    timed = {name: (run.timed(f"{OF_TERM}{name}", term), weight) for name, (term, weight) in terms.items()}
     reward = weighted_sum(timed, build.shapings(config.reward))
     collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad, tokenizer.stopper))
     unfiltered = partial(policy, distribution=distribution.unfiltered())

@@ -16,7 +16,7 @@ from rlnlp.commands.explain.terms import terms
 from rlnlp.commands.guide import TOPICS, title
 from rlnlp.config.choices import choices_of, compose, is_run
 from rlnlp.config.reward import REWARDS
-from rlnlp.config.schema import RUNS, GenerateRun
+from rlnlp.config.schema import RUNS, GenerateRun, RewardRun
 from rlnlp.config.setting import NAME, declared
 from rlnlp.metrics import METRICS
 
@@ -142,7 +142,7 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     """Arguments of a command that is not a Hydra application."""
     before = words[-1] if words else ""
     given = [word for word in words if not word.startswith("-")]
-    if before == "--file":
+    if before in ("--file", "--prompts"):
         yield from _files(current)
     elif current.startswith("-"):
         yield from map(Candidate, _flags(name))
@@ -150,6 +150,11 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
         yield from (Candidate(topic, title(topic)) for topic in TOPICS if not given)
     elif name == "explain":
         yield from _explained()
+    elif name == "check-reward":
+        if not any("=" not in word for word in given):
+            yield from (Candidate(term, terms()[term].help) for term in REWARDS)
+            yield from _functions(current)
+        yield from _setting(RewardRun, words, current)
     elif not given:
         yield from _runs(current, name)
     elif name == "generate":
@@ -161,7 +166,7 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
 
 def _flags(name: str) -> list[str]:
     """The long flags of a plain command, as its help lists them."""
-    module = import_module(f"rlnlp.commands.{'explain.main' if name == 'explain' else name}")
+    module = import_module(f"rlnlp.commands.{'explain.main' if name == 'explain' else name.replace('-', '_')}")
     with io.StringIO() as text, suppress(SystemExit), redirect_stdout(text):
         try:
             module.arguments(["--help"])
@@ -243,5 +248,5 @@ def _functions(begun: str) -> Iterator[Candidate]:
         yield from (
             Candidate(f"{file}:{node.name}", (ast.get_docstring(node) or "").partition("\n")[0])
             for node in body
-            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
         )

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.cli.jobs import CheckedJob
+from rlnlp.commands.default_terms import left_out
 from rlnlp.commands.preflight import MOST, checked_config
 from rlnlp.commands.train import check_device
 from rlnlp.config.data import TextData
-from rlnlp.config.description import block, description
+from rlnlp.config.description import block, description, left_out_lines
 from rlnlp.data.sources import DataSource, data_sources, heldout_part, prompt_fault
 from rlnlp.errors import Exit, counted, one_line
 
@@ -22,7 +23,10 @@ def print_run(settings: Any, directory: Path) -> int:
     """
     config = checked_config(settings)
     check_device(config)
-    print(f"{block(plan(config, directory))}\n\n{END}")
+    texts = plan(config, directory)
+    if left := left_out(settings, config):
+        texts["reward"] += "".join(f"\n{line}" for line in left_out_lines(left))
+    print(f"{block(texts)}\n\n{END}")
     return Exit.DONE
 
 

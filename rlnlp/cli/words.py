@@ -32,7 +32,7 @@ def refuse_command(words: list[str], commands: list[str]) -> int:
         Failure: exit 2, always.
     """
     word, rest = words[0], words[1:]
-    near = get_close_matches(word.lower(), commands, 1, 0.6)
+    near = get_close_matches(word.lower(), commands, 1, 0.6) if word not in TOPICS else []
     if near or word in OTHER_COMMANDS:
         meant_words = [near[0] if near else OTHER_COMMANDS[word], *rest]
     elif word.startswith("-") or "=" in word:

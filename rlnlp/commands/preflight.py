@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import partial
 from typing import Any, get_type_hints
 
+from rlnlp.commands.default_terms import left_out, usable_config
 from rlnlp.config.algos import Ppo
 from rlnlp.config.choices import default_choice
 from rlnlp.config.data import PromptData, TextData
@@ -14,7 +15,7 @@ from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Heldout
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
-from rlnlp.config.schema import RUNS
+from rlnlp.config.schema import RUNS, RewardRun
 from rlnlp.data.formats import Record
 from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
@@ -34,15 +35,31 @@ def parse_run_config(settings: Any) -> Any:
     return with_measurements(parse(_schema(settings), settings))
 
 
+def settled_config(settings: Any) -> Any:
+    """The same without the terms of the default reward that need what the data lack.
+
+    Raises:
+        Failure: as ``parse_run_config``.
+    """
+    config = parse_run_config(settings)
+    return usable_config(config, _data(config.data, config.heldout.size)[0])
+
+
+def usable(config: RewardRun) -> tuple[RewardRun, dict[str, str]]:
+    """The same of settings without a run; and what is left out, with the reason."""
+    found: RewardRun = usable_config(config, _data(config.data, 0)[0])
+    return found, left_out(asdict(config), found)
+
+
 def checked_config(settings: Any) -> Any:
-    """The settings of a run as its algorithm's schema; the files that they name exist and fit.
+    """``settled_config``; the files that it names exist and fit.
 
     Raises:
         Failure: all faults at once; exit 2 if a setting is wrong, else 3 for data, 4 for a model, 7 for a reward.
     """
     schema = _schema(settings)
     try:
-        config = parse_run_config(settings)
+        config = settled_config(settings)
     except Failure as failure:
         found = [failure, *_incomplete(schema, settings), *faults(_sound_groups(schema, settings))]
     else:
@@ -74,7 +91,8 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
     records: list[Record] | None = None
     if "data" in groups:
         held = groups.get("heldout")
-        records, found = _data(groups["data"], held.size if isinstance(held, Heldout) else 1)
+        read, whole, found = _data(groups["data"], held.size if isinstance(held, Heldout) else 1)
+        records = read if whole and not found else None
         yield from found
     if "device" in groups:
         yield from _attempt(partial(_check_device_name, groups["device"].name))
@@ -151,8 +169,8 @@ def _check_device_name(name: str) -> None:
         raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{one_line(name)}'{hint}")
 
 
-def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record] | None, list[Failure]]:
-    """All records to train and to measure on, or None if not all were read; and what is wrong with them."""
+def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record], bool, list[Failure]]:
+    """The records to train and to measure on, whether these are all of them, and what is wrong with them."""
     records: list[Record] = []
     whole, found, names = True, [], set()
     for source in data_sources(data, heldout):
@@ -163,7 +181,7 @@ def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record] | Non
         except Failure as failure:
             found += [] if source.name in names else [failure]
         names.add(source.name)
-    return (records if whole and not found else None), found
+    return records, whole, found
 
 
 def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.preflight import check_files, parse_run_config
+from rlnlp.commands.preflight import check_files, parse_run_config, settled_config
 from rlnlp.commands.train import check_device, run_training, train
 from rlnlp.commands.words import parse_words
 from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, resume_class
@@ -103,7 +103,7 @@ def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collec
     """
     if not (directory / "config.yaml").exists():
         return run_training(settings, directory, command, hidden)
-    new = parse_run_config(settings)
+    new = settled_config(settings)
     return resume_run(directory, same_settings(directory, new), asdict(new), frozenset())
 
 

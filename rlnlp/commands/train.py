@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp import STARTED
+from rlnlp.commands.default_terms import left_out
 from rlnlp.commands.preflight import checked_config
+from rlnlp.config.description import left_out_lines
 
 
 def run_training(
@@ -27,6 +29,10 @@ def run_training(
         from rlnlp.run.run import Run
 
     with Run(directory, config, command, hidden=hidden, started=started) as run:
+        if left := left_out(settings, config):
+            run.facts["left_out"] = left
+            for line in left_out_lines(left):
+                run.log_message(line)
         train(config, run)
 
 

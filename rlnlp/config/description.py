@@ -37,6 +37,11 @@ def description(config: Trained) -> dict[str, str]:
     }
 
 
+def left_out_lines(left: Mapping[str, str]) -> list[str]:
+    """A line for each reward term that is left out, with the reason."""
+    return [f"reward.terms.{one_line(name, 40)} of the default reward is left out: {why}" for name, why in left.items()]
+
+
 def block(texts: Mapping[str, str]) -> str:
     """Labels and texts in two columns."""
     return "\n".join(
@@ -107,6 +112,7 @@ def _responses(sampler: Sampler) -> str:
     least = f"{sampler.min_new_tokens} to " if sampler.min_new_tokens else "at most "
     filters = [f"top_k {sampler.top_k}"] if sampler.top_k else []
     filters += [f"top_p {sampler.top_p:.{FLOAT}g}"] if sampler.top_p < 1 else []
+    filters += [f"until {' or '.join(one_line(repr(text), 40) for text in sampler.stop_texts)}"] if sampler.stop else []
     limits = f"{least}{counted(sampler.max_new_tokens, 'token')}"
     return ", ".join([limits, f"temperature {sampler.temperature:.{FLOAT}g}", *filters])
 

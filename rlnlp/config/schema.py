@@ -89,5 +89,13 @@ class GenerateRun(Seeded):
     data: Reading = setting("reading of a file of prompts")
 
 
+@dataclass(frozen=True)
+class RewardRun(GenerateRun):
+    """`rlnlp check-reward`: the part of a run's settings that drawing and rewarding need."""
+
+    data: PromptData = setting("the prompts")
+    reward: Reward = setting("what is rewarded")
+
+
 AnyRun = SftRun | ReinforceRun | PpoRun
 RUNS: dict[str, type[AnyRun]] = {"sft": SftRun, "reinforce": ReinforceRun, "ppo": PpoRun}

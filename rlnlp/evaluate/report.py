@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rlnlp.config.data import names_in, path_of
-from rlnlp.config.description import Trained, description, duration
+from rlnlp.config.description import Trained, description, duration, left_out_lines
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.device import peak_memory, return_freed
 from rlnlp.errors import command, one_line, safe_text
@@ -41,7 +41,7 @@ def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], hea
         title(run.config, "held-out score" if result["heldout"] else "score", old["score"], new["score"]),
         f"{kind}: {result['n']}",
         score_rows(result),
-        list(outcome_lines(result)),
+        [*outcome_lines(result), *left_out_lines(run.facts.get("left_out", {}))],
         list(result["health"].values()),
         list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES],
         generate_command(run.directory, before.prompts, data_file(run.config)),
@@ -62,7 +62,7 @@ def finish(
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
     replace(directory / "summary.md", markdown(report, description(run.config), took))
-    replace(directory / "policy" / "README.md", model_card(run.config, report, tuple(run.hidden)))
+    replace(directory / "policy" / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
     run.facts["peak_memory_bytes"] = memory
     run.finish(**result)
     lines = report_lines(report, directory, took)

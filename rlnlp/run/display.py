@@ -10,6 +10,8 @@ from rlnlp.config.description import block
 from rlnlp.errors import one_line, safe_text
 from rlnlp.metrics import LIVE
 
+OF_TERM = "reward/"  # before the name of a term, in timing.jsonl
+SLOW = 0.25
 IN_LINE = 5  # so many of the live metrics are in the line of a step
 
 
@@ -88,7 +90,14 @@ class PlainDisplay:
 def step_line(step: int, total: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
     """The metrics of a step on one line."""
     shown = "  ".join(f"{name} {row[name]:.3f}" for name in LIVE[:IN_LINE] if name in row)
-    return f"step {step}/{total}  {shown}  {timing['tokens_per_second']:.0f} tokens/s"
+    slow = "".join(f"  {one_line(name, 40)} {seconds:.2g} s" for name, seconds in slow_terms(timing).items())
+    return f"step {step}/{total}  {shown}  {timing['tokens_per_second']:.0f} tokens/s{slow}"
+
+
+def slow_terms(timing: Mapping[str, float]) -> dict[str, float]:
+    """The seconds of each term of the reward that takes more than the fraction ``SLOW`` of its step."""
+    terms = {name.removeprefix(OF_TERM): value for name, value in timing.items() if name.startswith(OF_TERM)}
+    return {name: value for name, value in terms.items() if value > SLOW * timing["seconds"]}
 
 
 def as_text(value: Any) -> Text:

@@ -15,7 +15,7 @@ from rich.theme import Theme
 from rlnlp.config.description import LABEL as LABELS
 from rlnlp.errors import one_line, safe_text
 from rlnlp.metrics import CURVES, LIVE, change, label
-from rlnlp.run.display import Display, PlainDisplay, step_line
+from rlnlp.run.display import Display, PlainDisplay, slow_terms, step_line
 
 BARS = "▁▂▃▄▅▆▇█"
 COLORS = ("green", "magenta")  # of the curves; like all colors here, readable on a dark and on a light background
@@ -52,6 +52,7 @@ class LiveDisplay:
         self.task = self.progress.add_task("training", start=False, total=0, speed="")
         self.total = 0
         self.history: dict[str, list[float]] = {}
+        self.slow: dict[str, float] = {}  # terms of the reward, with the seconds of the last step
         self.latest: tuple[int, str, str, float | None] | None = None
         self.live: Live | None = None
 
@@ -72,6 +73,7 @@ class LiveDisplay:
     def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
         """Take in the new metrics; they are drawn when the next drawing is due."""
         self._add(row)
+        self.slow = slow_terms(timing)
         self.progress.update(self.task, completed=step, speed=f"{timing['tokens_per_second']:,.0f} tokens/s")
         return step_line(step, self.total, row, timing)
 
@@ -134,9 +136,10 @@ class LiveDisplay:
         for name in names:
             values = list(self.history[name])
             changed = f"{change(values):+.3g}" if len(values) > 1 else ""
-            indent = "  " if name.startswith("score/") else ""
+            indent, seconds = "  " if name.startswith("score/") else "", self.slow.get(name.removeprefix("score/"))
+            taken = f" {seconds:.2g} s" if indent and seconds is not None else ""
             table.add_row(
-                Text(f"{indent}{one_line(label(name), LABEL - len(indent))}"),
+                Text(f"{indent}{one_line(label(name), LABEL - len(indent + taken))}{taken}"),
                 f"{values[-1]:.4g}",
                 changed,
                 *([Text(one_line(name, NAME), style="dim")] if width >= NARROW else []),

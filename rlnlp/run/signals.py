@@ -213,11 +213,9 @@ class Signals:
     def _wait_for_user_code(self) -> None:
         """End the process if code of the user's does not end: it waits for what never comes, or takes no exception."""
         while (number := self._raised.get()) is not None:
-            if number == signal.SIGINT:  # who presses Ctrl-C can press it again
-                continue
             time.sleep(GRACE)
             with self._ending:
-                if self._in_user_code:
+                if self._in_user_code and number != signal.SIGINT:  # who presses Ctrl-C can press it again
                     self._abandon(number)
 
     def _exit(self, number: int) -> None:

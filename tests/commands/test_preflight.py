@@ -45,8 +45,11 @@ ONE = [
     (["data.prompts=embedded/nowhere"], 2, "data.prompts must be embedded, or embedded/DOMAIN with one of "),
     (["algo=sft", "data.texts=./no.jsonl"], 3, "data.texts: no such file: ./no.jsonl"),
     (["algo=sft", "data.texts=p.jsonl"], 3, "data.texts: p.jsonl: no field 'text' (it has: prompt, reference, topic)"),
-    (["data.prompts=bare.jsonl"], 3, "reward.terms.similarity needs a 'reference' for every prompt"),
-    (["data.prompts=p.jsonl", "data.heldout=bare.jsonl"], 3, "reward.terms.similarity needs a 'reference'"),
+    (["data.prompts=bare.jsonl", "reward=classic"], 3, "reward.terms.similarity needs a 'reference' for every prompt"),
+    (
+        ["data.prompts=p.jsonl", "data.heldout=bare.jsonl", "reward.terms.similarity.weight=0.3"], 3,
+        "reward.terms.similarity needs a 'reference'",
+    ),
     (["sampler.max_new_tokens=128"], 2, "sampler.max_new_tokens 128 fills the model's context of 128 tokens; lower it"),
     (["model.path=short"], 2, "sampler.max_new_tokens 32 fills the model's context of 16 tokens; lower it"),
     (["model=fresh", "model.fresh.context=32"], 2, "sampler.max_new_tokens 32 fills the model's context of 32 tokens"),

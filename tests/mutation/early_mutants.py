@@ -12,7 +12,7 @@ GROUPS = [
             ("files are not checked where a setting is wrong", ", *faults(_sound_groups(schema, settings))]", "]"),
             ("the gravest fault is the last", "min(each.code for each in found)", "max(each.code for each in found)"),
             ("the context is not asked for", "if context is not None:", "if context is None:"),
-            ("a part of a file is taken for all columns", "records if whole and not found else None", "records"),
+            ("a part of a file is taken for all columns", "read if whole and not found else None", "read"),
         ],
     ),
     (

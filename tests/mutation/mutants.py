@@ -25,8 +25,10 @@ from mutation import (
     early_mutants,
     ending_mutants,
     face_mutants,
+    model_mutants,
     ppo_mutants,
     rates_mutants,
+    reward_mutants,
     sweep_mutants,
     words_mutants,
 )
@@ -80,8 +82,8 @@ def _mutants(file, *tests_and_changes):
 
 
 GROUPS_OF = (
-    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, words_mutants, sweep_mutants,
-    data_mutants,
+    ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
+    sweep_mutants, data_mutants, model_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

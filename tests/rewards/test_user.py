@@ -106,7 +106,8 @@ def test_terms_are_added_and_removed_on_the_command_line(model_dir, tmp_path):
         "def polite(completions, topic, price):\n    return [price * (t == 'film') for t in topic]\n"
     )
     words = ["+reward.terms.polite={fn: my_rewards.py:polite, weight: 0.5, args: {price: 3}}"]
-    assert main(["train", *overrides(model_dir, tmp_path / "bare.jsonl"), *words]) == 3, "similarity needs references"
+    asked = [*words, "reward.terms.similarity.weight=0.2"]
+    assert main(["train", *overrides(model_dir, tmp_path / "bare.jsonl"), *asked]) == 3, "similarity needs references"
     words += ["~reward.terms.similarity", "hydra.run.dir=second"]
     assert main(["train", *overrides(model_dir, tmp_path / "bare.jsonl")[:-1], *words]) == 0
     for line in (tmp_path / "second" / "metrics.jsonl").read_text().splitlines():

@@ -256,3 +256,16 @@ def test_the_command_in_a_real_terminal_spins_draws_whole_tables_and_gives_the_c
     assert "algorithm   Proximal policy optimization" in plain
     assert out.startswith("held-out prompts: 2\n")
     assert "\x1b" not in out, "results in a pipe have no color"
+
+
+def test_a_term_that_takes_much_of_the_step_shows_its_seconds():
+    timing = {"tokens_per_second": 1.0, "seconds": 4.0, "reward": 3.9, "reward/length": 0.9, "reward/diversity": 2.97}
+    screen, _ = live(100, 30)
+    fed(screen)
+    text = screen.step(30, ROW, timing)
+    assert text.endswith("1 tokens/s  diversity 3 s")
+    rows = [line.strip().split("  ")[0] for line in shown(screen)]
+    assert "diversity 3 s" in rows
+    assert "length" in rows
+    screen.step(30, ROW, timing | {"reward/diversity": 0.1})
+    assert not any("diversity 3 s" in line for line in shown(screen))

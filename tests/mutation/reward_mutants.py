@@ -1,0 +1,77 @@
+"""Mistakes around the user's reward functions: what they return and leave behind, their processes, what is left out."""
+
+ABSTAINING, SURROUNDINGS, LOADER, CALL, WORKERS, DEFAULTS, USER_CODE = (
+    "rewards/test_abstaining", "rewards/test_surroundings", "rewards/test_loader", "rewards/test_call",
+    "rewards/test_workers", "commands/test_default_terms", "run/test_user_code",
+)  # fmt: skip
+
+GROUPS = [
+    (
+        "rewards/terms.py", (ABSTAINING, CALL),
+        [
+            ("a term that abstains is shifted", ".masked_fill(~here.to(parts[name].device), 0)", ""),
+            ("a term that abstains is a veto", "vetoes[name] & here.to(vetoes[name].device)", "vetoes[name]"),
+            ("a column stands in for the response", '**texts.columns, "prompts": texts.prompts, "completions":',
+             '"prompts": texts.prompts, "completions": texts.completions, **texts.columns, "unused":'),
+        ],
+    ),
+    (
+        "evaluate/measure.py", (ABSTAINING,),
+        [
+            ("abstentions are averaged as 0", "term if name not in given else term[given[name].to(term.device)]",
+             "term"),
+            ("a difference has the prompts of one side", "both = both & measurement.given.get(name, both)",
+             "both = both"),
+        ],
+    ),
+    (
+        "rewards/surroundings.py", (SURROUNDINGS,),
+        [
+            ("what a function changes reaches training", "            _put(ours)\n", ""),
+            ("a function does not find what it has changed", "        _put(self._theirs)\n", ""),
+            ("an alarm is left", "signal.setitimer(signal.ITIMER_REAL, 0)", "pass"),
+        ],
+    ),
+    (
+        "rewards/user.py", (LOADER,),
+        [
+            ("a file hides modules of Python", "sys.path.append(str(folder))", "sys.path.insert(0, str(folder))"),
+            ("a file has a name that nobody can import", "if _found(name) == file:", "if False:"),
+            ("what is beside an earlier file stays", "        for name in _BESIDE:", "        for name in ():"),
+        ],
+    ),
+    (
+        "rewards/workers.py", (WORKERS,),
+        [
+            ("a group is split", "if prompts[i] != prompts[i - 1]]", "]"),
+            ("the values are in the order of arrival", "return [found[i] for i, _ in asked]",
+             "return list(found.values())[::-1]"),
+        ],
+    ),
+    (
+        "rewards/worker.py", (WORKERS,),
+        [
+            ("a worker outlives its parent", "    os.killpg(0, signal.SIGKILL)", "    threading.Event().wait()"),
+        ],
+    ),
+    (
+        "commands/default_terms.py", (DEFAULTS,),
+        [
+            ("a term that was asked for is left out", "if term == defaults.get(name)]", "if name in defaults]"),
+            ("a term that can be served is left out", "if _needs_reference(name, config.reward.terms[name])", ""),
+        ],
+    ),
+    (
+        "run/signals.py", (USER_CODE,),
+        [
+            ("a forked process keeps the handlers of the run", "    for number, handler in _replaced.items():",
+             "    for number, handler in ():"),
+        ],
+    ),
+    (
+        "run/lock.py", (USER_CODE,),
+        [
+            ("a forked process holds the lock", "    for lock in _held:\n", "    for lock in ():\n"),
+        ],
+    ),
+]  # fmt: skip
