@@ -112,6 +112,7 @@ def _responses(sampler: Sampler) -> str:
     least = f"{sampler.min_new_tokens} to " if sampler.min_new_tokens else "at most "
     filters = [f"top_k {sampler.top_k}"] if sampler.top_k else []
     filters += [f"top_p {sampler.top_p:.{FLOAT}g}"] if sampler.top_p < 1 else []
+    filters += [f"until {' or '.join(one_line(repr(text), 40) for text in sampler.stop_texts)}"] if sampler.stop else []
     limits = f"{least}{counted(sampler.max_new_tokens, 'token')}"
     return ", ".join([limits, f"temperature {sampler.temperature:.{FLOAT}g}", *filters])
 

@@ -82,13 +82,14 @@ class Sampler:
     )  # fmt: skip
     min_new_tokens: int = setting("the end token is not drawn before this", "tokens", ge=0)
     stop: str | list[str] | None = setting(
-        "a text, or several, at which a response ends too; they are no part of its text"
+        "a text, or several, at which a response ends too, and which is no part of it; \\n is a newline"
     )
 
     @property
     def stop_texts(self) -> tuple[str, ...]:
-        """The texts at which a response ends."""
-        return () if self.stop is None else (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
+        r"""The texts at which a response ends; ``\n`` and ``\t`` in a setting are a newline and a tab."""
+        named = [] if self.stop is None else [self.stop] if isinstance(self.stop, str) else self.stop
+        return tuple(text.replace("\\n", "\n").replace("\\t", "\t") for text in named)
 
     def problems(self) -> Iterator[Problem]:
         """A minimum length above the maximum; an empty text to stop at."""

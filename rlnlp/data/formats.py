@@ -4,12 +4,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 Record = dict[str, Any]
 Row = tuple[int, Record | str]  # the line of a row, and its record or what is wrong with it
+Cells = tuple[int, list[str] | str]  # the line of a row of a table, and its cells or what is wrong with it
 LARGEST_CELL = 2**31 - 1  # characters; the C long of every platform has room for it
 
 
@@ -37,14 +38,17 @@ def csv_rows(text: str, _: str) -> Iterator[Row]:
     """A table with commas; with semicolons or tabs, if its header has no comma but these, as spreadsheets write it."""
     header, _, rest = text.lstrip().partition("\n")
     if said := re.fullmatch(r"sep=(.)\r?", header):  # a line of spreadsheets in front of the header
-        return ((number + 1, row) for number, row in _table(rest, csv.excel, said[1]))
+        return ((number + 1, row) for number, row in _records(_quoted(rest, said[1])))
     delimiter = next((mark for mark in ",;\t" if mark in header), ",")
-    return _table(text, csv.excel, delimiter)
+    return tsv_rows(text, "") if delimiter == "\t" else _records(_quoted(text, delimiter))
 
 
 def tsv_rows(text: str, _: str) -> Iterator[Row]:
-    """A table with tabs, quoted as a spreadsheet does."""
-    return _table(text, csv.excel_tab, "\t")
+    """A table with tabs: each line a row, if all have as many cells as the header; else quoted as a table with commas.
+
+    Many such tables hold quotation marks that quote nothing.
+    """
+    return _records(_unquoted(text) or _quoted(text, "\t"))
 
 
 def txt_rows(text: str, field: str) -> Iterator[Row]:
@@ -145,28 +149,47 @@ def _cells_of_any_size() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def _table(text: str, dialect: type[csv.Dialect], delimiter: str) -> Iterator[Row]:
+def _quoted(text: str, delimiter: str) -> list[Cells]:
     with _cells_of_any_size():  # the limit is the process's: all rows are read before it is given back
-        rows = list(
-            _rows_below_header(csv.reader(io.StringIO(text, newline=""), dialect, delimiter=delimiter, strict=True))
-        )
-    return iter(rows)
+        return list(_cells(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)))
 
 
-def _rows_below_header(table: Any) -> Iterator[Row]:
-    names: list[str] | None = None
+def _cells(table: Any) -> Iterator[Cells]:
     try:
         for cells in table:
-            if not any(cells) and len(cells) != 1:  # a blank line, or one that a spreadsheet left below its rows
-                continue
-            if names is None:
-                names = [cell.strip() for cell in cells]
-                if twice := next((name for name in names if name and names.count(name) > 1), None):
-                    yield table.line_num, f"the header has the column '{twice}' twice"
-                    return
-            elif len(cells) != len(names):
-                yield table.line_num, "does not have as many fields as the header"
-            else:
-                yield table.line_num, {name: cell for name, cell in zip(names, cells, strict=True) if name}
+            yield table.line_num, cells
     except csv.Error as error:
         yield table.line_num, f"not valid CSV ({error})"
+
+
+def _unquoted(text: str) -> list[Cells]:
+    """The cells of a table with tabs, if each line is a row; else none."""
+    lines = enumerate(text.split("\n"), 1)
+    rows = [(number, line.removesuffix("\r").split("\t")) for number, line in lines if line.strip()]
+    width = len(rows[0][1]) if rows else 0
+    if width < 2 or any(len(cells) != width or "\r" in "".join(cells) for _, cells in rows):
+        return []
+    return [(number, [_without_quotes(cell) for cell in cells]) for number, cells in rows]
+
+
+def _without_quotes(cell: str) -> str:
+    return cell[1:-1].replace('""', '"') if re.fullmatch(r'"(?:[^"]|"")*"', cell) else cell
+
+
+def _records(table: Iterable[Cells]) -> Iterator[Row]:
+    """The records of a table, of which the first row has the names."""
+    names: list[str] | None = None
+    for number, cells in table:
+        if isinstance(cells, str):
+            yield number, cells
+        elif not any(cells) and len(cells) != 1:
+            continue  # a blank line, or one that a spreadsheet left below its rows
+        elif names is None:
+            names = [cell.strip() for cell in cells]
+            if twice := next((name for name in names if name and names.count(name) > 1), None):
+                yield number, f"the header has the column '{twice}' twice"
+                return
+        elif len(cells) != len(names):
+            yield number, "does not have as many fields as the header"
+        else:
+            yield number, {name: cell for name, cell in zip(names, cells, strict=True) if name}

@@ -55,7 +55,9 @@ def read_records(name: str, key: str, text_field: str, encoding: str = "utf-8", 
     if suffix == ".parquet":
         found = parquet_rows(key, name, content)
     else:
-        found = list(ROWS[suffix](_text(key, name, content, part, encoding), text_field))
+        text = _text(key, name, content, part, encoding)
+        whole_lines = text[: text.rfind("\n") + 1] if part and suffix != ".json" else text  # a list may be one line
+        found = list(ROWS[suffix](whole_lines, text_field))
     read = found[:-1] if part else found  # the last row of a part may be cut off
     faults = [f"{path.name}:{number}: {one_line(row)}" for number, row in read if isinstance(row, str)]
     if faults:
@@ -149,14 +151,13 @@ def _read(file: "IO[bytes] | gzip.GzipFile", limit: int) -> bytes:
 
 
 def _text(key: str, name: str, content: bytes, part: bool, encoding: str) -> str:
-    """``content`` as text; of a part the lines that are whole."""
+    """``content``, which is a ``part`` or all of a file, as text."""
     if kind := next((kind for mark, kind in NOT_TEXT.items() if content.startswith(mark)), None):
         raise Failure(Exit.DATA, f"{key}: {name} is {kind}")
     try:
-        text = decoded(content[:SAMPLE] if part else content, encoding, part)
+        return decoded(content[:SAMPLE] if part else content, encoding, part)
     except UnicodeDecodeError as error:
         raise _encoding_error(key, name, content, encoding, error.start) from error
-    return text[: text.rfind("\n") + 1] if part else text
 
 
 def _encoding_error(key: str, name: str, content: bytes, encoding: str, start: int) -> Failure:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text
-from rlnlp.data.columns import check_names, renamed
+from rlnlp.data.columns import check_columns, check_names, column_advice, renamed
 from rlnlp.data.formats import Record
 from rlnlp.data.records import ASSETS, Located, Read, bad_lines_error, embedded_set, read_records, text_fault
 from rlnlp.embedded.grammar import corpus
@@ -63,9 +63,12 @@ def check_records(key: str, name: str, records: Located, fault_of: Callable[[Rec
     Raises:
         Failure: exit 3, with the places of those that have a fault.
     """
-    faults = [f"{location}: {fault}" for location, record in records if (fault := fault_of(record))]
+    faults = [(location, fault) for location, record in records if (fault := fault_of(record))]
+    alike = len(faults) == len(records) and len({fault for _, fault in faults}) == 1
+    if alike and (advice := column_advice(faults[0][1], records[0][1])):
+        raise Failure(Exit.DATA, f"{key}: {name}: {one_line(faults[0][1])}\n{advice}")
     if faults:
-        raise bad_lines_error(key, name, faults)
+        raise bad_lines_error(key, name, [f"{location}: {fault}" for location, fault in faults])
 
 
 def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read]) -> Read:
@@ -82,9 +85,11 @@ def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read])
             faults.append(failure)
     if faults:
         raise Failure(min(each.code for each in faults), "\n".join(map(str, faults)))
-    records = renamed(key, names_text(named), [row for each in found for row in each.records], reading.columns)
-    totals = [each.total for each in found if each.total is not None]
-    return Read(records, sum(totals) if len(totals) == len(found) else None)
+    records, totals = [row for each in found for row in each.records], [each.total for each in found]
+    known = [total for total in totals if total is not None]
+    if len(known) == len(totals):  # else a column may be in what was not read
+        check_columns(key, one_line(names_text(named)), records, reading.columns)
+    return Read(renamed(records, reading.columns), sum(known) if len(known) == len(totals) else None)
 
 
 def _prompts(key: str, name: str, encoding: str, embedded: str, most: int | None) -> Read:

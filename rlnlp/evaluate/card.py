@@ -22,8 +22,11 @@ model = AutoModelForCausalLM.from_pretrained("policy")
 tokenizer = AutoTokenizer.from_pretrained("policy")"""
 
 
-def model_card(config: Trained, report: Report, hidden: Sequence[str]) -> str:
-    """The card as Markdown with the front matter of the Hugging Face hub; the values of ``hidden`` are left out."""
+def model_card(config: Trained, asked: Trained, report: Report, hidden: Sequence[str]) -> str:
+    """The card as Markdown with the front matter of the hub; ``asked`` are the settings before anything was decided.
+
+    The values of ``hidden`` are left out.
+    """
     algo = asdict(config)["algo"]["name"]
     front = ["library_name: transformers", "pipeline_tag: text-generation", f"tags: [rlnlp, {algo}]"]
     if (base := hub_id(config.model.path)) is not None:
@@ -40,7 +43,7 @@ def model_card(config: Trained, report: Report, hidden: Sequence[str]) -> str:
         *(f"**Warning:** {escaped(warning)}" for warning in report.warnings),
         "## Training",
         settings_table(description(config)),
-        fenced(command(algo, *words_of(config, hidden))),
+        fenced(command(algo, *words_of(asked, hidden))),
         "## Use",
         f"```python\n{USE}\n```",
     ]

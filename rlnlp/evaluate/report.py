@@ -62,7 +62,7 @@ def finish(
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
     replace(directory / "summary.md", markdown(report, description(run.config), took))
-    replace(directory / "policy" / "README.md", model_card(run.config, report, tuple(run.hidden)))
+    replace(directory / "policy" / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
     run.facts["peak_memory_bytes"] = memory
     run.finish(**result)
     lines = report_lines(report, directory, took)

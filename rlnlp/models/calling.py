@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlnlp.errors import Exit, Failure
+
 PASSED_ON = frozenset({"use_cache", "output_hidden_states"})  # what every ``**kwargs`` of transformers is for
 
 
@@ -39,10 +41,12 @@ def hidden_of(output: Any) -> Tensor:
     """The last hidden state, (B, L, D), of a model without a head, or of one with a head that was asked for them.
 
     Raises:
-        ValueError: the model gives none.
+        Failure: exit 4, if the model gives none.
     """
     last, states = output.get("last_hidden_state"), output.get("hidden_states")
     found = last if last is not None else states[-1] if states else None
     if not isinstance(found, torch.Tensor) or found.ndim != 3:
-        raise ValueError("it gives no hidden states")
+        raise Failure(
+            Exit.MODEL, "this model gives no hidden states for a critic\nuse algo=reinforce, or another model"
+        )
     return found

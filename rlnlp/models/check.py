@@ -48,7 +48,7 @@ class Findings:
         elif not self.shrinks:
             yield "this model's cache keeps all its rows: responses that have ended are computed until all have"
         if self.width is None:
-            yield "this model gives no hidden states: algo.critic=shared cannot be used"
+            yield "this model gives no hidden states of one width: algo.critic=shared cannot be used"
 
 
 def check_policy(policy: Policy, what: str, known: Mapping[str, Any] | None = None) -> Findings:
@@ -132,7 +132,7 @@ class _Check:
         logits = out.get("logits") if isinstance(out, Mapping) else None
         if not isinstance(logits, Tensor) or logits.shape[:2] != tokens.shape:
             raise self._refusal("logits", "it gives no logits for each token", "it must be a causal language model")
-        with suppress(ValueError):
+        with suppress(Failure):
             self.width = hidden_of(out).shape[-1]
         return logits.float()
 
@@ -157,7 +157,8 @@ class _Check:
     def _text(self) -> None:
         """Check that a token changes nothing before it, and that the order of the tokens is read."""
         text = self.texts[0]
-        changed, swapped = self._read([*text[:-1], self.texts[1][0]], [text[1], text[0], *text[2:]])
+        reordered = [*text[:-3], *text[-3:-1][::-1], text[-1]]  # near the end: a window of attention may be short
+        changed, swapped = self._read([*text[:-1], self.texts[1][0]], reordered)
         apart = self._apart(changed[:-1], self.alone[0][:-1])
         if not apart <= TOLERANCE:
             raise self._refusal(
@@ -165,7 +166,7 @@ class _Check:
                 "it sees what it should predict, as BERT does; use a causal model"
                 ' (a decoder of BERT\'s kind needs "is_decoder": true in its config.json)',
             )  # fmt: skip
-        if len(set(text[:2])) == 2 and len(text) > 2 and not self._apart(swapped[-1], self.alone[0][-1]) > LEAST:
+        if reordered != text and not self._apart(swapped[-1], self.alone[0][-1]) > LEAST:
             raise self._refusal(
                 "positions", "the order of a text's tokens changes nothing",
                 "its position weights are missing or not used; use another model",

@@ -1,5 +1,6 @@
 """What a setting of data names, before there is a tokenizer."""
 
+import gzip
 import json
 
 import pytest
@@ -56,16 +57,18 @@ def test_a_bad_record_is_told_with_its_line(data, row, fault, tmp_path):
     assert failure.value.code == 3
 
 
-@pytest.mark.parametrize("end", ["jsonl", "csv", "txt"])
+@pytest.mark.parametrize("end", ["jsonl", "csv", "txt", "tsv", "json", "json.gz", "txt.gz"])
 def test_of_a_large_file_the_beginning_is_read_wherever_it_is_cut(end, tmp_path, monkeypatch):
     rows = [f"{i} é, '" for i in range(100)]
     text = {
         "jsonl": lines(*({"prompt": row} for row in rows)),
         "csv": "prompt\n" + "".join(f'"{row}\n"\n' for row in rows),
         "txt": "".join(f"{row}\n" for row in rows),
-    }[end]
+        "tsv": "prompt\tn\n" + "".join(f"{row}\t1\n" for row in rows),
+        "json": json.dumps([{"prompt": row} for row in rows]),
+    }[end.removesuffix(".gz")]
     path = tmp_path / f"a.{end}"
-    path.write_text(text)
+    path.write_bytes(gzip.compress(text.encode()) if end.endswith(".gz") else text.encode())
     (source,) = data_sources(prompt_data(str(path), None), 1)
     assert (source.checked(500).total, source.checked(10**6).total) == (None, 100)
     for sample in range(60, 120):
@@ -158,3 +161,31 @@ def test_what_a_setting_of_data_names_is_identified_by_the_content_of_every_file
     (tmp_path / "a3.txt").unlink()
     (tmp_path / "a2.txt").write_text("other")
     assert data_id(pattern) != before
+
+
+def test_a_column_may_be_in_what_was_not_read_of_a_large_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "SAMPLE", 40)
+    path = tmp_path / "a.jsonl"
+    path.write_text(lines(*({"prompt": "x"} for _ in range(9)), {"prompt": "y", "q": "z"}))
+    (source,) = data_sources(prompt_data(str(path), columns={"answer": "q"}), 0)
+    assert source.checked(50).total is None
+    (other,) = data_sources(prompt_data(str(path), columns={"answer": "nowhere"}), 0)
+    assert "no column 'nowhere'" in told(3, other.checked, 10**6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "advice"),
+    [
+        ([{"answer": "x", "question": "y"}] * 2, "{prompt: question}"),
+        ([{"my words": "x", "words": "y"}], "{prompt: words}"),
+        ([{"n": 3}], None),
+        ([{"question": "x"}, {"query": "y"}], None),
+        ([{"question": "x"}, {"prompt": "y"}], None),
+    ],
+)
+def test_where_no_row_has_the_field_the_column_to_name_is_told(rows, advice, tmp_path):
+    (tmp_path / "a.jsonl").write_text(lines(*rows))
+    message = told(3, prompts, str(tmp_path / "a.jsonl"))
+    assert "no field 'prompt'" in message
+    assert (f"\nto read another column as it: data.columns={advice}" in message) == (advice is not None)
+    assert ("data.columns" in message) == (advice is not None)

@@ -13,7 +13,7 @@ from rlnlp.evaluate.health import WINDOW, Health
 from rlnlp.metrics import BY_NAME
 
 MINE = {"mine": {"fn": "mine.py:f"}}  # nobody knows how high its score can be
-CONFIG = parse(RUNS["ppo"], changed("reward.terms", MINE, composed("algo=ppo")))
+CONFIG = parse(RUNS["ppo"], changed("reward.terms", MINE, composed("algo=ppo", "algo.learning_rate=3e-4")))
 SETTINGS = settings_of(CONFIG)
 HEALTHY = {
     "score": 0.5, "score_std": 0.2, "kl": 3.0, "entropy": 1.0, "unique": 0.9, "explained_variance": 0.4, "ratio": 1.0,

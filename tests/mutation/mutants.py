@@ -21,9 +21,11 @@ from pathlib import Path
 import pytest
 
 from mutation import (
+    data_mutants,
     early_mutants,
     ending_mutants,
     face_mutants,
+    model_mutants,
     ppo_mutants,
     rates_mutants,
     reward_mutants,
@@ -81,7 +83,7 @@ def _mutants(file, *tests_and_changes):
 
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
-    sweep_mutants,
+    sweep_mutants, data_mutants, model_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

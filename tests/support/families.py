@@ -38,6 +38,7 @@ HEADS = {"mamba_n_heads": 8, "mamba_d_head": 16}
 OWN: dict[str, dict[str, Any]] = {  # settings of a family that do not follow from their names
     "bamba": HEADS,
     "blt": {"encoder_hash_byte_group_vocab": 64},
+    "deepseek_v2": {"num_experts_per_tok": 2, "n_routed_experts": 4, "n_shared_experts": 1},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
     "dots3_note": {"num_key_value_heads": 4},
     "dots3_note_text": {"num_key_value_heads": 4},
@@ -54,6 +55,7 @@ OWN: dict[str, dict[str, Any]] = {  # settings of a family that do not follow fr
     "mamba2": {"num_heads": 8, "head_dim": 16},
     "ministral": {"head_dim": 16},
     "nemotron": {"head_dim": 16, "num_key_value_heads": 2},
+    "nemotron_h": {"n_groups": 2, "mamba_num_heads": 8},
     "reformer": {"axial_pos_embds": False},
     "zamba": {"num_hidden_layers": 3},
     "zaya": {"num_experts_per_tok": 1},
@@ -82,6 +84,8 @@ def shrunk(kind: Any, own: dict[str, Any]) -> dict[str, Any]:
         found["layer_types"] = list(dict.fromkeys(types)) if len(set(types)) > 1 else types[:2]
         layers = next(name for name in ("num_hidden_layers", "n_layer", "num_layers") if name in usual)
         found[layers] = len(found["layer_types"])
+    if "kv_lora_rank" in usual and "num_key_value_heads" in found:
+        found["num_key_value_heads"] = 4  # keys and values of all heads come from one vector
     if "is_decoder" in usual:
         found["is_decoder"] = True
     return {**found, **own}

@@ -17,6 +17,10 @@ from support import families, runs, small
 CELLS = ("greedy", "padding", "ppo separate", "ppo shared", "reinforce", "resume", "reload")
 PROMPTS = [[1, 9, 11, 13, 20], [1, 8], [1, 10, 6]]
 LONGEST = 6
+LIMITS = (  # what a note of the check has in it, and the words of the table
+    ("cannot be used for sampling", "sampled without a cache"),
+    ("keeps all its rows", "rows that have ended stay in the batch"),
+)
 GREEDY = Distribution(1.0, 1, 1.0, 0, (small.END,))
 
 
@@ -84,9 +88,18 @@ def greedy(loaded: build.Language) -> bool | str:
     asked |= {"num_beams": 1, "repetition_penalty": 1.0}
     for prompt, got in zip(PROMPTS, drawn(loaded, *PROMPTS), strict=True):
         ids = torch.tensor([prompt])
-        want = loaded.policy.lm.generate(ids, attention_mask=torch.ones_like(ids), **asked)[0, len(prompt) :].tolist()
+        try:
+            want = loaded.policy.lm.generate(ids, attention_mask=torch.ones_like(ids), **asked)[
+                0, len(prompt) :
+            ].tolist()
+        except Exception:
+            want = []
         if got != want:
-            return "works, generate differs" if got == likeliest(loaded, prompt) else False
+            return (
+                ("works, generate fails" if not want else "works, generate differs")
+                if got == likeliest(loaded, prompt)
+                else False
+            )
     return True
 
 
@@ -137,3 +150,18 @@ def reloaded(place: Path) -> bool:
     last = language(place / "run" / "checkpoints" / "step-00000002" / "policy")
     pairs = zip(loaded.policy.state_dict().items(), last.policy.state_dict().items(), strict=True)
     return all(name == other and torch.equal(one, two) for (name, one), (other, two) in pairs)
+
+
+def summary(cells: dict[str, str]) -> str:
+    """The cells of a family in a few words, those of a row of the guide's table."""
+    if "made" in cells:
+        return "not tried: no small model can be made by sizes alone"
+    if "check" in cells:
+        loads = "cannot be loaded" not in cells["check"]
+        return cells["check"] if loads else "refused: a saved model cannot be loaded"
+    odd = [f"{name} {said}" for name, said in cells.items() if name not in ("notes", "greedy") and said != "works"]
+    said = cells.get("notes", "")
+    limits = [words for part, words in LIMITS if part in said]
+    if cells["greedy"] != "works":
+        odd.insert(0, cells["greedy"].removeprefix("works, ") if "works, " in cells["greedy"] else "greedy differs")
+    return "; ".join(["works", *limits, *odd])
