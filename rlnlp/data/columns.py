@@ -45,7 +45,8 @@ def check_names(key: str, name: str, records: Located) -> None:
     Raises:
         Failure: exit 3, with the settings to type.
     """
-    taken = next((column for _, record in records for column in record if column in RESERVED), None)
+    names = (name for _, record in records for name in record if name in RESERVED and not _read(name, record[name]))
+    taken = next(names, None)
     if taken is not None:
         raise Failure(
             Exit.DATA,
@@ -62,6 +63,11 @@ def column_advice(fault: str, record: Record) -> str | None:
         return None
     theirs = next((column for column in LIKELY.get(found[1], ()) if column in texts), texts[0])
     return f"to read another column as it: data.columns={{{found[1]}: {theirs}}}"
+
+
+def _read(name: str, value: object) -> bool:
+    """True for the conversation of a record, which is no column of it."""
+    return name == "messages" and isinstance(value, list)
 
 
 def _renamed(record: Record, columns: Mapping[str, str]) -> Record:
