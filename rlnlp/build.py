@@ -14,6 +14,7 @@ from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.schema import GenerateRun
 from rlnlp.device import DTYPES, compute_device, importing
+from rlnlp.errors import counted
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.chat import chat_of
 from rlnlp.models.check import Findings, recompute_layers
@@ -74,6 +75,9 @@ def language(
             tokenizer = load_tokenizer(words, local, policy.ends)
     tokenizer = replace(tokenizer, stop=tuple(stop))
     notes = [*([tokenizer.note] if tokenizer.note else []), *(findings.notes() if findings else ())]
+    if policy.unused:
+        many = counted(len(policy.unused), "weight")
+        notes.append(f"{many} of the files not used, such as {policy.unused[0]}: is config.json of this model?")
     notes += fit_vocabulary(policy, tokenizer, words, model.resize_embeddings)
     policy.files = pretrained_files(policy, tokenizer)
     policy.dtype = DTYPES[where.dtype]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text
-from rlnlp.data.columns import check_columns, check_names, renamed
+from rlnlp.data.columns import check_columns, check_names, column_advice, renamed
 from rlnlp.data.formats import Record
 from rlnlp.data.messages import as_example, as_prompt, read_conversations
 from rlnlp.data.records import ASSETS, Located, Read, bad_lines_error, embedded_set, read_records, text_fault
@@ -67,9 +67,12 @@ def check_records(key: str, name: str, records: Located, fault_of: Callable[[Rec
     Raises:
         Failure: exit 3, with the places of those that have a fault.
     """
-    faults = [f"{location}: {fault}" for location, record in records if (fault := fault_of(record))]
+    faults = [(location, fault) for location, record in records if (fault := fault_of(record))]
+    alike = len(faults) == len(records) and len({fault for _, fault in faults}) == 1
+    if alike and (advice := column_advice(faults[0][1], records[0][1])):
+        raise Failure(Exit.DATA, f"{key}: {name}: {one_line(faults[0][1])}\n{advice}")
     if faults:
-        raise bad_lines_error(key, name, faults)
+        raise bad_lines_error(key, name, [f"{location}: {fault}" for location, fault in faults])
 
 
 def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read]) -> Read:

@@ -87,6 +87,7 @@ def load_policy(
     if missing:
         raise Failure(Exit.MODEL, f"model '{model_id}' lacks {len(missing)} weights, such as {missing[0]}")
     policy = Policy(lm.to(device))
+    policy.unused = tuple(sorted(record["unexpected_keys"]))
     return policy, check_policy(policy, f"model '{model_id}'", known)
 
 

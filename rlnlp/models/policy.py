@@ -27,7 +27,7 @@ class Policy(nn.Module):
     folder that transformers loads. ``first_position`` is that of a text's first token. Where the cache of keys and
     values does not work, ``cached`` is False and each token of a response costs a pass over all of it; where only its
     rows cannot be left out, ``shrinks`` is False. ``drawable``: tokens with a higher id are never drawn, None if all
-    may be.
+    may be. ``unused`` names the weights of the files that the model has no place for.
     """
 
     def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -36,6 +36,7 @@ class Policy(nn.Module):
         self.names = argument_names(lm)
         self.first_position, self.cached, self.shrinks = 0, True, True
         self.width: int | None = None
+        self.unused: tuple[str, ...] = ()
         self.drawable: int | None = None
         self.dtype = dtype
         self.recomputed: list[nn.Module] = []

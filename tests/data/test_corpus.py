@@ -84,7 +84,7 @@ def test_a_broken_file_is_told_with_what_is_wrong_before_and_at_the_start(case, 
     (early,) = faults({"data": data})
     message = told(prompt_table, data, 0, 0, WORDS, 64)
     assert case.gives in message
-    assert str(early) == message
+    assert case.gives in str(early)
     assert message.startswith(("data.prompts: ", "data.columns."))
 
 

@@ -66,6 +66,16 @@ def test_tokens_that_the_model_lacks_are_offered_and_added_as_the_mean_of_the_ot
     assert not {int(i) for i in loaded.policy.names if str(i).isdigit()}
 
 
+def test_weights_that_the_config_has_no_place_for_are_said(tmp_path):
+    path = small.save_model(tmp_path / "m")
+    assert language(path).notes == ()
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    assert [note[:60] for note in language(path).notes] == [
+        "9 weights of the files not used, such as model.layers.1.input_layernorm.weight"[:60]
+    ]
+
+
 def two_ends(place, ends):
     path = small.save_model(place)
     stored = json.loads((path / "generation_config.json").read_text())

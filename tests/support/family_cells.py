@@ -155,9 +155,10 @@ def reloaded(place: Path) -> bool:
 def summary(cells: dict[str, str]) -> str:
     """The cells of a family in a few words, those of a row of the guide's table."""
     if "made" in cells:
-        return "no small model can be made: it needs more than sizes"
+        return "not tried: no small model can be made by sizes alone"
     if "check" in cells:
-        return cells["check"] if cells["check"].startswith("refused: ") else "refused: " + cells["check"]
+        loads = "cannot be loaded" not in cells["check"]
+        return cells["check"] if loads else "refused: a saved model cannot be loaded"
     odd = [f"{name} {said}" for name, said in cells.items() if name not in ("notes", "greedy") and said != "works"]
     said = cells.get("notes", "")
     limits = [words for part, words in LIMITS if part in said]
