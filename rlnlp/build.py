@@ -16,6 +16,7 @@ from rlnlp.config.schema import GenerateRun
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import counted
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.chat import chat_of
 from rlnlp.models.check import Findings, recompute_layers
 from rlnlp.models.load import fresh_policy, load_policy, load_tokenizer
 from rlnlp.models.locate import locate
@@ -111,7 +112,8 @@ def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
     model, drawn = replace(settings.model, gradient_checkpointing=False), settings.sampler
     loaded = language(model, settings.device, settings.seed, drawn.stop_texts)
     sampled = distribution(drawn, loaded.tokenizer.end)
-    return LoadedPolicy(loaded.policy, loaded.tokenizer, sampled, drawn.max_new_tokens, settings.seed, loaded.notes)
+    chat = chat_of(settings.data, loaded.tokenizer)
+    return LoadedPolicy(loaded.policy, chat, sampled, drawn.max_new_tokens, settings.seed, loaded.notes)
 
 
 def distribution(sampler: Sampler, end: tuple[int, ...]) -> Distribution:
@@ -147,7 +149,7 @@ def reward_terms(
     terms: dict[str, tuple[Term, float]] = {}
     for name, term in reward.terms.items():
         if name in functions:
-            made = function_term(name, functions[name].callee, term.args, read)
+            made = function_term(name, functions[name].callee, term.args, read, term.conversational)
         else:
             made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))
         terms[name] = (made, term.weight)

@@ -153,12 +153,18 @@ class ActorCriticExperience(Experience):
 
 @dataclass(frozen=True)
 class Texts:
-    """A rollout as people read it, one entry per response; ``columns`` are the further fields of the data."""
+    """A rollout as people read it, one entry per response; ``columns`` are the further fields of the data.
+
+    ``messages`` are each prompt and its completion as messages, the completion last; a plain prompt is a turn of the
+    user. ``spoken`` is True where the prompt is a conversation.
+    """
 
     prompts: list[str]
     completions: list[str]
     references: list[str | None]
     columns: dict[str, list[Any]]
+    messages: list[list[dict[str, str]]] = field(default_factory=list)
+    spoken: list[bool] = field(default_factory=list)
 
 
 def take(batch: Batch, rows: Tensor) -> Batch:

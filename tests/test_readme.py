@@ -42,6 +42,9 @@ def directory(tmp_path_factory, model_dir):
     small.write_prompts(directory / "prompts.jsonl", 30)
     texts = '{"text": "the film was good"}\n{"prompt": "the", "completion": "film"}\n' * 10
     (directory / "texts.jsonl").write_text(texts)
+    small.write_prompts(directory / "part-1.jsonl", 12)
+    rows = "".join(f"is the {word} good,{word}\n" for word in small.WORDS)
+    (directory / "questions.csv").write_text(f"question,answer\n{rows}")
     (source,) = [block for _, kind, block in BLOCKS if kind == "python" and "my_rewards.py" in block]
     (directory / "my_rewards.py").write_text(source)
     status, _, errors = small.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)

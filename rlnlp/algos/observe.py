@@ -71,6 +71,7 @@ def sample_rows(texts: Texts, scores: Scores, kl: Tensor) -> list[dict[str, Any]
             "score": float(scores.score[i]),
             "terms": given_row(scores.terms, scores.given, i),
             "kl": float(kl[i].sum()),
+            **({"messages": texts.messages[i]} if texts.spoken[i] else {}),
         }
         for i in range(len(texts.prompts))
     ]

@@ -78,9 +78,10 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     Raises:
         Failure: exit 2, 3, 4 or 7, for what the config, the data, the model or a reward function get wrong.
     """
-    policy, tokenizer, longest = language.policy, language.tokenizer, config.sampler.max_new_tokens
+    policy, longest = language.policy, config.sampler.max_new_tokens
     check_context_length(longest, policy.context)
-    table = prompt_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context - longest)
+    table = prompt_table(config.data, config.heldout.size, config.seed, language.tokenizer, policy.context - longest)
+    tokenizer = table.tokenizer
     distribution = build.distribution(config.sampler, tokenizer.end)
     size = config.algo.micro_batch_size
     start = policy.reference()

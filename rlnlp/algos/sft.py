@@ -67,14 +67,15 @@ def trial_step(policy: Policy, distribution: Distribution, batches: Callable[[in
 def main(config: SftRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
     config, language = load_language(config, run)
-    policy, tokenizer, device, algo = language.policy, language.tokenizer, language.device, config.algo
-    table = text_table(config.data, config.heldout.size, config.seed, tokenizer, policy.context)
+    policy, device, algo = language.policy, language.device, config.algo
+    table = text_table(config.data, config.heldout.size, config.seed, language.tokenizer, policy.context)
     check_texts(table)
+    tokenizer = table.tokenizer
     fitted = Distribution(algo.loss_temperature, 0, 1.0, 0, tokenizer.end)
     drawn = build.distribution(config.sampler, tokenizer.end)
     collect = sampler(policy, drawn, config.sampler.max_new_tokens, tokenizer.pad, tokenizer.stopper)
 
-    lengths = [len(table.pairs[r][1]) for r in table.train]
+    lengths = [len(table.rows[r].completion) for r in table.train]
 
     def batches(step: int) -> Rollout:
         rows = alike_rows_of_step(lengths, algo.batch_size, step, config.seed)
@@ -118,10 +119,8 @@ def measure_fit(
 
 def written(table: TextTable, rollout: Rollout) -> list[tuple[str, str]]:
     """Prompt and response of each row, in words."""
-    before = [table.pairs[r][0] for r in rollout.prompts.rows.tolist()]
-    rows = zip(before, rollout.responses.cpu(), rollout.mask.cpu(), strict=True)
-    decode = table.tokenizer
-    return [(decode.decode(ids), decode.decode_rest(ids, row[mask].tolist())) for ids, row, mask in rows]
+    rows = zip(rollout.prompts.rows.tolist(), rollout.responses.cpu(), rollout.mask.cpu(), strict=True)
+    return [table.response(number, row[mask].tolist()) for number, row, mask in rows]
 
 
 def keep_samples(table: TextTable, collect: Collect, run: Run, step: int, show: int, device: torch.device) -> None:

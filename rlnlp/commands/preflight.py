@@ -19,6 +19,7 @@ from rlnlp.config.schema import RUNS, RewardRun
 from rlnlp.data.formats import Record
 from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.models.chat import check_template
 from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights, resolve
 from rlnlp.rewards.arguments import MODELS, arguments, check_without_reference, text_arguments
 from rlnlp.rewards.sources import model_arguments, user_parameters
@@ -94,6 +95,8 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
         read, whole, found = _data(groups["data"], held.size if isinstance(held, Heldout) else 1)
         records = read if whole and not found else None
         yield from found
+        if not found and "model" in groups:
+            yield from _attempt(partial(_check_template, groups["data"], groups["model"], records))
     if "device" in groups:
         yield from _attempt(partial(_check_device_name, groups["device"].name))
     if "reward" in groups:
@@ -182,6 +185,16 @@ def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record], bool
             found += [] if source.name in names else [failure]
         names.add(source.name)
     return records, whole, found
+
+
+def _check_template(data: PromptData | TextData, model: Model, records: list[Record] | None) -> None:
+    """Check the chat template, if the data are known to need one.
+
+    Raises:
+        Failure: exit 2 or 4.
+    """
+    spoken = any("messages" in record for record in records or [])
+    check_template(data, locate_tokenizer(model), spoken or (data.system is not None and isinstance(data, PromptData)))
 
 
 def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> None:

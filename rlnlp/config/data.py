@@ -7,6 +7,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Literal
 
+from rlnlp.config.conversations import Conversations
 from rlnlp.config.setting import Problem, setting
 
 FORMATS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet")
@@ -15,14 +16,15 @@ Named = str | list[str]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How data files are read."""
+class Reading(Conversations):
+    """How data files are read, and how the model is shown what they say."""
 
     columns: dict[str, str] = setting("what the data call a column: data.columns={prompt: question}")
     encoding: str = setting("how the characters of the files are written: utf-8, utf-16, cp1252, shift_jis ...")
 
     def problems(self) -> Iterator[Problem]:
         """Nothing named, columns that would be given two names, and what is no encoding of text."""
+        yield from super().problems()
         for f in fields(self):
             if f.metadata["by_content"] and vars(self)[f.name] in ([], ""):
                 yield f.name, "names nothing"
@@ -64,6 +66,9 @@ class TextData(Reading):
         "only this fraction of the training texts, those with the highest score in their records", gt=0, le=1,
         resume="never",
     )  # fmt: skip
+    turns: Literal["all", "last"] = setting(
+        "of a conversation, learn every turn of the assistant, or only the last", trl="assistant_only_loss"
+    )
     heldout: Named | None = setting(
         "data of the same kind to measure on; null takes a seeded part of the training data",
         by_content=True, verl="data.val_files",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 from rlnlp.config.algos import Ppo, Sft
+from rlnlp.config.conversations import AUTO, Conversations
 from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout
@@ -56,8 +57,10 @@ STEPS = (  # in the order of their versions
     Step(3, Heldout, added={"patience": 0}),
     Step(4, Ppo, null_was={"critic_learning_rate": "learning_rate"}),
     Step(4, Reading, added={"columns": {}, "encoding": "utf-8"}),
+    Step(4, Conversations, added={"template": "auto", "system": None, "template_args": {}}),
     Step(4, PromptData, added={"too_long": "refuse"}),
-    Step(4, TextData, added={"too_long": "refuse"}),
+    Step(4, TextData, added={"too_long": "refuse", "turns": "all"}),
+    Step(4, RewardTerm, added={"conversational": False}),
     Step(4, Reward, added={"workers": 0}),
     Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
     Step(4, Sampler, added={"stop": None}),
@@ -130,6 +133,8 @@ def migrate_state(state: Mapping[str, Any], inputs: Collection[str]) -> dict[str
     another, the change of its setting is asked about already.
     """
     state = {"since_best": 0, **state}
+    if "data.template" in inputs:  # before there were conversations, every model had its own
+        state |= {name: {"data.template": AUTO, **state[name]} for name in ("inputs", "built") if name in state}
     if "built" not in state:
         return state
     names = {"in_a_row": "consecutive_skips", "built": "inputs"}

@@ -21,8 +21,14 @@ REWARDS = {  # the built-in terms: the name that a config gives, and the functio
     },
     "optimality": "rlnlp.embedded.randomwalks:optimality",
 }  # fmt: skip
-COLUMNS = ("prompts", "completions", "completion_ids", "references")  # what every user's function can be given
-RESERVED = (*COLUMNS, "messages", "trainer_state", "log_extra", "log_metric")  # no column of data bears such a name
+COLUMNS = (
+    "prompts",
+    "completions",
+    "completion_ids",
+    "references",
+    "messages",
+)  # what every user's function can be given
+RESERVED = (*COLUMNS, "trainer_state", "log_extra", "log_metric")  # no column of data bears such a name
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,10 @@ class RewardTerm:
     scale: float = setting("multiplies the value before it is weighted", default=1.0)
     shift: float = setting("is added to the scaled value", default=0.0)
     clip: list[float] | None = setting("minimum and maximum of the scaled and shifted value", default=None)
+    conversational: bool = setting(
+        "the function is given prompts and completions as lists of messages, as TRL does with conversations",
+        default=False,
+    )
     floor: float | None = setting("for a value below, the other terms add nothing: a veto", default=None)
 
     @property
@@ -57,6 +67,8 @@ class RewardTerm:
             yield "clip", f"must be two numbers, the lower one first, got {self.clip}"
         if ":" not in self.fn and self.fn not in REWARDS:
             yield "fn", f"must be one of {', '.join(REWARDS)}, or file.py:function, got '{self.fn}'"
+        if self.conversational and self.fn in REWARDS:
+            yield "conversational", f"is for functions of one's own: {self.fn} reads texts"
         if within_package(self.fn):
             name = built_in_name(self.fn) or f"one of {', '.join(REWARDS)}"
             yield "fn", f"must name a function of rlnlp by its short name: {name}, got '{self.fn}'"

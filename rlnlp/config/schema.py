@@ -86,7 +86,7 @@ class GenerateRun(Seeded):
     model: Model = setting("the language model")
     sampler: Sampler = setting("drawing of responses")
     device: Device = setting("where to compute")
-    data: Reading = setting("reading of a file of prompts")
+    data: Reading = setting("reading of a file of prompts, and how the model is shown conversations")
 
 
 @dataclass(frozen=True)

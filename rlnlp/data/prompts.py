@@ -11,9 +11,11 @@ from rlnlp.config.data import Named, PromptData, names_text
 from rlnlp.config.measuring import APART, FALLBACK
 from rlnlp.data.fitting import Fitting
 from rlnlp.data.formats import Record
+from rlnlp.data.messages import as_prompt, read_conversations
 from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.records import Located
 from rlnlp.data.sources import FIELDS, heldout_name, heldout_part, is_own, prompt_fault, prompt_records
+from rlnlp.models.chat import Chat, Prompt, Unreadable, chat_of, prompt_text
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Prompts, Rollout, Texts
 
@@ -31,7 +33,8 @@ class Rows(NamedTuple):
 class PromptTable:
     """Rows of prompts; ``train`` and ``heldout`` are the numbers of the training and the held-out rows.
 
-    ``notes`` tell what became of rows that are too long, empty, or there twice.
+    ``notes`` tell what became of rows that are too long, empty, or there twice, and of control words. A record that is
+    a conversation has its ``messages``, and as its ``prompt`` what people read of it.
     """
 
     records: list[Record]
@@ -58,15 +61,25 @@ class PromptTable:
 
     def texts(self, rollout: Rollout) -> Texts:
         """The texts of a rollout, with the references and columns of its prompts."""
-        rows = [self.records[r] for r in rollout.prompts.rows.tolist()]
+        numbers = rollout.prompts.rows.tolist()
+        rows = [self.records[r] for r in numbers]
         names = sorted({name for record in self.records for name in record} - set(FIELDS))
-        responses = zip(rollout.prompts.rows.tolist(), rollout.responses.cpu(), rollout.mask.cpu(), strict=True)
+        responses = zip(numbers, rollout.responses.cpu(), rollout.mask.cpu(), strict=True)
+        completions = [self.response_text(r, response[mask].tolist()) for r, response, mask in responses]
+        begun = [record.get("messages") or [{"role": "user", "content": record["prompt"]}] for record in rows]
         return Texts(
             [record["prompt"] for record in rows],
-            [self.tokenizer.decode_rest(self.tokens[r], response[mask].tolist()) for r, response, mask in responses],
+            completions,
             [record.get("reference") for record in rows],
             {name: [record.get(name) for record in rows] for name in names},
+            [[*turns, {"role": "assistant", "content": text}] for turns, text in zip(begun, completions, strict=True)],
+            ["messages" in record for record in rows],
         )
+
+    def response_text(self, row: int, tokens: Sequence[int]) -> str:
+        """A response to the prompt of ``row`` in words; of a turn of a conversation, without the space before it."""
+        text = self.tokenizer.decode_rest(self.tokens[row], tokens)
+        return text.removeprefix(" ") if "messages" in self.records[row] else text
 
 
 def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer, max_tokens: int) -> PromptTable:
@@ -79,27 +92,40 @@ def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer
     Raises:
         Failure: exit 3, with file and line of each bad record.
     """
-    train, notes = _read("data.prompts", data.prompts, "prompts.jsonl", data, tokenizer, max_tokens)
+    chat = chat_of(data, tokenizer)
+    train, notes = _read("data.prompts", data.prompts, "prompts.jsonl", data, chat, max_tokens)
     held_name = heldout_name(data.prompts, data.heldout)
     if heldout and held_name is not None:
-        held, more = _read("data.heldout", held_name, "heldout.jsonl", data, tokenizer, max_tokens)
+        held, more = _read("data.heldout", held_name, "heldout.jsonl", data, chat, max_tokens)
         both, notes = train + held[:heldout], notes + [f"held out: {note}" for note in more]
         rows = list(range(len(train))), list(range(len(train), len(both)))
     else:
         both, rows = train, _split([record["prompt"] for record, _ in train], heldout, seed)
-    return PromptTable([r for r, _ in both], [t for _, t in both], *rows, tokenizer, notes)
+    return _table(Rows(both, notes), *rows, chat)
 
 
-def table_of(records: list[Record], tokenizer: Tokenizer, max_tokens: int) -> PromptTable:
-    """A table of the given records, all of them used.
+def table_of(prompts: Sequence[Prompt], chat: Chat, max_tokens: int) -> PromptTable:
+    """A table of the given prompts, all of them used.
 
     Raises:
-        Failure: exit 3, for a prompt that is empty or too long.
+        Failure: exit 3, for a prompt that is empty, too long or no conversation; exit 4, for one without a template.
     """
-    numbered = [(f"prompt {i}", record) for i, record in enumerate(records, 1)]
-    pairs = _fitted(numbered, tokenizer, Fitting("prompt", "what was given", "prompt", max_tokens, "refuse"))
+    numbered: Located = [(f"prompt {i}", {"prompt": prompt}) for i, prompt in enumerate(prompts, 1)]
+    given = read_conversations("prompt", "what was given", numbered, as_prompt)
+    pairs = _fitted(given, chat, Fitting("prompt", "what was given", "prompt", max_tokens, "refuse"))
     rows = list(range(len(pairs)))
-    return PromptTable([record for record, _ in pairs], [ids for _, ids in pairs], rows, rows, tokenizer)
+    return _table(Rows(pairs, []), rows, rows, chat)
+
+
+def _table(rows: Rows, train: list[int], heldout: list[int], chat: Chat) -> PromptTable:
+    records, tokens = [record for record, _ in rows.rows], [ids for _, ids in rows.rows]
+    texts = [
+        "\n".join(turn["content"] for turn in record["messages"]) if "messages" in record else record["prompt"]
+        for record in records
+    ]
+    spoken = any("messages" in record for record in records)
+    tokenizer = chat.ending_turns() if spoken else chat.tokenizer
+    return PromptTable(records, tokens, train, heldout, tokenizer, [*rows.notes, *chat.notes(texts, spoken)])
 
 
 def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list[int]]:
@@ -112,30 +138,33 @@ def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list
     return [i for i, prompt in enumerate(prompts) if prompt not in held], rows
 
 
-def _read(key: str, name: Named, embedded: str, data: PromptData, tokenizer: Tokenizer, room: int) -> Rows:
+def _read(key: str, name: Named, embedded: str, data: PromptData, chat: Chat, room: int) -> Rows:
     fitting = Fitting(key, names_text(name), "prompt", room, data.too_long)
-    rows = _fitted(prompt_records(key, name, data, embedded).records, tokenizer, fitting)
+    rows = _fitted(prompt_records(key, name, data, embedded).records, chat, fitting)
     return Rows(rows, [] if is_own(name) else fitting.notes())
 
 
-def _fitted(records: Located, tokenizer: Tokenizer, fitting: Fitting) -> list[Row]:
+def _fitted(records: Located, chat: Chat, fitting: Fitting) -> list[Row]:
     """The prompts that can be used, with their tokens; of one that is cut the last tokens, and the text of these.
+
+    A conversation cannot be cut: it is left out.
 
     Raises:
         Failure: exit 3, for a record that is no prompt, or if no prompt can be used.
     """
-    rows = []
+    rows, tokenizer = [], chat.tokenizer
     for location, record in records:
-        if fault := prompt_fault(record):
-            fitting.refuse(location, fault)
+        try:
+            record, ids = _shown(record, chat)
+        except Unreadable as fault:
+            fitting.refuse(location, str(fault))
             continue
-        ids = tokenizer.encode(record["prompt"]) or list(tokenizer.start)
         if not ids:
             fitting.leave_out_empty(location, "the prompt is empty, and the tokenizer has no start token")
             continue
         if len(ids) > fitting.room:
             start = list(tokenizer.start) if ids[: len(tokenizer.start)] == list(tokenizer.start) else []
-            if not fitting.cuts(location, len(ids), len(start) + 1):
+            if not fitting.cuts(location, len(ids), len(ids) if "messages" in record else len(start) + 1):
                 continue
             ids = start + ids[len(ids) - fitting.room + len(start) :]
             record = {**record, "prompt": tokenizer.decode(ids)}
@@ -143,3 +172,18 @@ def _fitted(records: Located, tokenizer: Tokenizer, fitting: Fitting) -> list[Ro
         rows.append((record, ids))
     fitting.check()
     return rows
+
+
+def _shown(record: Record, chat: Chat) -> Row:
+    """A record as the model is shown it, and its tokens.
+
+    Raises:
+        Failure: exit 4, for a conversation without a template.
+        Unreadable: the record is no prompt, or the template refuses its conversation.
+    """
+    if fault := prompt_fault(record):
+        raise Unreadable(fault)
+    messages = chat.messages(record["messages"] if "messages" in record else record["prompt"])
+    if messages is None:
+        return record, chat.tokenizer.encode(record["prompt"]) or list(chat.tokenizer.start)
+    return {**record, "messages": messages, "prompt": prompt_text(messages)}, chat.prompt(messages)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text
-from rlnlp.data.columns import check_columns, check_names, renamed
+from rlnlp.data.columns import check_columns, check_names, column_advice, renamed
 from rlnlp.data.formats import Record
+from rlnlp.data.messages import as_example, as_prompt, read_conversations
 from rlnlp.data.records import ASSETS, Located, Read, bad_lines_error, embedded_set, read_records, text_fault
 from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Exit, Failure, one_line
 
-FIELDS = ("prompt", "reference")  # of a record of prompts; what else it has are columns
+FIELDS = ("prompt", "reference", "messages")  # of a record of prompts; what else it has are columns
 EMBEDDED_TEXTS = 60_000
 GENERATED = re.compile(r"embedded(?:/([1-9][0-9]{0,6}))?")  # embedded/5000: the first 5,000 of the grammar's texts
 
@@ -27,8 +28,9 @@ def prompt_records(key: str, named: Named, reading: Reading, embedded: str, most
         Failure: exit 2, for a domain that is not embedded; exit 3, for a file that cannot be read.
     """
     found = _rows(key, named, reading, lambda name: _prompts(key, name, reading.encoding, embedded, most))
-    check_names(key, one_line(names_text(named)), found.records)
-    return found
+    records = read_conversations(key, names_text(named), found.records, as_prompt)
+    check_names(key, one_line(names_text(named)), records)
+    return Read(records, found.total)
 
 
 def text_records(key: str, named: Named, reading: Reading, best: float = 1.0, most: int | None = None) -> Read:
@@ -40,10 +42,11 @@ def text_records(key: str, named: Named, reading: Reading, best: float = 1.0, mo
         Failure: exit 3, for a file that cannot be read, or a record without a score where one is needed.
     """
     found = _rows(key, named, reading, lambda name: _texts(key, name, reading.encoding, most))
+    records = read_conversations(key, names_text(named), found.records, as_example)
     if best == 1:
-        return found
+        return Read(records, found.total)
     total = None if found.total is None else _part(found.total, best)
-    return Read(_best(key, found.records, best), total)
+    return Read(_best(key, records, best), total)
 
 
 def file_prompts(key: str, named: Named, reading: Reading) -> Located:
@@ -52,8 +55,9 @@ def file_prompts(key: str, named: Named, reading: Reading) -> Located:
     Raises:
         Failure: exit 3, for a file that cannot be read, or a record that is no prompt.
     """
-    records = _rows(key, named, reading, lambda name: read_records(name, key, "prompt", reading.encoding)).records
-    check_records(key, names_text(named), records, partial(text_fault, field="prompt"))
+    found = _rows(key, named, reading, lambda name: read_records(name, key, "prompt", reading.encoding)).records
+    records = read_conversations(key, names_text(named), found, as_prompt)
+    check_records(key, names_text(named), records, lambda record: prompt_fault({**record, "reference": None}))
     return records
 
 
@@ -63,9 +67,12 @@ def check_records(key: str, name: str, records: Located, fault_of: Callable[[Rec
     Raises:
         Failure: exit 3, with the places of those that have a fault.
     """
-    faults = [f"{location}: {fault}" for location, record in records if (fault := fault_of(record))]
+    faults = [(location, fault) for location, record in records if (fault := fault_of(record))]
+    alike = len(faults) == len(records) and len({fault for _, fault in faults}) == 1
+    if alike and (advice := column_advice(faults[0][1], records[0][1])):
+        raise Failure(Exit.DATA, f"{key}: {name}: {one_line(faults[0][1])}\n{advice}")
     if faults:
-        raise bad_lines_error(key, name, faults)
+        raise bad_lines_error(key, name, [f"{location}: {fault}" for location, fault in faults])
 
 
 def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read]) -> Read:
@@ -141,7 +148,7 @@ def heldout_part(count: int, size: int) -> int:
 
 def prompt_fault(record: Record) -> str | None:
     """Why a record is no prompt, or None."""
-    fault = text_fault(record, "prompt")
+    fault = None if "messages" in record else text_fault(record, "prompt")
     if fault is None and record.get("reference") is not None:
         fault = text_fault(record, "reference")
     return fault
@@ -149,6 +156,8 @@ def prompt_fault(record: Record) -> str | None:
 
 def text_record_fault(record: Record) -> str | None:
     """Why a record is no text, and no prompt with its completion; or None."""
+    if "messages" in record:
+        return None
     named = with_completion(record)
     faults = [text_fault(named, field) for field in text_fields(named)]
     return next((fault for fault in faults if fault), None)

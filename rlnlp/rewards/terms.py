@@ -72,7 +72,10 @@ def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapings: Mapping[str,
     return reward
 
 
-def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Callable[[Rollout], Texts]) -> Term:
+def text_term(
+    name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Callable[[Rollout], Texts],
+    conversational: bool = False,
+) -> Term:  # fmt: skip
     """A term made of a function of lists, called in this process as it is.
 
     Raises:
@@ -82,15 +85,20 @@ def text_term(name: str, fn: TextFunction, args: Mapping[str, Any], texts_of: Ca
     def call(batch: Batch, args: Mapping[str, Any]) -> Values:
         return call_function(name, fn, batch, args)
 
-    return function_term(name, Callee(parameters_of(name, fn), call), args, texts_of)
+    return function_term(name, Callee(parameters_of(name, fn), call), args, texts_of, conversational)
 
 
-def function_term(name: str, callee: Callee, args: Mapping[str, Any], texts_of: Callable[[Rollout], Texts]) -> Term:
+def function_term(
+    name: str, callee: Callee, args: Mapping[str, Any], texts_of: Callable[[Rollout], Texts],
+    conversational: bool = False,
+) -> Term:  # fmt: skip
     """A term made of a function of lists, which is called with the keyword arguments that its signature names.
 
     It can name ``prompts``, ``completions``, ``completion_ids`` (the tokens of each), ``references``, any column of the
-    data, and its own ``args``; with ``**kwargs`` it gets all of them (the convention of TRL's GRPO). It returns one
-    number per completion, or one list per completion with a number for each of its tokens; None to abstain.
+    data, and its own ``args``; with ``**kwargs`` it gets all of them (the convention of TRL's GRPO). ``messages`` are
+    prompt and completion as one conversation; if ``conversational``, prompts and completions are lists of messages too.
+    It returns one number per completion, or one list per completion with a number for each of its tokens; None to
+    abstain.
 
     Raises:
         Failure: exit 2, if the function does not accept one of ``args``.
@@ -100,8 +108,8 @@ def function_term(name: str, callee: Callee, args: Mapping[str, Any], texts_of: 
     def term(rollout: Rollout) -> Tensor | PartlyGiven:
         texts, ids = texts_of(rollout), token_ids(rollout)
         given = {  # a column has no name of what the policy wrote: it is refused before
-            **texts.columns, "prompts": texts.prompts, "completions": texts.completions, "completion_ids": ids,
-            "references": texts.references,
+            **texts.columns, **said(texts, conversational), "completion_ids": ids, "references": texts.references,
+            "messages": texts.messages,
         }  # fmt: skip
         callee.parameters.check_available(name, [*given, *args])
         lists = {word: value for word, value in given.items() if callee.parameters.takes(word) and word not in args}
@@ -109,6 +117,13 @@ def function_term(name: str, callee: Callee, args: Mapping[str, Any], texts_of: 
         return values_tensor(name, callee.call(batch, args), rollout.mask.cpu())
 
     return term
+
+
+def said(texts: Texts, conversational: bool) -> dict[str, list[Any]]:
+    """Prompts and completions as texts, or as lists of messages."""
+    if not conversational:
+        return {"prompts": texts.prompts, "completions": texts.completions}
+    return {"prompts": [m[:-1] for m in texts.messages], "completions": [m[-1:] for m in texts.messages]}
 
 
 def token_ids(rollout: Rollout) -> list[list[int]]:

@@ -31,7 +31,7 @@ _replaced: dict[int, Any] = {}  # the handlers that the first ``handled`` has fo
 def _in_child() -> None:
     """A process that code of the user's forks is not the run: signals find in it what they found before."""
     for number, handler in _replaced.items():
-        signal.signal(number, handler)
+        signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: Python does not know it
 
 
 os.register_at_fork(after_in_child=_in_child)

@@ -44,7 +44,7 @@ ONE = [
     (["data.heldout=./no.jsonl"], 3, "data.heldout: no such file: ./no.jsonl"),
     (["data.prompts=embedded/nowhere"], 2, "data.prompts must be embedded, or embedded/DOMAIN with one of "),
     (["algo=sft", "data.texts=./no.jsonl"], 3, "data.texts: no such file: ./no.jsonl"),
-    (["algo=sft", "data.texts=p.jsonl"], 3, "data.texts: 20 bad lines in p.jsonl"),
+    (["algo=sft", "data.texts=p.jsonl"], 3, "data.texts: p.jsonl: no field 'text' (it has: prompt, reference, topic)"),
     (["data.prompts=bare.jsonl", "reward=classic"], 3, "reward.terms.similarity needs a 'reference' for every prompt"),
     (
         ["data.prompts=p.jsonl", "data.heldout=bare.jsonl", "reward.terms.similarity.weight=0.3"], 3,

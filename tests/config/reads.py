@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from rlnlp.config import algos, data, model, observing, reward, schema
+from rlnlp.config import algos, conversations, data, model, observing, reward, schema
 from rlnlp.config.setting import NAME, settings
 
 PACKAGE = Path(schema.__file__).resolve().parent.parent
 TELLING = ("config/description.py", "algos/opening.py")  # they print settings: that something obeys them is not said
 KINDS: dict[str, type] = {
     name: kind
-    for module in (algos, data, model, observing, reward, schema)
+    for module in (algos, conversations, data, model, observing, reward, schema)
     for name, kind in vars(module).items()
     if is_dataclass(kind) and isinstance(kind, type)
 } | {"Trained": schema.Common}

@@ -36,6 +36,8 @@ OLD_FN = {
     "rlnlp.rewards.length:length": "length",
 }
 
+SHOWN = {"template": "auto", "system": None, "template_args": {}}  # how conversations are shown, which were none
+
 
 def present() -> dict[str, dict[str, str]]:
     """Key and type of every setting of each algorithm."""
@@ -103,9 +105,16 @@ def test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema():
     }
     assert migrated(Nested, old, 1) == {
         "policy": {"loss_temperature": 2.0, "name": "sft"},
-        "data": {"best_fraction": 0.5, "columns": {}, "encoding": "utf-8", "too_long": "refuse"},
+        "data": {
+            "best_fraction": 0.5,
+            "columns": {},
+            "encoding": "utf-8",
+            "too_long": "refuse",
+            "turns": "all",
+            **SHOWN,
+        },
         "either": {"size": 3, "patience": 0},
-        "rewards": {"a": {"terms": {"b": {"fn": "optimality"}}, "workers": 0}},
+        "rewards": {"a": {"terms": {"b": {"fn": "optimality", "conversational": False}}, "workers": 0}},
         "several": [{"size": 4, "every": 0, "patience": 0}],
     }
     assert migrated(Nested, {**old, "either": None}, 1)["either"] is None
@@ -133,7 +142,7 @@ def test_steps_follow_each_other_and_a_new_setting_gets_the_value_of_the_old_byt
 @pytest.mark.parametrize("fn", OLD_FN)
 def test_functions_of_the_package_have_short_names_and_their_dotted_ones_are_refused(fn):
     reward = {"terms": {"x": {"fn": fn}}}
-    assert migrated(Reward, reward, 1) == {"terms": {"x": {"fn": OLD_FN[fn]}}, "workers": 0}
+    assert migrated(Reward, reward, 1) == {"terms": {"x": {"fn": OLD_FN[fn], "conversational": False}}, "workers": 0}
     with pytest.raises(Failure) as failure:
         parse(Reward, reward, "reward.")
     assert (failure.value.code, str(failure.value)) == (
@@ -144,7 +153,8 @@ def test_functions_of_the_package_have_short_names_and_their_dotted_ones_are_ref
 
 def test_code_of_the_user_s_stays_and_unknown_functions_of_the_package_are_refused():
     for fn in ("mine.py:sentiment", "rlnlp_more.gold:sentiment", "/x/rlnlp/gold.py:sentiment"):
-        assert migrated(Reward, {"terms": {"x": {"fn": fn}}}, 1)["terms"] == {"x": {"fn": fn}}
+        found = {"fn": fn, "conversational": False}
+        assert migrated(Reward, {"terms": {"x": {"fn": fn}}}, 1)["terms"] == {"x": found}
         assert parse(Reward, {"terms": {"x": {"fn": fn}}}).terms["x"].fn == fn
     with pytest.raises(Failure, match=f"by its short name: one of {', '.join(REWARDS)}, got 'rlnlp.errors:describe'"):
         parse(Reward, {"terms": {"x": {"fn": "rlnlp.errors:describe"}}})

@@ -104,6 +104,7 @@ def test_every_choice_of_every_group_parses(algo, group, option):
     expected = plain[group]
     if group == "reward":
         unset_ = {"weight": 1.0, "args": {}, "scale": 1.0, "shift": 0.0, "clip": None, "floor": None}
+        unset_["conversational"] = False
         expected = {"terms": {n: {**unset_, **t} for n, t in plain["reward"]["terms"].items()}, "workers": 0}
     assert made == expected
 
@@ -341,12 +342,12 @@ def test_settings_have_their_values_in_yaml_only():
         for field in dataclasses.fields(kind)
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
     }
-    of_terms = {("RewardTerm", name) for name in ("weight", "args", "scale", "shift", "clip", "floor")}
-    assert given_ == {*of_terms, ("Reward", "workers")}
+    of_terms = {"weight", "args", "scale", "shift", "clip", "floor", "conversational"}
+    assert given_ == {*(("RewardTerm", name) for name in of_terms), ("Reward", "workers")}
 
 
 @pytest.mark.parametrize("schema", [*RUNS.values(), GenerateRun])
 def test_settings_are_few_and_every_one_says_what_it_means(schema):
     found = list(settings(schema))
-    assert len({key for key, _, _ in found}) == len(found) <= 70
+    assert len({key for key, _, _ in found}) == len(found) <= 90
     assert all(field.metadata["help"] for _, _, field in found)

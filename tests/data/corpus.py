@@ -136,7 +136,11 @@ BROKEN = [
     Case("cut-off-inside.json", '[{"prompt": "a"},\n{"pro', "cut-off-inside.json:2: not valid JSON"),
     Case("more-behind.json", '[{"prompt": "a"}]\n\n{}', "more-behind.json:3: more stands behind the end of the list"),
     Case("deep.json", "[" * 100_000, "nested too deeply"),
-    Case("columns.json", '{"prompt": ["a", "b"]}', "'prompt' must be text, got list"),
+    Case(
+        "columns.json",
+        '{"prompt": ["a", "b"]}',
+        "'prompt', turn 1 must be an object with 'role' and",
+    ),
     Case("wrapped.json", '{"data": [{"prompt": "a"}]}', "no field 'prompt' (it has: data)"),
     Case("ragged.csv", ROWS + "a,b,c\n", "ragged.csv:4: does not have as many fields as the header"),
     Case("open-quote.csv", 'prompt,topic\n"a,b\nc,d\n', "not valid CSV"),

@@ -55,10 +55,10 @@ def test_prompts_that_are_too_long_are_left_out_and_counted_once(tmp_path):
 def test_a_prompt_that_is_cut_keeps_its_start_and_its_last_tokens_and_its_text_is_what_the_model_sees(tmp_path):
     table = prompts(tmp_path / "p.jsonl", "food", LONG, too_long="cut")
     assert read(table) == ["food", "was very good"]
-    assert table.tokens[1] == [1, *words().encode_rest("was very good")]
+    assert table.tokens[1] == [1, *words().encode("was very good")[1:]]
     assert table.notes[0].startswith("1 of 2 prompts cut (data.too_long=cut): ")
     bare = prompts(tmp_path / "p.jsonl", LONG, too_long="cut", start=(), room=2)
-    assert bare.tokens == [words().encode_rest("very good")]
+    assert bare.tokens == [words().encode("very good")[1:]]
 
 
 def test_what_is_refused_is_told_with_its_line_and_what_to_type(tmp_path):
@@ -104,32 +104,32 @@ def texts(path, *records, room=6, **changes):
 
 
 def test_a_text_that_is_too_long_is_left_out_or_cut_behind_its_prompt_and_then_does_not_end(tmp_path):
-    pair = {"prompt": "the film", "completion": "was very good !"}
+    pair = {"prompt": "the film", "completion": " was very good !"}
     short = {"text": "the film"}
     left = texts(tmp_path / "t.jsonl", pair, short)
-    assert len(left.pairs) == 1
+    assert len(left.rows) == 1
     assert left.notes == [
         "1 of 2 texts left out (data.too_long=drop): the model's context has 6 tokens; first t.jsonl:1"
     ]
     cut = texts(tmp_path / "t.jsonl", pair, short, too_long="cut")
-    assert cut.pairs[0][1] == words().encode_rest("was very good")
-    assert cut.pairs[1][1][-1] == small.END
+    assert cut.rows[0].completion == words().encode("was very good")[1:]
+    assert cut.rows[1].completion[-1] == small.END
     assert "t.jsonl:1: 8 tokens, but the model's context has 6\n" in error(
         texts, tmp_path / "t.jsonl", pair, short, too_long="refuse"
     )
 
 
 def test_a_prompt_that_fills_the_context_by_itself_cannot_be_cut(tmp_path):
-    whole = {"prompt": LONG, "completion": "!"}
+    whole = {"prompt": LONG, "completion": " !"}
     assert "no text of" in error(texts, tmp_path / "t.jsonl", whole, too_long="cut")
     kept = texts(tmp_path / "t.jsonl", whole, {"text": "food"}, too_long="cut")
-    assert (len(kept.pairs), kept.notes[0].partition(" (")[0]) == (1, "1 of 2 texts left out")
+    assert (len(kept.rows), kept.notes[0].partition(" (")[0]) == (1, "1 of 2 texts left out")
 
 
 def test_empty_completions_and_repeated_texts_are_told(tmp_path):
-    pair = {"prompt": "film", "completion": "good"}
+    pair = {"prompt": "film", "completion": " good"}
     table = texts(tmp_path / "t.jsonl", pair, {"prompt": "film", "completion": ""}, pair, {**pair, "prompt": "food"})
-    assert len(table.pairs) == 4
+    assert len(table.rows) == 4
     assert table.notes == [
         "1 of 4 texts empty; first t.jsonl:2",
         "1 of 4 texts the same as one before; first t.jsonl:3",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from rlnlp.data.prompts import FALLBACK, PromptTable, _split, prompt_table, table_of
 from rlnlp.data.sources import check_context_length
 from rlnlp.errors import Failure
+from rlnlp.models.chat import Chat
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rollout.sampling import sampler
 from support import small
@@ -21,6 +22,10 @@ CPU = torch.device("cpu")
 
 def words(**changes) -> Tokenizer:
     return Tokenizer(**{"raw": small.tokenizer(), "end": (small.END,), "pad": 0, "start": (1,), **changes})
+
+
+def plainly() -> Chat:
+    return Chat(words(), None, {})
 
 
 def written(path, rows):
@@ -74,7 +79,7 @@ def test_special_tokens_in_a_prompt_stay_text(tmp_path):
     assert made.tokens[0][0] == 1
     assert not {0, 1, small.END} & set(made.tokens[0][1:])
     assert prompts_of(made, [0]) == [text]
-    assert not {0, 1, small.END} & set(made.tokenizer.encode_rest(text))
+    assert not {0, 1, small.END} & set(made.tokenizer.encode(text)[1:])
 
 
 @given(
@@ -187,10 +192,10 @@ def test_the_file_of_held_out_prompts_is_named_by_its_own_setting(prompts_file, 
 
 
 def test_prompts_of_the_command_line_are_all_used_in_order():
-    made = table_of([{"prompt": "b"}, {"prompt": "a"}, {"prompt": "b"}], words(), 9)
+    made = table_of(["b", "a", "b"], plainly(), 9)
     assert made.train == made.heldout == [0, 1, 2]
     assert prompts_of(made, [0, 1, 2]) == ["b", "a", "b"]
-    assert "6 tokens" in error(3, table_of, [{"prompt": "the " * 5}], words(), 5)
+    assert "6 tokens" in error(3, table_of, ["the " * 5], plainly(), 5)
 
 
 @given(st.lists(st.text(max_size=6) | st.none() | st.integers() | st.sampled_from(["</s>", "\ud800"]), max_size=5))

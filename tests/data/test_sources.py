@@ -171,3 +171,21 @@ def test_a_column_may_be_in_what_was_not_read_of_a_large_file(tmp_path, monkeypa
     assert source.checked(50).total is None
     (other,) = data_sources(prompt_data(str(path), columns={"answer": "nowhere"}), 0)
     assert "no column 'nowhere'" in told(3, other.checked, 10**6)
+
+
+@pytest.mark.parametrize(
+    ("rows", "advice"),
+    [
+        ([{"answer": "x", "question": "y"}] * 2, "{prompt: question}"),
+        ([{"my words": "x", "words": "y"}], "{prompt: words}"),
+        ([{"n": 3}], None),
+        ([{"question": "x"}, {"query": "y"}], None),
+        ([{"question": "x"}, {"prompt": "y"}], None),
+    ],
+)
+def test_where_no_row_has_the_field_the_column_to_name_is_told(rows, advice, tmp_path):
+    (tmp_path / "a.jsonl").write_text(lines(*rows))
+    message = told(3, prompts, str(tmp_path / "a.jsonl"))
+    assert "no field 'prompt'" in message
+    assert (f"\nto read another column as it: data.columns={advice}" in message) == (advice is not None)
+    assert ("data.columns" in message) == (advice is not None)

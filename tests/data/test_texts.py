@@ -31,14 +31,15 @@ def words(tokenizer, ids):
 
 
 def test_a_text_is_a_start_and_a_completion_that_ends_and_a_pair_is_cut_where_it_says(tmp_path, tokenizer):
-    records = [{"text": "the film was good"}, {"prompt": "the film", "completion": "was good"}]
-    whole, cut = table(tmp_path / "t.jsonl", tokenizer, records).pairs
+    records = [{"text": "the film was good"}, {"prompt": "the film", "completion": " was good"}]
+    whole, cut = table(tmp_path / "t.jsonl", tokenizer, records).rows
+    whole, cut = whole[:2], cut[:2]
     assert [words(tokenizer, part) for part in whole] == [["<s>"], ["the", "film", "was", "good", "</s>"]]
     assert [words(tokenizer, part) for part in cut] == [["<s>", "the", "film"], ["was", "good", "</s>"]]
 
 
 def test_a_batch_counts_the_completion_and_its_end_and_nothing_else(tmp_path, tokenizer):
-    records = [{"prompt": "the", "completion": "film was"}, {"prompt": "the film was", "completion": "bad"}]
+    records = [{"prompt": "the", "completion": " film was"}, {"prompt": "the film was", "completion": " bad"}]
     batch = table(tmp_path / "t.jsonl", tokenizer, records).batch([0, 1], CPU)
     assert batch.mask.tolist() == [[True, True, True], [True, True, False]]
     assert batch.prompts.mask.tolist() == [[False, False, True, True], [True, True, True, True]]
@@ -48,15 +49,15 @@ def test_a_batch_counts_the_completion_and_its_end_and_nothing_else(tmp_path, to
 
 def test_the_best_fraction_is_by_score_and_keeps_the_order_of_the_file(tmp_path, tokenizer):
     scored = {"the": 1, "a": 3, "film": 0, "food": 2}
-    records = [{"prompt": "the", "response": word, "score": score} for word, score in scored.items()]
+    records = [{"prompt": "the", "response": f" {word}", "score": score} for word, score in scored.items()]
     best = table(tmp_path / "t.jsonl", tokenizer, records, best=0.5)
-    assert [words(tokenizer, rest)[0] for _, rest in best.pairs] == ["a", "food"]
+    assert [words(tokenizer, rest)[0] for _, rest, _ in best.rows] == ["a", "food"]
 
 
 def test_a_number_behind_embedded_is_how_many_of_its_texts_are_read():
     own = load_tokenizer(str(ASSETS / "embedded"), True)
     found = text_table(text_data("embedded/300"), 0, 0, own, 128)
-    assert [own.decode(before + rest) for before, rest in found.pairs] == corpus.texts(300, 0)
+    assert [own.decode(before + rest) for before, rest, _ in found.rows] == corpus.texts(300, 0)
 
 
 @pytest.mark.parametrize("score", [None, "high", float("inf")])

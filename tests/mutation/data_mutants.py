@@ -22,7 +22,7 @@ GROUPS = [
     (
         "data/columns.py", (SOURCES,),
         [
-            ("a column stands in for what a function is given", "if column in RESERVED", 'if column == "completions"'),
+            ("a column stands in for what a function is given", "if name in RESERVED", 'if name == "completions"'),
             ("a column that no file has is left out",
              'not (key == "data.heldout" and ours in known)', "ours not in known"),
             ("what had our name stays", "if name not in moved}", "if name not in columns.values()}"),
@@ -47,7 +47,7 @@ GROUPS = [
         "data/texts.py", (FITTING,),
         [
             ("a text that is cut ends",
-             "completion[: room - len(prompt)]", "completion[: room - len(prompt) - 1] + completion[-1:]"),
+             "row.completion[:length]", "row.completion[: length - 1] + row.completion[-1:]"),
         ],
     ),
     (

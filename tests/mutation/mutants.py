@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from mutation import (
+    chat_mutants,
     data_mutants,
     early_mutants,
     ending_mutants,
@@ -83,7 +84,7 @@ def _mutants(file, *tests_and_changes):
 
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
-    sweep_mutants, data_mutants, model_mutants,
+    sweep_mutants, data_mutants, model_mutants, chat_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

@@ -11,8 +11,8 @@ GROUPS = [
         [
             ("a term that abstains is shifted", ".masked_fill(~here.to(parts[name].device), 0)", ""),
             ("a term that abstains is a veto", "vetoes[name] & here.to(vetoes[name].device)", "vetoes[name]"),
-            ("a column stands in for the response", '**texts.columns, "prompts": texts.prompts, "completions":',
-             '"prompts": texts.prompts, "completions": texts.completions, **texts.columns, "unused":'),
+            ("a column stands in for the response", "**texts.columns, **said(texts, conversational),",
+             "**said(texts, conversational), **texts.columns,"),
         ],
     ),
     (

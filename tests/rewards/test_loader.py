@@ -1,5 +1,6 @@
 """A user's file as a module: it imports what is beside it, other processes import it, and it hides nothing."""
 
+import os
 import random
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from rlnlp.rewards.functions import load_functions
 from rlnlp.rewards.surroundings import Surroundings
 from rlnlp.rewards.user import Loader
 from support.rewards import fails, user_term
+from support.small import ROOT
 
 LENGTH = "def length(text):\n    return float(len(text))\n"
 BESIDE = "from {name} import length\n\ndef f(completions):\n    return [length(text) for text in completions]\n"
@@ -92,7 +94,6 @@ def test_a_pool_of_new_processes_finds_the_functions_of_the_file(folder, tmp_pat
         "    print(found.callee.call(Batch({'completions': ['a', 'bc']}, [1, 1], [0, 1]), {}))\n"
     )
     (tmp_path / "script.py").write_text(code)
-    done = subprocess.run(
-        [sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60, check=False
-    )
+    words, environment = [sys.executable, tmp_path / "script.py"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment)
     assert done.stdout == "[1.0, 2.0]\n", done.stderr

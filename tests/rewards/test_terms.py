@@ -11,7 +11,7 @@ import torch
 from rlnlp.rewards.shaping import Shaping
 from rlnlp.rewards.terms import text_term, values_tensor, weighted_sum
 from rlnlp.rewards.values import plain_values
-from support.rewards import COLUMNS, COMPLETIONS, PROMPTS, REFERENCES, fails, three_texts
+from support.rewards import COLUMNS, COMPLETIONS, MESSAGES, PROMPTS, REFERENCES, fails, three_texts
 
 
 def test_the_reward_is_the_weighted_sum_on_the_last_token_that_the_policy_chose(rollout):
@@ -40,8 +40,21 @@ def test_a_function_written_for_trl_works_as_it_is(rollout):
     assert text_term("t", f, {"strict": True}, three_texts)(rollout).tolist() == [3, 9, 0]
     assert seen == {
         "prompts": PROMPTS, "completions": COMPLETIONS, "completion_ids": [[1, 1], [1, 1], [1]],
-        "references": REFERENCES, **COLUMNS, "strict": True,
+        "references": REFERENCES, "messages": MESSAGES, **COLUMNS, "strict": True,
     }  # fmt: skip
+
+
+def test_a_conversational_function_is_given_lists_of_messages_as_in_trl(rollout):
+    seen = {}
+
+    def f(prompts, completions, messages):
+        seen.update(prompts=prompts, completions=completions, messages=messages)
+        return [float(len(turns[0]["content"])) for turns in completions]
+
+    assert text_term("t", f, {}, three_texts, conversational=True)(rollout).tolist() == [3, 9, 0]
+    assert seen["prompts"] == [[{"role": "user", "content": prompt}] for prompt in PROMPTS]
+    assert seen["completions"] == [[{"role": "assistant", "content": text}] for text in COMPLETIONS]
+    assert seen["messages"] == MESSAGES
 
 
 @pytest.mark.parametrize(

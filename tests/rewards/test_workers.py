@@ -17,9 +17,10 @@ from rlnlp.rewards.functions import load_functions
 from rlnlp.rewards.surroundings import Surroundings
 from rlnlp.rewards.workers import Setup, cuts, workers
 from support.rewards import fails
+from support.small import ROOT
 
 SOURCE = """
-import os, signal
+import os, signal, time
 from beside_worker import weight
 
 def f(prompts, completions, topic, scale):
@@ -38,10 +39,14 @@ def breaks(completions):
 def short(completions):
     return [0.0] * (len(completions) - 1)
 
+def sleeps(completions):
+    open(os.path.join(os.path.dirname(__file__), f"{os.getpid()}.begun"), "w").close()
+    time.sleep(100)
+
 def dies(completions):
     os.kill(os.getpid(), signal.SIGKILL)
 """
-NAMES = ("f", "each_token", "where", "breaks", "short", "dies")
+NAMES = ("f", "each_token", "where", "breaks", "short", "sleeps", "dies")
 TEXTS = ["a", "bb", "none", "dddd", "eeeee", "f", "gg", "none"]
 GROUPS = [4, 4, 2, 2, 7, 7, 1, 1]
 LISTS = {
@@ -146,13 +151,14 @@ def test_what_cannot_go_to_another_process_is_told(three):
 
 
 CHILD = """
-import sys, time
+import sys
+from rlnlp.rewards.call import Batch
 from rlnlp.rewards.workers import Setup, workers
 if __name__ == "__main__":
     with workers(2, Setup({{"t": {path!r}}}, sys.path, 1, "medium")) as pool:
-        pool.load()
+        sleeps = pool.load()["t"]
         print(*(process.pid for process, _ in pool._workers), flush=True)
-        time.sleep(100)
+        sleeps.callee.call(Batch({{"completions": ["a", "b"]}}, [1, 1], [0, 1]), {{}})
 """
 
 
@@ -164,11 +170,15 @@ def alive(pid):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_the_processes_end_with_their_parent_even_if_that_is_killed(paths):
-    code = CHILD.format(path=paths["where"])
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+    code = CHILD.format(path=paths["sleeps"])
+    folder, environment = Path(paths["sleeps"].rpartition(":")[0]).parent, {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2
+        while not all((folder / f"{pid}.begun").exists() for pid in pids):
+            assert parent.poll() is None
+            time.sleep(0.01)
         assert all(map(alive, pids))
         parent.send_signal(signal.SIGKILL)
     for _ in range(3000):

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import warnings
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from rlnlp.run import signals
 from rlnlp.run.lock import owned
 from support import runs
 from support.children import Children
+from support.small import ROOT
 
 SOURCE = """
 import threading
@@ -49,6 +52,7 @@ def children(tmp_path_factory):
     return Children(tmp_path_factory.mktemp("user-code"))
 
 
+@pytest.mark.slow
 def test_a_sigterm_ends_a_run_whose_function_takes_no_notice_and_it_can_be_resumed(children, tmp_path):
     (tmp_path / "mine.py").write_text(SOURCE.format(trap=tmp_path / "trap", calls=5))
     plain = ["heldout.every=0", "heldout.size=0", "checkpoint.result=last", "checkpoint.keep_models=0"]
@@ -128,3 +132,21 @@ def test_a_process_that_outlives_a_run_that_was_killed_does_not_keep_its_lock(tm
     finally:
         (tmp_path / "done").touch()
     assert status == [0]
+
+
+LEFT = """
+import threading, time
+from rlnlp.cli.exits import leave_threads
+threading.Thread(target=time.sleep, args=({seconds},)).start()
+leave_threads({status})
+print("waits for it", flush=True)
+raise SystemExit({status})
+"""
+
+
+@pytest.mark.parametrize(("status", "seconds", "out"), [(143, 600, ""), (130, 600, ""), (7, 0.01, "waits for it\n")])
+def test_threads_that_are_left_do_not_keep_a_process_that_a_signal_has_ended(status, seconds, out):
+    code = LEFT.format(status=status, seconds=seconds)
+    words, environment = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (status, out, "")

@@ -2,7 +2,7 @@
 
 from rlnlp.config.data import PromptData, TextData
 
-READING = {"columns": {}, "encoding": "utf-8"}
+READING = {"columns": {}, "encoding": "utf-8", "template": "auto", "system": None, "template_args": {}}
 
 
 def prompt_data(prompts, heldout=None, **changes) -> PromptData:
@@ -12,5 +12,5 @@ def prompt_data(prompts, heldout=None, **changes) -> PromptData:
 
 def text_data(texts, best_fraction=1.0, heldout=None, **changes) -> TextData:
     """What a language model is fitted to."""
-    given = {"texts": texts, "best_fraction": best_fraction, "heldout": heldout}
+    given = {"texts": texts, "best_fraction": best_fraction, "heldout": heldout, "turns": "all"}
     return TextData(**{**READING, **given, "too_long": "drop", **changes})

@@ -16,12 +16,17 @@ from rlnlp.types import Rollout, Texts
 from support import small
 
 PROMPTS, COMPLETIONS, REFERENCES = ["p", "q", "r"], ["one", "two three", ""], ["x", None, "z"]
+MESSAGES = [
+    [{"role": "user", "content": prompt}, {"role": "assistant", "content": completion}]
+    for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)
+]
 COLUMNS = {"topic": ["a", "b", "c"], "weight": [1.0, 2.0, 3.0]}
 
 
 def three_texts(_):
     """The texts of any rollout of three responses."""
-    return Texts(list(PROMPTS), list(COMPLETIONS), list(REFERENCES), {k: list(v) for k, v in COLUMNS.items()})
+    columns = {k: list(v) for k, v in COLUMNS.items()}
+    return Texts(list(PROMPTS), list(COMPLETIONS), list(REFERENCES), columns, list(MESSAGES), [False] * 3)
 
 
 def rollout_of(rows, ended=None):

@@ -48,13 +48,19 @@ END = 2
 
 
 def lm(
-    vocabulary: int, width: int = 32, layers: int = 2, seed: int = 0, spread: float = 0.5, tied: bool = True
+    vocabulary: int,
+    width: int = 32,
+    layers: int = 2,
+    seed: int = 0,
+    spread: float = 0.5,
+    tied: bool = True,
+    context: int = 64,
 ) -> LlamaForCausalLM:
     """A Llama with random weights; ``spread`` is their deviation, so that its distribution is far from flat."""
     config = LlamaConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=layers,
-        num_attention_heads=2, max_position_embeddings=64, initializer_range=spread, bos_token_id=1, eos_token_id=END,
-        pad_token_id=None, tie_word_embeddings=tied, attn_implementation="eager",
+        num_attention_heads=2, max_position_embeddings=context, initializer_range=spread, bos_token_id=1,
+        eos_token_id=END, pad_token_id=None, tie_word_embeddings=tied, attn_implementation="eager",
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -63,12 +63,9 @@ def retokenize(rollout: Rollout, texts: Texts, tokenizer: Tokenizer, max_tokens:
     """
     prompt_rows, response_rows = [], []
     for prompt, completion, ended in zip(texts.prompts, texts.completions, rollout.ended.tolist(), strict=True):
-        alone, whole = tokenizer.encode(prompt), tokenizer.encode(prompt + completion)
-        different = (i for i, pair in enumerate(zip(alone, whole, strict=False)) if pair[0] != pair[1])
-        split = next(different, min(len(alone), len(whole)))
-        response = whole[split:] + ([tokenizer.end[0]] if ended or len(whole) == split else [])
-        response = response[: max_tokens - 1]
-        prompt_tokens = whole[:split] or [*tokenizer.start, tokenizer.end[0]][:1]
+        before, response = tokenizer.encode_behind(prompt, completion)
+        response = (response + ([tokenizer.end[0]] if ended or not response else []))[: max_tokens - 1]
+        prompt_tokens = before or [*tokenizer.start, tokenizer.end[0]][:1]
         prompt_rows.append(prompt_tokens[len(response) - max_tokens :])
         response_rows.append(response)
     device = rollout.responses.device

@@ -90,7 +90,7 @@ def test_texts_are_tokenized_again_with_their_end_and_cut_to_the_models_length(m
     again = retokenize(rollout_of([[5]] * 3, [False] * 3), texts, tokenizer, 6)
     kept = [(p[m].tolist(), r[n].tolist()) for p, m, r, n in
             zip(again.prompts.tokens, again.prompts.mask, again.responses, again.mask, strict=True)]  # fmt: skip
-    the, food, is_, good, film = (tokenizer.encode_rest(w)[0] for w in ("the", "food", "is", "good", "film"))
+    the, food, is_, good, film = (tokenizer.encode(w)[-1] for w in ("the", "food", "is", "good", "film"))
     assert kept == [([1, the, food, is_], [good, film]), ([1, the, food, is_], [2]), ([is_], [good] * 5)]
     ended = retokenize(rollout_of([[5]] * 3), texts, tokenizer, 60)
     assert [row[mask].tolist()[-1] for row, mask in zip(ended.responses, ended.mask, strict=True)] == [2, 2, 2]
