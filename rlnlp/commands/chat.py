@@ -4,7 +4,7 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rlnlp.errors import Exit, Failure, safe_text
+from rlnlp.errors import Exit, Failure, counted, safe_text
 
 if TYPE_CHECKING:
     from rlnlp.models.chat import Messages
@@ -64,5 +64,7 @@ def answered(policy: "LoadedPolicy", messages: "Messages") -> "Messages":
     response = policy.answer(messages, show)
     print(safe_text(response["response"][shown:]), flush=True)
     if not response["ended"]:
-        print(f"(cut after {response['tokens']} tokens: sampler.max_new_tokens)", file=sys.stderr, flush=True)
+        print(
+            f"(cut after {counted(response['tokens'], 'token')}: sampler.max_new_tokens)", file=sys.stderr, flush=True
+        )
     return [*messages, {"role": "assistant", "content": response["response"]}]

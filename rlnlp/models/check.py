@@ -16,7 +16,7 @@ import transformers
 from torch import Tensor
 
 from rlnlp.batching import left_padded
-from rlnlp.errors import Exit, Failure, describe, out_of_memory
+from rlnlp.errors import Exit, Failure, counted, describe, out_of_memory
 from rlnlp.models.calling import hidden_of
 from rlnlp.models.policy import Decoder, Policy
 from rlnlp.types import Prompts, Rollout
@@ -143,7 +143,7 @@ class _Check:
             if out_of_memory(error):
                 raise
             raise self._refusal(
-                "forward", f"a text of {sum(self.lengths[0])} tokens cannot be read: {describe(error)}",
+                "forward", f"a text of {counted(sum(self.lengths[0]), 'token')} cannot be read: {describe(error)}",
                 "its config.json does not fit its code, or it needs more than text",
             ) from error  # fmt: skip
 

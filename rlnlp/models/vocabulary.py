@@ -21,7 +21,7 @@ def fit_vocabulary(policy: Policy, tokenizer: Tokenizer, words: str, resize: boo
     if tokens > rows and not resize:
         raise Failure(
             Exit.MODEL,
-            f"the tokenizer of '{words}' has {tokens} tokens, the model only {rows}\n"
+            f"the tokenizer of '{words}' has {counted(tokens, 'token')}, the model only {rows}\n"
             f"model.resize_embeddings=true adds {counted(tokens - rows, 'row')}, which start as the mean of the others",
         )
     if tokens > rows:

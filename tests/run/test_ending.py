@@ -68,5 +68,7 @@ def test_a_write_error_is_a_storage_failure_and_a_bug_stays_as_it_is(progress):
     shown = error_with_advice(OSError(28, "No space left on device"), Path("RUN"), progress, {}, UPDATE)
     assert str(shown).startswith("writing in RUN failed: ")
     assert str(shown).endswith(RESUME)
-    for error in (ValueError("bug"), Failure(Exit.REWARD, "no")):
+    for error in (ValueError("bug"), Failure(Exit.DATA, "no")):
         assert error_with_advice(error, Path("RUN"), progress, {}, UPDATE) is error
+    shown = error_with_advice(Failure(Exit.REWARD, "no"), Path("a RUN"), progress, {}, UPDATE)
+    assert (str(shown), shown.code) == ("no; 'a RUN/train.log' has the traceback", Exit.REWARD)
