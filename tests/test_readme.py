@@ -9,7 +9,7 @@ import pytest
 from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
-from support import small
+from support import chat, small
 
 DOCUMENTS = [
     small.ROOT / "README.md", small.ROOT / "CONTRIBUTING.md", small.ROOT / "CHANGELOG.md",
@@ -45,8 +45,13 @@ def directory(tmp_path_factory, model_dir):
     small.write_prompts(directory / "part-1.jsonl", 12)
     rows = "".join(f"is the {word} good,{word}\n" for word in small.WORDS)
     (directory / "questions.csv").write_text(f"question,answer\n{rows}")
-    (source,) = [block for _, kind, block in BLOCKS if kind == "python" and "my_rewards.py" in block]
-    (directory / "my_rewards.py").write_text(source)
+    for name in ("my_rewards.py", "brief.py"):
+        (source,) = [block for _, kind, block in BLOCKS if kind == "python" and f"# {name}\n" in block]
+        (directory / name).write_text(source)
+    chat.save_model(directory / "my-chat-model")
+    asked = [chat.turns(f"is the {word} good ?", f"the {word} is good .") for word in small.WORDS[2:14]]
+    for name, length in (("questions.jsonl", 1), ("dialogues.jsonl", 2)):
+        (directory / name).write_text("".join(json.dumps({"messages": turns[:length]}) + "\n" for turns in asked))
     status, _, errors = small.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)
     assert status == 0, errors
     return directory
@@ -68,7 +73,8 @@ def test_each_figure_that_the_script_renews_stands_in_one_place():
 def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     words = shlex.split(command)[1:]
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
-    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, timeout=300)
+    typed = "hello\n" if "--chat" in words else None
+    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, stdin=typed, timeout=300)
     assert status == 0, errors
     assert output
 
