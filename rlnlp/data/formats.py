@@ -78,8 +78,7 @@ def _object(value: Any) -> Record | str:
 
 def _json_list(text: str) -> Iterator[Row]:
     """The items of a list, each with the line that it begins on."""
-    position, begun, scan = text.index("[") + 1, False, json.JSONDecoder().raw_decode
-    lines = _LineCounter(text)
+    position, begun, lines = text.index("[") + 1, False, _LineCounter(text)
     while True:
         position = _behind_space(text, position)
         mark = text[position : position + 1]
@@ -93,32 +92,33 @@ def _json_list(text: str) -> Iterator[Row]:
             return
         position = _behind_space(text, position + 1) if begun else position
         begun = True
-        try:
-            value, end = scan(text, position)
-        except RecursionError:
-            yield lines.at(position), "nested too deeply"
+        found, end = _scanned(text, position)
+        yield lines.at(position), found
+        if end is None:
             return
-        except ValueError as error:
-            yield lines.at(position), f"not valid JSON ({error})"
-            return
-        yield lines.at(position), _object(value)
         position = end
 
 
 def _json_stream(text: str) -> Iterator[Row]:
     """Objects one after the other, wherever their lines end."""
-    scan, position, lines = json.JSONDecoder().raw_decode, 0, _LineCounter(text)
+    position, lines = 0, _LineCounter(text)
     while (position := _behind_space(text, position)) < len(text):
-        try:
-            value, end = scan(text, position)
-        except RecursionError:
-            yield lines.at(position), "nested too deeply"
+        found, end = _scanned(text, position)
+        yield lines.at(position), found
+        if end is None:
             return
-        except ValueError as error:
-            yield lines.at(position), f"not valid JSON ({error})"
-            return
-        yield lines.at(position), _object(value)
         position = end
+
+
+def _scanned(text: str, position: int) -> tuple[Record | str, int | None]:
+    """The record that begins at ``position`` and where it ends; or what is wrong with it, and None for no JSON."""
+    try:
+        value, end = json.JSONDecoder().raw_decode(text, position)
+    except RecursionError:
+        return "nested too deeply", None
+    except ValueError as error:
+        return f"not valid JSON ({error})", None
+    return _object(value), end
 
 
 def _behind_space(text: str, position: int) -> int:
