@@ -1,7 +1,6 @@
 """A real headless browser for the tests of pages."""
 
 import shutil
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path

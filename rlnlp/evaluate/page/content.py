@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlnlp.errors import counted, one_line
-from rlnlp.evaluate.page.numbers import SAYS, interval, number, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, percent, percents, places, signed
 from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Content, Figure, Section, Tile
 from rlnlp.evaluate.page.tables import (
     best_of_n_table,
@@ -72,7 +72,7 @@ def subtitle(record: Record) -> str:
     """On what the comparison rests."""
     prompts = counted(record["prompts"], "prompt")
     each = counted(record["samples"], "response")
-    return f"{one_line(record['run'], 200)} against {side(record)}: {prompts}, {each} to each from either side"
+    return f"{one_line(record['run'], 200)} against {side(record)}: {prompts}, {each} to each"
 
 
 def tiles(record: Record) -> Iterator[Tile]:
@@ -84,21 +84,21 @@ def tiles(record: Record) -> Iterator[Tile]:
     if record.get("win_rate") is not None:
         yield Tile("win rate", percent(record["win_rate"]), percents(record["win_rate_interval"]) or "ties count half")
     if record.get("kl") is not None:
-        ends = interval(record.get("kl_interval"), places(record["kl"]))
-        yield Tile("KL", number(record["kl"], places(record["kl"])), f"{ends} nats per response".strip())
-    yield Tile("prompts", f"{record['prompts']:,}", f"{record['n']:,} responses from each side")
+        ends = interval(record.get("kl_interval"), nats(record["kl"]))
+        yield Tile("KL", number(record["kl"], nats(record["kl"])), f"{ends} nats per response".strip())
+    yield Tile("prompts", f"{record['prompts']:,}", counted(record["n"], "response"))
 
 
 def changes(record: Record) -> Section:
     """Every measure before and after."""
-    table = measures_table(record, NAME)
+    table = measures_table(record, side(record), NAME)
     how = [
         "Before and after are means over the prompts of each prompt's mean; the difference is after minus before. Its"
         f" {SAYS} is of prompts drawn anew (BCa bootstrap), because the responses to one prompt are not independent.",
         "p is the probability of a difference at least as large if both sides were alike, by flipping the signs of the"
         " prompts' differences. For the reward's terms it is corrected for their number (Holm).",
     ]
-    return Section("changes", "What changed", how if table else [], [table] if table else [])
+    return Section("changes", "What changed", tables=[table] if table else [], method=how)
 
 
 def win_rates(record: Record) -> Section:
@@ -110,7 +110,7 @@ def win_rates(record: Record) -> Section:
         "Length-controlled: the win rate that is left if the effect of length is taken out, as in AlpacaEval 2 but"
         " without its term for how hard each prompt is.",
     ]
-    return Section("wins", "How often it wins", how if table else [], [table] if table else [])
+    return Section("wins", "How often it wins", tables=[table] if table else [], method=how)
 
 
 def frontier(record: Record) -> Section:
@@ -120,8 +120,20 @@ def frontier(record: Record) -> Section:
         "The farther a policy moves from where it began, the more its score can owe to the faults of the reward. The"
         " best of n samples of the first policy is the plain alternative: no training, n times the sampling."
     ]
+    how += ["KL is in nats per response, from the first policy; of the best of n it is the bound log n - (n - 1) / n."]
+    how += measured_sentences(record)
     reached = best_of_n_sentence(record)
-    return Section("frontier", "Score against KL", [*(how if tables else []), *([reached] if reached else [])], tables)
+    return Section("frontier", "Score against KL", [reached] if reached else [], tables, method=how)
+
+
+def measured_sentences(record: Record) -> list[str]:
+    """When the policies that the run kept were measured."""
+    kinds = {row.get("measured") for row in record.get("frontier") or []}
+    words = {
+        "anew": "The policies that the run kept were measured anew, on the prompts of this report.",
+        "while training": "The policies on the way are as they were measured while training, so without intervals.",
+    }
+    return [words[kind] for kind in words if kind in kinds]
 
 
 def best_of_n_sentence(record: Record) -> str:
@@ -148,13 +160,13 @@ def best_of_n_sentence(record: Record) -> str:
 def regressions(record: Record) -> Section:
     """The prompts that lost most."""
     found = samples(record.get("regressions") or [], NAME)
-    return Section("regressions", "Where it got worse", [sampled_prompts("fell")] if found else [], samples=found)
+    return Section("regressions", "Where it got worse", [sampled_prompts("fell")], samples=found)
 
 
 def improvements(record: Record) -> Section:
     """The prompts that gained most."""
     found = samples(record.get("improvements") or [], NAME)
-    return Section("improvements", "Where it got better", [sampled_prompts("rose")] if found else [], samples=found)
+    return Section("improvements", "Where it got better", [sampled_prompts("rose")], samples=found)
 
 
 def training(record: Record) -> Section:

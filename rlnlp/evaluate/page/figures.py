@@ -1,6 +1,7 @@
 """The figures of a report: scores, differences, lengths, win rates, score against KL."""
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ BEFORE, AFTER, THIRD, INK = (
     "#b3446c",
     "#333333",
 )  # told apart by the color-blind, and by their marks
-SIZE, DOTS = (5.4, 3.6), 200  # inches, and dots per inch: letters that can be read at the width of a phone
+SIZE, DOTS = (5.4, 3.7), 200  # inches, and dots per inch: letters that can be read at the width of a phone
 LABEL = 26  # characters of a name beside an axis
 SAME_LENGTH = "length-controlled"
 
@@ -89,7 +90,7 @@ def scores(record: Record) -> Drawn:
     sides = {side: _known(values[side]) for side in ("before", "after")}
     if not all(len(x) for x in sides.values()):
         return None
-    figure, axes = _axes("Score of each response", 2.6)
+    figure, axes = _axes("Score of each response")
     boxes = axes.boxplot(
         list(sides.values())[::-1], orientation="horizontal", widths=0.55, patch_artist=True, showmeans=True,
         meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 6},
@@ -128,7 +129,7 @@ def differences(record: Record) -> Drawn:
     ]
     if len(known) < 2:
         return None
-    figure, axes = _axes("Difference, after minus before", 1.3 + 0.36 * len(known))
+    figure, axes = _axes("Difference, after minus before", max(SIZE[1], 1.3 + 0.36 * len(known)))
     axes.axvline(0, color=INK, linewidth=1)
     _points(axes, known, THIRD)
     axes.set_xlabel(f"difference and its {SAYS}; at 0 nothing has changed", fontsize=9, color=INK)
@@ -153,7 +154,7 @@ def lengths(record: Record) -> Drawn:
     sides = {side: _known(values[side]) for side in ("before", "after")}
     if not all(len(x) for x in sides.values()):
         return None
-    figure, axes = _axes("Length of each response", 2.9)
+    figure, axes = _axes("Length of each response")
     most, least = max(x.max() for x in sides.values()), min(x.min() for x in sides.values())
     edges = np.linspace(least - 0.5, most + 0.5, int(min(most - least + 1, 40)) + 1)
     for (side, x), color, line in zip(sides.items(), (BEFORE, AFTER), ("--", "-"), strict=True):
@@ -192,7 +193,7 @@ def win_rates(record: Record) -> Drawn:
 def frontier(record: Record) -> Drawn:
     """Score against the square root of the KL: the policies that the run kept, and the best of n as a line."""
     kept, best = record.get("frontier") or [], record.get("best_of_n") or []
-    kept = [row for row in kept if row["kl"] is not None and row["kl"] >= 0]
+    kept = [row for row in kept if row["kl"] is not None and 0 <= row["kl"] < math.inf]
     if not kept and len(best) < 2:
         return None
     figure, axes = _axes("Score against KL", 3.9)
@@ -218,9 +219,8 @@ def _curve(axes: Any, rows: Sequence[Record], color: str, style: str, label: str
         if row.get("interval"):
             axes.vlines(at, *row["interval"], color=color, linewidth=2, alpha=0.6)
         if row.get("kl_interval"):
-            axes.hlines(
-                height, *(max(0, end) ** 0.5 for end in row["kl_interval"]), color=color, linewidth=2, alpha=0.6
-            )
+            left, right = (max(0, end) ** 0.5 for end in row["kl_interval"])
+            axes.hlines(height, left, right, color=color, linewidth=2, alpha=0.6)
     for i in _marked(len(marks)):
         below = style.startswith("s")
         axes.annotate(

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from rlnlp.errors import safe_text
 from rlnlp.evaluate.page.content import content
 from rlnlp.evaluate.page.parts import Cell, Figure, Sample, Section, Table
 from rlnlp.evaluate.summary import escaped, fenced
@@ -30,13 +31,14 @@ def section_parts(section: Section) -> Iterator[str]:
         yield f"![{escaped(figure.alt)}]({quote(figure.file)})"
     for number, sample in enumerate(section.samples, 1):
         yield from sample_parts(number, sample)
+    yield from map(escaped, section.method)
     if section.items:
         yield "\n".join(f"- {escaped(item)}" for item in section.items)
     if section.facts:
         rows = [f"| {escaped(label)} | {lines(text)} |" for label, text in section.facts]
         yield "\n".join(["|  |  |", "| --- | --- |", *rows])
     if section.code:
-        yield fenced(section.code)
+        yield fenced(safe_text(section.code))
 
 
 def sample_parts(number: int, sample: Sample) -> Iterator[str]:

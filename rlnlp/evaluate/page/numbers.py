@@ -11,6 +11,11 @@ def places(*values: float | None) -> int:
     return next((n for least, n in ((1000, 0), (100, 1), (10, 2), (0.01, 3)) if size >= least), 5 if size else 3)
 
 
+def nats(kl: float) -> int:
+    """How many decimals a KL is shown with."""
+    return 2 if kl == 0 or abs(kl) >= 0.1 else 4
+
+
 def number(value: float | None, decimals: int = 3) -> str:
     """``0.123``; a dash where there is none."""
     return "–" if value is None else f"{value:,.{decimals}f}"

@@ -70,13 +70,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, in the order of the fields; what is empty is left out."""
+    """A heading and what stands below it, in the order of the fields; what is empty is left out.
+
+    ``paragraphs`` are findings, ``method`` is how the tables and figures came about.
+    """
 
     key: str
     title: str
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Figure] = ()
+    method: Sequence[str] = ()
     samples: Sequence[Sample] = ()
     items: Sequence[str] = ()
     facts: Sequence[tuple[str, str]] = ()

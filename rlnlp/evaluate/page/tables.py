@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rlnlp.errors import one_line
-from rlnlp.evaluate.page.numbers import SAYS, interval, number, p_value, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, p_value, percent, percents, places, signed
 from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Cell, Group, Sample, Table
 
 Record = Mapping[str, Any]
@@ -14,7 +14,7 @@ MEASURES = {
 LONGEST = 4000  # characters of a prompt or a response that are shown
 
 
-def measures_table(record: Record, name: int) -> Table | None:
+def measures_table(record: Record, other: str, name: int) -> Table | None:
     """Before, after, difference and p of every measure; None if nothing was compared."""
     score = [("score", record["score"])] if record.get("score") else []
     kl = [kl_row(record)] if record.get("kl") is not None else []
@@ -26,7 +26,7 @@ def measures_table(record: Record, name: int) -> Table | None:
     ]
     head = ("", "before", "after", f"difference [{SAYS}]", "p")
     kept = [group for group in groups if group.rows]
-    return Table("Before and after training", head, kept) if kept else None
+    return Table(f"Before: {other}. After: the trained policy.", head, kept) if kept else None
 
 
 def rows_of(record: Record, key: str, higher_is_better: bool, name: int) -> Iterator[list[Cell]]:
@@ -54,7 +54,7 @@ def difference_row(label: str, row: Record, higher_is_better: bool, prompts: int
 
 def kl_row(record: Record) -> list[Cell]:
     """The KL of the trained policy; nothing is tested of it."""
-    decimals = places(record["kl"])
+    decimals = nats(record["kl"])
     after = Cell(number(record["kl"], decimals), interval(record.get("kl_interval"), decimals))
     return [Cell("KL", "nats per response, from the first policy"), Cell("–"), after, Cell("–"), Cell("–")]
 
@@ -84,8 +84,8 @@ def frontier_table(record: Record) -> Table | None:
     rows = record.get("frontier") or []
     made = [
         [
-            Cell(f"step {row['step']:,}", one_line(row.get("measured") or "", 40)),
-            Cell(number(row["kl"], places(row["kl"])), interval(row.get("kl_interval"), places(row["kl"]))),
+            Cell(f"step {row['step']:,}"),
+            Cell(number(row["kl"], nats(row["kl"])), interval(row.get("kl_interval"), nats(row["kl"]))),
             Cell(number(row["score"], places(row["score"])), interval(row.get("interval"), places(row["score"]))),
         ]
         for row in rows
