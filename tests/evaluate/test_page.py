@@ -16,8 +16,9 @@ from support.evaluation import pair, parsed, record, row
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 HEADS = [
-    "What changed", "How often it wins", "Score against KL", "Where it got worse", "Where it got better",
-    "Settings of the run", "What this does not show", "The command that made this report",
+    "What changed", "How often it wins", "Does the judge agree with the reward?", "Score against KL",
+    "Where it got worse", "Where it got better", "Settings of the run", "What this does not show",
+    "The command that made this report",
 ]  # fmt: skip
 HOSTILE = [
     "<script>document.title='x'</script>", "</style><img src=http://evil/x.png onerror=alert(1)>", "{{ 7*7 }}{% raw %}",
@@ -98,6 +99,8 @@ def test_every_measure_has_its_row_with_interval_and_p():
         ["score 2 % ties", "84 % [81 %, 87 %]", "77 % [73 %, 80 %]"],
         ["politeness", "52 % [48 %, 56 %]",
          "– not shown: the response before is the longer one in fewer than 10 % of the pairs"],
+        ["gap of the score, about", "the judge agrees [95 % interval]", "pairs"],
+        ["0.310", "71 % [66 %, 75 %]", "1,198"],
         ["step 10", "1.44 [1.21, 1.69]", "0.500 [0.470, 0.530]"],
         ["best of 2", "0.19 at most", "0.500 [0.480, 0.520]", "0.620"],
         ["score", "0.500", "0.190", "-0.310"],
@@ -107,7 +110,9 @@ def test_every_measure_has_its_row_with_interval_and_p():
 
 
 def test_color_says_better_or_worse_only_where_the_interval_shows_it_and_higher_is_better():
-    page = report_html(record(regressions=None, improvements=None, win_rates=None, frontier=None, best_of_n=None), [])
+    page = report_html(
+        record(regressions=None, improvements=None, win_rates=None, frontier=None, best_of_n=None, calibration=None), []
+    )
     tones = {}
     for each in re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.S):
         name, classes = re.findall(r"<th[^>]*>([^\s<]+)", each), re.findall(r'<td role="cell" class="(\w+)', each)
@@ -148,7 +153,8 @@ def test_markdown_has_the_same_content_as_the_page():
 @pytest.mark.parametrize(
     ("absent", "head"),
     [
-        ("win_rates", "How often it wins"), ("regressions", "Where it got worse"), ("settings", "Settings of the run"),
+        ("win_rates", "How often it wins"), ("calibration", "Does the judge agree with the reward?"),
+        ("regressions", "Where it got worse"), ("settings", "Settings of the run"),
         ("improvements", "Where it got better"), ("not_shown", "What this does not show"),
         ("command", "The command that made this report"),
     ],
@@ -167,9 +173,7 @@ def test_a_record_of_hardly_anything_makes_a_report_too():
     assert parsed(page).texts["h2"] == ["What changed"]
     assert ["perplexity", "30.00", "20.00", "-10.00", "–"] in rows_of(page)
     assert "verdict" not in page.split("</style>")[1]
-    assert (
-        drawing.differences(bare) is drawing.scores(bare) is drawing.win_rates(bare) is drawing.frontier(bare) is None
-    )
+    assert [draw(bare) for _, _, _, draw in drawing.DRAWN] == [None] * 6
 
 
 def test_a_pair_of_texts_is_shown_as_it_is_and_an_empty_response_is_named():
@@ -177,9 +181,8 @@ def test_a_pair_of_texts_is_shown_as_it_is_and_an_empty_response_is_named():
     assert {"  two\n\n lines", "\ttab"} <= set(parsed(page).texts["pre"])
     assert page.count("(an empty response)") == 2
     long = "x" * 5000
-    assert f">{'x' * 4000}… (1,000 more characters)</pre>" in report_html(
-        record(improvements=[pair(long, "", "", 1)]), []
-    )
+    cut = report_html(record(improvements=[pair(long, "", "", 1)]), [])
+    assert f">{'x' * 4000}… (1,000 more characters)</pre>" in cut
 
 
 def with_texts(text):

@@ -55,6 +55,15 @@ def test_the_boxes_differences_lengths_and_win_rates_are_those_of_the_record():
     assert "by score 84 % [81 %, 87 %]; by score length-controlled 77 % [73 %, 80 %]" in alt
 
 
+def test_the_agreement_of_a_judge_is_drawn_over_the_gap_with_its_interval():
+    figure, alt = drawing.calibration(record())
+    (container,) = figure.axes[0].containers
+    assert container.lines[0].get_xydata() == pytest.approx(np.array([[0.05, 52], [0.31, 71]]))
+    (bars,) = container.lines[2]
+    assert np.stack(bars.get_segments())[1] == pytest.approx(np.array([[0.31, 66], [0.31, 75]]))
+    assert "politeness 71 % [66 %, 75 %] at 0.310" in alt
+
+
 def test_figures_lie_beside_the_report_and_the_curves_of_the_run_are_shown_too(tmp_path):
     run = tmp_path / "run"
     (run / "evaluations" / "other").mkdir(parents=True)
@@ -63,13 +72,13 @@ def test_figures_lie_beside_the_report_and_the_curves_of_the_run_are_shown_too(t
     made = draw_figures(record(run=str(run), terms=names), run / "evaluations" / "other")
     assert [figure.file for figure in made] == [
         "report-scores.png", "report-differences.png", "report-lengths.png", "report-win-rates.png",
-        "report-frontier.png", "../../curves.png",
+        "report-calibration.png", "report-frontier.png", "../../curves.png",
     ]  # fmt: skip
     for figure in made[:-1]:
         path = run / "evaluations" / "other" / figure.file
         assert path.read_bytes() == figure.png
         assert matplotlib.image.imread(path).shape[1] == 1080, "5.4 inches, 200 dots each"
     page = report_html(record(run=str(run)), made)
-    assert page.count("data:image/png;base64,") == 6
+    assert page.count("data:image/png;base64,") == 7
     assert data_uri(b"curves") in page
     assert "](../../curves.png)" in report_markdown(record(run=str(run)), made)

@@ -53,6 +53,12 @@ def record(**changes):
                 "length_controlled_reason": "the response before is the longer one in fewer than 10 % of the pairs",
             },
         },
+        "calibration": {
+            "politeness": [
+                {"gap": 0.05, "agreement": 0.52, "interval": [0.45, 0.6], "pairs": 1200},
+                {"gap": 0.31, "agreement": 0.71, "interval": [0.66, 0.75], "pairs": 1198},
+            ]
+        },
         "verdict": "better",
         "best_of_n": [
             {"n": 1, "kl": 0.0, "score": 0.41, "interval": [0.39, 0.43], "judges": {"politeness": 0.61}},

@@ -8,6 +8,7 @@ from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, percent, p
 from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Content, Figure, Section, Tile
 from rlnlp.evaluate.page.tables import (
     best_of_n_table,
+    calibration_tables,
     frontier_table,
     measures_table,
     sampled_prompts,
@@ -113,6 +114,17 @@ def win_rates(record: Record) -> Section:
     return Section("wins", "How often it wins", tables=[table] if table else [], method=how)
 
 
+def calibration(record: Record) -> Section:
+    """How often the judges agree with the reward."""
+    how = [
+        "Pairs of responses in groups of one size, by how far apart the run's reward puts them: how often the judge"
+        " prefers the same one, ties counted half. A reward that the judge confirms is agreed with more often the wider"
+        " the gap. Near 50 % the judge knows nothing of what the reward sees."
+    ]
+    tables = calibration_tables(record, NAME)
+    return Section("calibration", "Does the judge agree with the reward?", tables=tables, method=how)
+
+
 def frontier(record: Record) -> Section:
     """Score against KL, beside the best of n."""
     tables = [table for table in (frontier_table(record), best_of_n_table(record)) if table]
@@ -200,5 +212,5 @@ def sentence(text: str) -> str:
 
 
 SECTIONS: tuple[Callable[[Record], Section], ...] = (
-    changes, win_rates, frontier, regressions, improvements, training, settings, not_shown, again,
+    changes, win_rates, calibration, frontier, regressions, improvements, training, settings, not_shown, again,
 )  # fmt: skip

@@ -190,6 +190,32 @@ def win_rates(record: Record) -> Drawn:
     return figure, f"Win rates with their {SAYS}s: {'; '.join(told)}."
 
 
+def calibration(record: Record) -> Drawn:
+    """How often each judge agrees with the reward, over the gap of the score."""
+    judges = {name: rows for name, rows in (record.get("calibration") or {}).items() if rows}
+    if not judges:
+        return None
+    figure, axes = _axes("Does the judge agree?")
+    axes.axhline(50, color=INK, linewidth=1)
+    colors, marks = (AFTER, BEFORE, THIRD), ("o-", "s--", "^:")
+    for i, (name, rows) in enumerate(judges.items()):
+        x, y = [row["gap"] for row in rows], [100 * row["agreement"] for row in rows]
+        ends = [100 * np.asarray(row["interval"] or [row["agreement"]] * 2) for row in rows]
+        either = np.maximum(0, [[at - low, high - at] for at, (low, high) in zip(y, ends, strict=True)]).T
+        color, mark = colors[i % len(colors)], marks[i % len(marks)]
+        axes.errorbar(x, y, yerr=either, fmt=mark, color=color, capsize=3, markersize=5, label=_named(name))
+    axes.set_ylim(-3, 103)
+    axes.set_xlabel("gap of the score between two responses", fontsize=9, color=INK)
+    axes.set_ylabel(f"% of the pairs, with its {SAYS}", fontsize=9, color=INK)
+    axes.legend(fontsize=9, framealpha=0.7)
+    told = [
+        f"{one_line(name, 60)} {percent(row['agreement'])} {percents(row['interval'])} at {number(row['gap'])}"
+        for name, rows in judges.items()
+        for row in rows
+    ]
+    return figure, f"How often a judge agrees with the reward, by the gap of the score: {'; '.join(told)}."
+
+
 def frontier(record: Record) -> Drawn:
     """Score against the square root of the KL: the policies that the run kept, and the best of n as a line."""
     kept, best = record.get("frontier") or [], record.get("best_of_n") or []
@@ -238,5 +264,6 @@ DRAWN: tuple[tuple[str, str, str, Callable[[Record], Drawn]], ...] = (
     ("changes", "report-differences.png", "Differences with their intervals", differences),
     ("changes", "report-lengths.png", "Lengths before and after", lengths),
     ("wins", "report-win-rates.png", "Win rates with their intervals", win_rates),
+    ("calibration", "report-calibration.png", "Agreement of the judge with the reward", calibration),
     ("frontier", "report-frontier.png", "Score against the square root of the KL", frontier),
 )

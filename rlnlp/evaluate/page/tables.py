@@ -79,6 +79,23 @@ def win_rate_row(label: str, row: Record, name: int) -> list[Cell]:
     ]
 
 
+def calibration_tables(record: Record, name: int) -> list[Table]:
+    """For each judge: how often it agrees with the reward, by the gap of the score."""
+    head = ("gap of the score, about", f"the judge agrees [{SAYS}]", "pairs")
+    tables = []
+    for judge, rows in (record.get("calibration") or {}).items():
+        made = [
+            [
+                Cell(number(row["gap"], places(row["gap"]))),
+                Cell(percent(row["agreement"]), percents(row["interval"])),
+                Cell(number(row["pairs"], 0)),
+            ]
+            for row in rows
+        ]
+        tables += [Table(f"Judge: {one_line(judge, name)}", head, [Group("", made)])] if made else []
+    return tables
+
+
 def frontier_table(record: Record) -> Table | None:
     """Score and KL of the policies that the run kept; None if there are none."""
     rows = record.get("frontier") or []
