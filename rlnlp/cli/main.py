@@ -10,6 +10,7 @@ HYDRA = {  # command: (settings put before the user's, one line of help)
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
+    "evaluate": ("rlnlp.commands.evaluate", "whether a run worked: before against after, with intervals, and a report"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
     "check-reward": ("rlnlp.commands.check_reward", "what a reward function gives for a few responses, and its time"),
     "explain": ("rlnlp.commands.explain.main", "what a setting means, and its name in TRL and verl"),

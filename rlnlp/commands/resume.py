@@ -74,8 +74,10 @@ def stored(directory: Path) -> Any:
     return config
 
 
-def check_named(directory: Path, config: Any, words: list[str]) -> None:
-    """Refuse to run code that only a file names, and to resume without a secret that was not written down.
+def check_named(directory: Path, config: Any, words: list[str], name: str = "resume") -> None:
+    """Refuse to run code that only a file names, and to go on without a secret that was not written down.
+
+    ``name`` is the command whose words these are.
 
     Raises:
         Failure: exit 6, with the words to type.
@@ -89,7 +91,7 @@ def check_named(directory: Path, config: Any, words: list[str]) -> None:
             if missing
             else "it needs what was not written down"
         )
-        again = command("resume", directory, *missing, *(f"{key}=..." for key in hidden))
+        again = command(name, directory, *missing, *(f"{key}=..." for key in hidden))
         raise Failure(Exit.RUN, f"{why}; name it again:\n{again}")
 
 

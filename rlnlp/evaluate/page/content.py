@@ -44,8 +44,9 @@ def with_figures(section: Section, figures: Sequence[Figure]) -> Section | None:
 
 
 def verdict_sentence(record: Record) -> str:
-    """What came of it, in one plain sentence; empty where no score was compared."""
-    score, word = record.get("score"), record.get("verdict")
+    """What came of it, in one plain sentence; empty where neither a loss nor a score was compared."""
+    what = "loss" if record.get("loss") else "score"
+    score, word = record.get(what), record.get("verdict")
     if score is None or word is None:
         return ""
     decimals, other = places(score["before"], score["after"]), side(record)
@@ -55,12 +56,12 @@ def verdict_sentence(record: Record) -> str:
     if word == "no difference shown":
         change = signed(score["difference"], decimals)
         return (
-            f"No difference shown: the mean score of the trained policy is {new}, that of {other} {old}; a difference"
+            f"No difference shown: the mean {what} of the trained policy is {new}, that of {other} {old}; a difference"
             f" of {change}{known} may be chance."
         )
     size = number(abs(score["difference"]), decimals)
     where = "above" if score["difference"] > 0 else "below"
-    return f"The trained policy is {word}: its mean score is {new}, {size} {where} the {old} of {other}{known}."
+    return f"The trained policy is {word}: its mean {what} is {new}, {size} {where} the {old} of {other}{known}."
 
 
 def side(record: Record) -> str:
@@ -78,10 +79,12 @@ def subtitle(record: Record) -> str:
 
 def tiles(record: Record) -> Iterator[Tile]:
     """The figures that are to be seen first."""
-    if score := record.get("score"):
+    for what in ("loss", "score"):
+        if not (score := record.get(what)):
+            continue
         decimals = places(score["before"], score["after"])
         change = f"{signed(score['difference'], decimals)} {interval(score['difference_interval'], decimals, True)}"
-        yield Tile("mean score", f"{number(score['before'], decimals)} → {number(score['after'], decimals)}", change)
+        yield Tile(f"mean {what}", f"{number(score['before'], decimals)} → {number(score['after'], decimals)}", change)
     if record.get("win_rate") is not None:
         yield Tile("win rate", percent(record["win_rate"]), percents(record["win_rate_interval"]) or "ties count half")
     if record.get("kl") is not None:

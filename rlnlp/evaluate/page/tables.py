@@ -17,9 +17,11 @@ LONGEST = 4000  # characters of a prompt or a response that are shown
 def measures_table(record: Record, other: str, name: int) -> Table | None:
     """Before, after, difference and p of every measure; None if nothing was compared."""
     score = [("score", record["score"])] if record.get("score") else []
+    loss = [("loss", record["loss"])] if record.get("loss") else []
     kl = [kl_row(record)] if record.get("kl") is not None else []
     groups = [
         Group("", [difference_row(label, row, True, record["prompts"], name) for label, row in score]),
+        Group("", [difference_row(label, row, False, record["prompts"], name) for label, row in loss]),
         Group("terms of the reward", list(rows_of(record, "terms", True, name))),
         Group("judges that training did not see", list(rows_of(record, "judges", True, name))),
         Group("the responses", [*rows_of(record, "measures", False, name), *kl]),
