@@ -142,7 +142,7 @@ def test_markdown_has_the_same_content_as_the_page():
     assert not missing
     whole = "".join(child.content for token in tokens for child in (token.children or []))
     for paragraph in [*seen.texts["p"], *seen.texts["li"]]:
-        assert flat(paragraph) in flat(whole) or paragraph == "(an empty response)"
+        assert flat(paragraph) in flat(whole) or paragraph == "(nothing)"
     assert "![by score 84 %](report-win-rates.png)" in text
     assert {"the film was", "great fun", "good good", "cold\nand dark", "lovely"} <= set(cells(text))
     assert {"the film was", "great fun", "good good", "cold\nand dark", "lovely"} <= set(seen.texts["pre"])
@@ -176,10 +176,35 @@ def test_a_record_of_hardly_anything_makes_a_report_too():
     assert [draw(bare) for _, _, _, draw in drawing.DRAWN] == [None] * 6
 
 
+def test_a_record_of_texts_and_their_loss_makes_a_report_in_which_lower_is_better():
+    loss = record(
+        score=None, terms=None, judges=None, measures=None, kl=None, win_rates=None, calibration=None, frontier=None,
+        best_of_n=None, regressions=None, improvements=None, values=None, win_rate=None, samples=1, seen_in_training=0,
+        loss=row(2.5, 2.1, [-0.45, -0.35], unit="nats per token"), perplexity={"before": 12.18, "after": 8.17},
+        worst_texts=[{"prompt": "the", "completion": " film\nis", "before": 1.0, "after": 1.5, "difference": 0.5},
+                     {"prompt": "", "completion": "a room", "before": 1.0, "after": 1.25, "difference": 0.25}],
+    )  # fmt: skip
+    assert verdict_sentence(loss) == (
+        "The trained policy is better: its mean loss on these texts is 2.100, 0.400 below the 2.500 of the first policy"
+        " (95 % interval [-0.450, -0.350])."
+    )
+    page = report_html(loss, [])
+    assert '<td role="cell" class="good">-0.400' in page
+    assert ["loss", "1.000", "1.500", "+0.500"] in rows_of(page)
+    seen = parsed(page)
+    assert seen.texts["pre"] == ["the", " film\nis", "a room", loss["command"]]
+    assert [flat(text) for text in seen.texts["dd"][:6]] == [
+        "2.500 → 2.100", "-0.400 [-0.450, -0.350]", "12.18 → 8.17", "of a token, exp(loss)", "40",
+        "none of them seen in training",
+    ]  # fmt: skip
+    assert "Texts that became less likely" in seen.texts["h2"]
+    assert {"the", "film\nis", "a room"} <= {cell.strip() for cell in cells(report_markdown(loss, []))}
+
+
 def test_a_pair_of_texts_is_shown_as_it_is_and_an_empty_response_is_named():
     page = report_html(record(improvements=[pair("  two\n\n lines", "\ttab", "", 0.5)]), [])
     assert {"  two\n\n lines", "\ttab"} <= set(parsed(page).texts["pre"])
-    assert page.count("(an empty response)") == 2
+    assert page.count("(nothing)") == 2
     long = "x" * 5000
     cut = report_html(record(improvements=[pair(long, "", "", 1)]), [])
     assert f">{'x' * 4000}… (1,000 more characters)</pre>" in cut
