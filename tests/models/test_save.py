@@ -3,16 +3,19 @@
 import json
 import re
 import shlex
+from dataclasses import asdict
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from rlnlp.commands.preflight import checked_config
+from rlnlp.config.differing import words_of
 from rlnlp.errors import Failure
-from rlnlp.evaluate.card import hub_id, words_of
+from rlnlp.evaluate.card import hub_id
 from rlnlp.models import files
 from rlnlp.models.load import load_policy
+from rlnlp.run.manifest import redacted
 from support import runs, small
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
@@ -89,7 +92,7 @@ def test_the_command_names_terms_that_were_added_and_left_out_and_hides_secrets(
         "+reward.terms.mine={fn: pattern, args: {regex: ab}, weight: 2, clip: [0, 1]}",
     ]  # fmt: skip
     config = checked_config(runs.settings(asked))
-    words = words_of(config, ["data.prompts"])
+    words = words_of(redacted(asdict(config), ["data.prompts"]))
     assert "~reward.terms.similarity" in words
     assert "+reward.terms.mine.fn=pattern" in words
     assert "+reward.terms.mine.args.regex=ab" in words
