@@ -11,9 +11,9 @@ from rlnlp.cli.sweep_table import sweep_table
 from rlnlp.errors import Exit, Failure, describe
 from rlnlp.run.disk import replace
 from rlnlp.run.display import as_text
+from rlnlp.run.find import COMMAND_FILE
 from rlnlp.run.manifest import without_secrets
 
-COMMAND_FILE = "command.json"
 WIDTH = 200  # columns of a table that is not printed to a terminal
 
 
@@ -35,11 +35,6 @@ def read_command(directory: Path) -> tuple[str, list[str]]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise Failure(Exit.RUN, f"{directory / COMMAND_FILE} cannot be read ({describe(error)})") from error
     return str(name), [word for word in words if not word.startswith("hydra.sweep.dir=")]
-
-
-def is_sweep(directory: Path) -> bool:
-    """True for the directory of a sweep that has begun its first job."""
-    return (directory / COMMAND_FILE).is_file()
 
 
 def summary(directory: Path, directories: list[Path]) -> int:

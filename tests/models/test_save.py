@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from rlnlp.commands.preflight import checked_config
 from rlnlp.config.differing import words_of
 from rlnlp.errors import Failure
-from rlnlp.evaluate.card import hub_id
+from rlnlp.evaluate.card import hub_id, model_card
+from rlnlp.evaluate.summary import Report
 from rlnlp.models import files
 from rlnlp.models.load import load_policy
 from rlnlp.run.manifest import redacted
@@ -97,6 +98,8 @@ def test_the_command_names_terms_that_were_added_and_left_out_and_hides_secrets(
     assert "+reward.terms.mine.fn=pattern" in words
     assert "+reward.terms.mine.args.regex=ab" in words
     assert "data.prompts=***" in words
+    report = Report("title", "measured", [], [], [], [], "rlnlp generate run")
+    assert "data.prompts=***" in model_card(config, config, report, ["data.prompts"])
     assert not [word for word in words if word.startswith("+reward.terms.mine.floor")]
     shown = [word for word in words if not word.startswith("data.prompts")]
     assert (
