@@ -9,7 +9,10 @@ from rich.cells import cell_len
 
 from rlnlp.config.description import duration
 from rlnlp.config.differing import words_of
-from rlnlp.errors import command, counted, one_line, safe_text, shell_word
+from rlnlp.config.measuring import every
+from rlnlp.config.parse import parse
+from rlnlp.config.schema import RUNS
+from rlnlp.errors import Failure, command, counted, one_line, safe_text, shell_word
 from rlnlp.evaluate.stored import DONE, RUNNING, StoredRun
 
 HEAD = ("run", "status", "algorithm", "steps", "before -> after", "time")
@@ -27,8 +30,21 @@ def record(run: StoredRun, resume: Sequence[str | Path] | None) -> dict[str, Any
         "seconds": run.seconds, "metric": reached and reached.metric, "n": reached and reached.n,
         "before": reached and reached.before, "after": reached and reached.after,
         "difference": reached and reached.difference, "difference_interval": reached and reached.interval,
-        "settings": words_of(run.settings), "resume": None if resume is None else command("resume", *resume),
+        "settings": own_words(run.settings), "resume": None if resume is None else command("resume", *resume),
     }  # fmt: skip
+
+
+def own_words(settings: Mapping[str, Any]) -> list[str]:
+    """What differs from the algorithm's defaults, but for what a run decides where the settings leave it open."""
+    words = words_of(settings)
+    decided = f"heldout.every={settings.get('heldout', {}).get('every')}"
+    if decided in words:
+        try:
+            derived = every(parse(RUNS[settings["algo"]["name"]], settings))
+        except Failure:  # of settings that are no longer valid nothing more is known
+            return words
+        return [word for word in words if word != f"heldout.every={derived}"]
+    return words
 
 
 def list_lines(records: Sequence[Record], width: int | None) -> Iterator[str]:

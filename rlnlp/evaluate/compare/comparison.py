@@ -26,9 +26,10 @@ FIGURES: dict[str, Callable[[Group], float]] = {  # what groups can be sorted by
 
 @dataclass(frozen=True)
 class Section:
-    """Runs that measure the same: their groups, and each two of these beside each other."""
+    """Runs that measure the same: the settings that differ, the groups, and each two of these beside each other."""
 
     measure: Measure
+    keys: tuple[str, ...]
     groups: tuple[Group, ...]
     pairs: tuple[Pair, ...]
 
@@ -81,10 +82,11 @@ def compare(
 
 
 def _section(measure: Measure, sort: str | None) -> Section:
-    found = groups(measure.runs, differing(measure.runs))
+    keys = differing(measure.runs)
+    found = groups(measure.runs, keys)
     if sort is not None:
         found = _sorted(found, measure, sort)
-    return Section(measure, tuple(found), tuple(pairs(found, measure.metric)))
+    return Section(measure, tuple(keys), tuple(found), tuple(pairs(found, measure.metric)))
 
 
 def _sorted(found: list[Group], measure: Measure, sort: str) -> list[Group]:

@@ -38,4 +38,5 @@ def json_text(comparison: Comparison, files: Mapping[str, Path]) -> str:
 
 def where_line(files: Mapping[str, Path]) -> str:
     """Where the files are."""
-    return f"written: {', '.join(safe_text(str(path)) for path in files.values())}"
+    directory = next(iter(files.values())).parent
+    return f"written to {safe_text(str(directory))}/: {', '.join(path.name for path in files.values())}"

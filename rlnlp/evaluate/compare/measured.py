@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rlnlp.config.differing import shown
+from rlnlp.config.differing import shown, usual_of_term
 from rlnlp.config.setting import leaves
 from rlnlp.errors import one_line
 from rlnlp.evaluate.outcome import Outcome
 from rlnlp.evaluate.stored import StoredRun
 from rlnlp.run.manifest import digest
 
+DATA = "held-out data"
+MOST_WORDS = 6
 Facets = Mapping[str, str]  # what a figure is measured by, each in words
 
 
@@ -29,7 +31,7 @@ class Measure:
 def measures(runs: Sequence[StoredRun]) -> list[Measure]:
     """The finished ``runs`` parted by what they measure, in the order in which they come."""
     sets = _heldout_sets(runs)
-    facets = [{**_facets(run), "held-out data": each} for run, each in zip(runs, sets, strict=True)]
+    facets = [{**_facets(run), DATA: each} for run, each in zip(runs, sets, strict=True)]
     parts: dict[tuple[tuple[str, str], ...], list[int]] = {}
     for i, each in enumerate(facets):
         parts.setdefault(tuple(sorted(each.items())), []).append(i)
@@ -66,8 +68,14 @@ def _facets(run: StoredRun) -> dict[str, str]:
     terms = run.settings.get("reward", {}).get("terms", {})
     counted = {name: term for name, term in terms.items() if term.get("weight") or term.get("floor") is not None}
     code = {name: run.facts.get("code", {}).get(f"reward.terms.{name}.fn") for name in counted}
-    found |= {f"reward.terms.{key}": shown(value) for key, value in leaves(counted) if key}
+    found |= {f"reward.terms.{key}": shown(value) for key, value in leaves(counted) if key and not _usual(key, value)}
     return found | {f"the code of reward.terms.{name}.fn": str(sha)[:12] for name, sha in code.items() if sha}
+
+
+def _usual(key: str, value: Any) -> bool:
+    """True for what a reward term leaves as it is."""
+    last = key.partition(".")[2]
+    return last in usual_of_term() and usual_of_term()[last] == value
 
 
 def _tokenizer(run: StoredRun) -> str:
@@ -110,18 +118,15 @@ def _content(run: StoredRun) -> str:
 
 
 def _apart(own: Facets, every: Sequence[Facets], run: StoredRun) -> str:
-    """What of ``own`` the others do not share, in words."""
-    if len(every) == 1:
-        return ""
-    keys = dict.fromkeys(key for each in every for key in each)
-    differ = [key for key in keys if len({each.get(key) for each in every}) > 1]
-    words = []
-    for key in differ:
-        if key == "held-out data":
-            words.append(f"held-out data of {_data_words(run)}")
-        else:
-            words.append(f"{key} {own[key]}" if key in own else f"no {key}")
-    return one_line(", ".join(words[:4]) + (f" and {len(words) - 4} more" if len(words) > 4 else ""), 400)
+    """What of ``own`` the others do not share, in words; of another metric only that it is another."""
+    alike = [each for each in every if each["metric"] == own["metric"]]
+    words = [f"a {own['metric']}"] if len(alike) < len(every) else []
+    for key in dict.fromkeys(key for each in alike for key in each):
+        if len({each.get(key) for each in alike}) > 1:
+            value = _data_words(run) if key == DATA else own.get(key)
+            words.append(f"no {key}" if value is None else f"{key} {value}")
+    more = f" and {len(words) - MOST_WORDS} more" if len(words) > MOST_WORDS else ""
+    return one_line(", ".join(words[:MOST_WORDS]), 400) + more
 
 
 def _data_words(run: StoredRun) -> str:

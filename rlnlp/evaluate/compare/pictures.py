@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from rlnlp.errors import one_line
 from rlnlp.evaluate.compare.comparison import Comparison, Section
 from rlnlp.evaluate.compare.groups import Group
 from rlnlp.evaluate.compare.sheets import group_words
+from rlnlp.evaluate.outcome import METRICS
 from rlnlp.evaluate.stored import StoredRun
 from rlnlp.maths.resampling import Values
 from rlnlp.metrics import smoothed
@@ -21,7 +23,8 @@ CURVES, FRONTIER = "curves", "frontier"
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito: for all eyes
 STYLES = ("-", "--", ":", "-.")
 BAND_FROM = 3  # seeds; of two, an interval is wider than the picture
-BANDS, FAINT = 3, 0.05  # groups; the bands of more are faint, so that those below are seen
+FAINT = 0.07  # bands are, so that those below are seen
+MOST = 12  # groups that can be told apart in one picture
 BESIDE = 5  # groups; a longer legend stands beside the axes
 Points = dict[int, float]  # by step
 
@@ -90,6 +93,16 @@ def band(values: Values) -> tuple[Values, Values]:
     return values.mean(0) - half, values.mean(0) + half
 
 
+def drawn_groups(section: Section) -> list[tuple[int, Group]]:
+    """The groups with their numbers; of more than can be told apart, those with the best means."""
+    found = list(enumerate(section.groups))
+    if len(found) <= MOST:
+        return found
+    sign = -1 if METRICS[section.measure.metric] is max else 1
+    best = sorted(found, key=lambda each: sign * each[1].after.mean)[:MOST]
+    return sorted(best, key=lambda each: each[0])
+
+
 def curve_name(section: Section) -> str:
     """The metric whose curves are drawn: on held-out data where every run has measured it between, else in training."""
     metric = section.measure.metric
@@ -103,15 +116,16 @@ def _curves(comparison: Comparison) -> Any:
     for section, each in zip(comparison.sections, axes, strict=True):
         name = curve_name(section)
         seen: list[Values] = []
-        for number, group in enumerate(section.groups):
+        for color, (number, group) in enumerate(drawn_groups(section)):
             series = [points(run, name) for run in group.runs]
             steps, values = over_seeds(series)
             if steps:
                 if not name.startswith("heldout/"):
                     values = np.array([smoothed(list(row)) for row in values])
-                _line(each, section, number, steps, values)
+                _line(each, _label(group_words(section, number)), color, steps, values)
                 seen.append(values)
         what = name.replace("heldout/", "held-out ")
+        each.xaxis.get_major_locator().set_params(integer=True)
         _finish(each, section, "step", what, f"{what}: {_of_seeds(section.groups, banded=True)}", seen)
     return figure
 
@@ -122,9 +136,9 @@ def _frontier(comparison: Comparison) -> Any:
         return None
     figure, axes = _axes(sections)
     for section, each in zip(sections, axes, strict=True):
-        for number, group in enumerate(section.groups):
+        for count, (number, group) in enumerate(drawn_groups(section)):
             x, y = frontier(group)
-            color, style = _style(number)
+            color, style = _style(count)
             words = _label(group_words(section, number))
             each.plot(x, y, color=color, linestyle=style, marker="o", markersize=3, label=words)
             each.plot(x[-1:], y[-1:], color=color, marker="o", markersize=8)
@@ -157,14 +171,13 @@ def _style(number: int) -> tuple[str, str]:
     return COLORS[number % len(COLORS)], STYLES[number // len(COLORS) % len(STYLES)]
 
 
-def _line(axes: Any, section: Section, number: int, steps: Sequence[int], values: Values) -> None:
+def _line(axes: Any, words: str, number: int, steps: Sequence[int], values: Values) -> None:
     """The mean with its band; of fewer than three seeds, each seed as a thin line."""
     color, style = _style(number)
-    words = _label(group_words(section, number))
     axes.plot(steps, values.mean(0), color=color, linestyle=style, linewidth=2, label=words)
     if len(values) >= BAND_FROM:
         low, high = band(values)
-        axes.fill_between(steps, low, high, color=color, alpha=FAINT if len(section.groups) > BANDS else 0.15)
+        axes.fill_between(steps, low, high, color=color, alpha=FAINT)
     elif len(values) > 1:
         for row in values:
             axes.plot(steps, row, color=color, linestyle=style, linewidth=0.6, alpha=0.6)
@@ -186,6 +199,11 @@ def _of_seeds(groups: Sequence[Group], banded: bool) -> str:
 def _finish(axes: Any, section: Section, x: str, y: str, title: str, seen: Sequence[Values]) -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+    if len(section.groups) > MOST:
+        title += f"; the best {MOST} of {len(section.groups)} groups"
+    if apart := section.measure.apart:  # another section has other runs
+        names = ", ".join(str(run.directory) for run in section.measure.runs)
+        title += f"\n{one_line(names, 60)}: {one_line(apart, 60)}"
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(alpha=0.3)
     if seen:  # the range of all seeds: a wide band must not flatten the curves

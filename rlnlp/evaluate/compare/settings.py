@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rlnlp.config.choices import plain_value
-from rlnlp.config.differing import shown, usual_settings
+from rlnlp.config.differing import shown, usual_of_term, usual_settings
+from rlnlp.config.hints import keys_of, meant
+from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.evaluate.stored import StoredRun
@@ -14,21 +16,33 @@ WITHOUT_EFFECT = (  # on what a run learns or reaches, but for the last bits
     "checkpoint.every", "checkpoint.keep", "checkpoint.keep_models", "samples.every", "samples.show",
     "model.allow_download", "model.save_dtype", "reward.workers", "device.threads", "algo.micro_batch_size",
 )  # fmt: skip
+ABSENT = ""  # for the value of a setting that a run does not have
 MEASURING = "heldout.every"  # without effect too, where no measurement chooses a step
 Settings = dict[str, Any]  # by full key
 
 
 def flat(run: StoredRun) -> Settings:
-    """The settings of a run by full key."""
-    return dict(leaves(run.settings))
+    """The settings of a run by full key, but for what a reward term leaves as it is."""
+    usual = usual_of_term()
+    found = {}
+    for key, value in leaves(run.settings):
+        *group, _, last = ["", "", *key.split(".")]
+        if group[2:] != ["reward", "terms"] or last not in usual or usual[last] != value:
+            found[key] = value
+    return found
 
 
 def group_key(run: StoredRun) -> tuple[tuple[str, str], ...]:
     """The same for runs of equal settings: all but the seed and what has no effect."""
-    found = flat(run)
-    chooses = found.get("checkpoint.result") == "best" or found.get("heldout.patience")
-    left_out = {SEED, *WITHOUT_EFFECT, *(() if chooses else (MEASURING,))}
-    return tuple((key, _form(value)) for key, value in sorted(found.items()) if key not in left_out)
+    left_out = {SEED, *without_effect(run)}
+    return tuple((key, _form(value)) for key, value in sorted(flat(run).items()) if key not in left_out)
+
+
+def without_effect(run: StoredRun) -> tuple[str, ...]:
+    """The settings that have no effect on what this run learns or reaches."""
+    found = run.settings
+    chooses = found.get("checkpoint", {}).get("result") == "best" or found.get("heldout", {}).get("patience")
+    return WITHOUT_EFFECT if chooses else (*WITHOUT_EFFECT, MEASURING)
 
 
 def _form(value: Any) -> str:
@@ -41,25 +55,25 @@ def differing(runs: Sequence[StoredRun]) -> list[str]:
 
     What every run of an algorithm has as that algorithm's default is the algorithm's own affair, and left out.
     """
-    found = [flat(run) for run in runs]
-    usual = (
-        {run.algo: dict(leaves(usual_settings(run.algo))) for run in runs} if len({r.algo for r in runs}) > 1 else {}
-    )
-    keys = [key for key in dict.fromkeys(key for each in found for key in each) if key not in WITHOUT_EFFECT]
-    shown_keys = []
-    for key in keys:
-        values: dict[str, set[str]] = {}
-        for run, each in zip(runs, found, strict=True):
-            values.setdefault(run.algo, set()).add(_form(each[key]) if key in each else "")
-        within = any(len(of_one) > 1 for of_one in values.values())
-        asked = any(
-            _form(usual[algo].get(key)) not in of_one for algo, of_one in values.items() if of_one != {""} and usual
-        )
-        if within or (asked and len(set().union(*values.values())) > 1):
-            shown_keys.append(key)
-    if len({run.algo for run in runs}) > 1:
-        shown_keys = [ALGO, *(key for key in shown_keys if key != ALGO)]
-    return [*(key for key in shown_keys if key != SEED), *(key for key in shown_keys if key == SEED)]
+    own = [{key: _form(value) for key, value in flat(run).items() if key not in without_effect(run)} for run in runs]
+    values: dict[str, dict[str, set[str]]] = {key: {} for each in own for key in each}  # by key and algorithm
+    for run, each in zip(runs, own, strict=True):
+        for key, of_key in values.items():
+            of_key.setdefault(run.algo, set()).add(each.get(key, ABSENT))
+    algos = {run.algo for run in runs}
+    usual = {algo: dict(leaves(usual_settings(algo))) for algo in algos} if len(algos) > 1 else {}
+    found = [key for key, of_key in values.items() if _differs(key, of_key, usual)]
+    first = [ALGO] if len(algos) > 1 else []
+    return [*first, *(key for key in found if key not in (ALGO, SEED)), *([SEED] if SEED in found else [])]
+
+
+def _differs(key: str, values: Mapping[str, set[str]], usual: Mapping[str, Mapping[str, Any]]) -> bool:
+    """True if runs of one algorithm differ, or those of two where it is not both algorithms' default."""
+    if any(len(each) > 1 for each in values.values()):
+        return True
+    own = {algo: next(iter(each)) for algo, each in values.items()}
+    asked = [algo for algo in usual if own[algo] != (_form(usual[algo][key]) if key in usual[algo] else ABSENT)]
+    return bool(asked) and len(set(own.values())) > 1
 
 
 def values_of(runs: Sequence[StoredRun], keys: Iterable[str]) -> dict[str, list[Any]]:
@@ -97,6 +111,9 @@ def full_key(word: str, runs: Sequence[StoredRun]) -> str:
     differ = [key for key in differing(runs) if key in found]
     if len(differ) == 1 or len(found) == 1:
         return (differ or found)[0]
+    known = {one.key for run in runs for one in meant(word, keys_of(RUNS[run.algo]))}
+    if len(known) == 1:
+        return known.pop()
     if not found:
         near = ", ".join(short_names(differing(runs))) or "nothing"
         raise Failure(Exit.CONFIG, f"no setting '{one_line(word, 60)}' of these runs; what differs: {near}")

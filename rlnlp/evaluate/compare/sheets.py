@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
-from rlnlp.errors import counted, one_line
+from rlnlp.errors import one_line
 from rlnlp.evaluate.compare.comparison import Comparison, Section, run_names
 from rlnlp.evaluate.compare.groups import BETTER, NOT_SHOWN, Figure, Pair
-from rlnlp.evaluate.compare.settings import SEED, flat, in_cell, short_names
+from rlnlp.evaluate.compare.settings import ALGO, SEED, flat, in_cell, short_names
 from rlnlp.evaluate.outcome import Outcome
 from rlnlp.evaluate.stored import StoredRun
 from rlnlp.evaluate.summary import escaped, markdown_table
@@ -37,7 +37,7 @@ class Sheet:
 
 def group_sheet(section: Section, wide: bool = True) -> Sheet:
     """A row for each group: what tells it from others, its seeds, and what it reached."""
-    keys = [key for key in _keys(section) if key != SEED]
+    keys = [key for key in section.keys if key != SEED]
     middle = any(group.middle for group in section.groups)
     kl = any(group.kl for group in section.groups)
     head = [*short_names(keys), "seeds" if wide else "n", *(["before"] if wide else []), "after", "difference"]
@@ -48,7 +48,7 @@ def group_sheet(section: Section, wide: bool = True) -> Sheet:
         cells += [f"{group.before.mean:.3f}"] if wide else []
         cells += [_with_interval(group.after, "", wide), _with_interval(group.difference, "+", wide)]
         cells += [_with_interval(group.middle, "", wide) if group.middle else ""] if middle else []
-        cells += [f"{group.kl.mean:.2f}" if group.kl else ""] if kl else []
+        cells += [_hundredths(group.kl.mean) if group.kl else ""] if kl else []
         rows.append((*cells, _verdict(section, number)))
     title = f"{section.measure.title}: mean over seeds [95 % interval]"
     return Sheet(title, tuple(head), tuple(rows), len(keys))
@@ -56,26 +56,17 @@ def group_sheet(section: Section, wide: bool = True) -> Sheet:
 
 def run_sheet(section: Section, wide: bool = True) -> Sheet:
     """A row for each run: its settings, and what it reached."""
-    runs, keys = section.measure.runs, _keys(section)
+    runs, keys = section.measure.runs, section.keys
     names, best = run_names(runs), _best_run(runs, section)
     kl = any(_reached(run).kl is not None for run in runs)
-    head = [
-        "run",
-        *short_names(keys),
-        "before",
-        "after",
-        "difference [95 % interval]",
-        *(["KL"] if kl else []),
-        "s",
-        "",
-    ]
+    head = ["run", *short_names(keys), "before", "after", _broken(DIFFERENCE, wide), *(["KL"] if kl else []), "s", ""]
     rows = []
     for run, name in zip(runs, names, strict=True):
         reached, settings = _reached(run), flat(run)
         cells = [one_line(name, 100), *(in_cell(settings, key) for key in keys)]
         cells += [f"{reached.before:.3f}", f"{reached.after:.3f}"]
         cells.append(_with_interval(Figure(reached.difference, reached.interval), "+", wide))
-        cells += [f"{reached.kl:.2f}" if reached.kl is not None else ""] if kl else []
+        cells += [_hundredths(reached.kl) if reached.kl is not None else ""] if kl else []
         rows.append((*cells, "" if run.seconds is None else f"{run.seconds:.0f}", "best" if run is best else ""))
     return Sheet(section.measure.title, tuple(head), tuple(rows), len(keys) + 1)
 
@@ -91,7 +82,7 @@ def pair_sheet(section: Section, whole: bool, wide: bool = True) -> Sheet | None
     if wide:
         head: tuple[str, ...] = ("group", "against", DIFFERENCE, "p (Holm)", "P(better) [95 %]", "")
     else:
-        head = ("group\nagainst", DIFFERENCE.replace(" ", "\n", 1), "p (Holm)", "")
+        head = ("group\nagainst", _broken(DIFFERENCE, wide), "p (Holm)", "")
     return Sheet(title, head, tuple(_pair_cells(section, pair, wide) for pair in shown), 2 if wide else 1)
 
 
@@ -107,9 +98,9 @@ def _pair_cells(section: Section, pair: Pair, wide: bool) -> tuple[str, ...]:
 def group_words(section: Section, number: int) -> str:
     """What tells a group from the others of its section, on one line."""
     where = section.groups[number].where
-    keys = [key for key in _keys(section) if key in where]
-    names = dict(zip(_keys(section), short_names(_keys(section)), strict=True))
-    words = [in_cell(where, key) if key == "algo.name" else f"{names[key]}={in_cell(where, key)}" for key in keys]
+    keys = [key for key in section.keys if key in where]
+    names = dict(zip(section.keys, short_names(section.keys), strict=True))
+    words = [in_cell(where, key) if key == ALGO else f"{names[key]}={in_cell(where, key)}" for key in keys]
     return " ".join(words) or "all runs"
 
 
@@ -130,16 +121,17 @@ def _best_run(runs: Sequence[StoredRun], section: Section) -> StoredRun | None:
     return max(runs, key=lambda run: sign * _reached(run).after) if len(runs) > 1 else None
 
 
-def _keys(section: Section) -> list[str]:
-    """The settings that tell the groups apart, and the seed where runs differ in it."""
-    keys = list(dict.fromkeys(key for group in section.groups for key in group.where))
-    seeds = {repr(run.settings.get(SEED)) for run in section.measure.runs}
-    return [*keys, *([SEED] if len(seeds) > 1 else [])]
-
-
 def _reached(run: StoredRun) -> Outcome:
     assert run.outcome is not None, "of runs that are finished"
     return run.outcome
+
+
+def _broken(words: str, wide: bool) -> str:
+    return words if wide else words.replace(" ", "\n", 1)
+
+
+def _hundredths(value: float) -> str:
+    return f"{round(value, 2) + 0.0:.2f}"  # no -0.00
 
 
 def _with_interval(figure: Figure, sign: str, wide: bool) -> str:
@@ -161,11 +153,11 @@ def as_table(sheet: Sheet, width: int) -> Table:
     return table
 
 
-def as_markdown(sheet: Sheet) -> str:
-    """The sheet as a table of Markdown below its title."""
+def as_markdown(title: str, sheet: Sheet) -> str:
+    """The sheet as a table of Markdown below a title."""
     rows = [tuple(map(escaped, row)) for row in sheet.rows]
     table = markdown_table(tuple(map(escaped, sheet.head)), rows, "l" * len(sheet.head))
-    return f"{escaped(sheet.title)}\n\n{table}"
+    return f"{escaped(title)}\n\n{table}"
 
 
 def as_csv(comparison: Comparison) -> str:
