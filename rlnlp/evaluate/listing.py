@@ -86,7 +86,7 @@ def _with_settings(before: str, each: Record, column: int, width: int | None) ->
 
 
 def _cells(each: Record) -> tuple[str, ...]:
-    status = each["status"] + (f" ({each['exit_code']})" if each["status"] == "failed" else "")
+    status = each["status"] + (f" (exit {each['exit_code']})" if each["status"] == "failed" else "")
     figures = "" if each["after"] is None else f"{each['metric']} {each['before']:.3f} -> {each['after']:.3f}"
     took = "" if each["seconds"] is None else duration(each["seconds"])
     steps = f"{each['steps']}/{each['total_steps']}"

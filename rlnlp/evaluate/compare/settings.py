@@ -111,7 +111,7 @@ def full_key(word: str, runs: Sequence[StoredRun]) -> str:
     differ = [key for key in differing(runs) if key in found]
     if len(differ) == 1 or len(found) == 1:
         return (differ or found)[0]
-    known = {one.key for run in runs for one in meant(word, keys_of(RUNS[run.algo]))}
+    known = {one.key for run in runs for one in meant(word, keys_of(RUNS[run.algo]))} & set(keys)
     if len(known) == 1:
         return known.pop()
     if not found:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from rlnlp.errors import one_line
 from rlnlp.evaluate.compare.comparison import Comparison, Section, run_names
@@ -142,15 +144,15 @@ def _ends(interval: Interval | None, sign: str, gap: str) -> str:
     return "" if interval is None else f"{gap}[{interval[0]:{sign}.3f}, {interval[1]:{sign}.3f}]"
 
 
-def as_table(sheet: Sheet, width: int) -> Table:
+def as_table(sheet: Sheet, width: int) -> Group:
     """The sheet for a terminal of ``width`` columns."""
     gap = 2 if width >= WIDE else 1
-    table = Table(title=as_text(one_line(sheet.title, 400)), title_justify="left", box=None, padding=(0, gap, 0, 0))
+    table = Table(box=None, padding=(0, gap, 0, 0))
     for number, column in enumerate(sheet.head):
         table.add_column(as_text(column), no_wrap=number >= sheet.folds, overflow="fold")
     for row in sheet.rows:
         table.add_row(*map(as_text, row))
-    return table
+    return Group(Text(one_line(sheet.title, 400), style="italic"), table)  # a table would break its title
 
 
 def as_markdown(title: str, sheet: Sheet) -> str:
