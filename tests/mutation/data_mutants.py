@@ -39,7 +39,7 @@ GROUPS = [
         "data/prompts.py", (FITTING,),
         [
             ("a prompt is cut at its end",
-             "ids[len(ids) - fitting.room + len(start) :]", "ids[len(start) : fitting.room]"),
+             "ids[len(ids) - room + len(start) :]", "ids[len(start) : room]"),
             ("the reward reads what was cut off", '{**record, "prompt": tokenizer.decode(ids)}', "record"),
         ],
     ),
