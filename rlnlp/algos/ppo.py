@@ -4,7 +4,7 @@ Schulman et al. 2017 (arXiv:1707.06347), as Ziegler et al. 2019 (arXiv:1909.0859
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 
@@ -159,15 +159,21 @@ def check_ratio_is_one(figures: dict[str, float], dtype: torch.dtype) -> None:
     Raises:
         Failure: exit 4, if they are not: what is optimized then is not the objective.
     """
-    ratio, divergence = (0.1, 2e-2) if dtype != torch.float32 else (1e-3, 1e-5)
-    if "ratio" in figures and (abs(figures["ratio"] - 1) > ratio or figures["approx_kl"] > divergence):
+    if "ratio" in figures and not same_policy(figures, dtype):
         raise Failure(
             Exit.MODEL,
             f"before the first update the ratio is {figures['ratio']:.4f}, not 1, and approx_kl"
             f" {figures['approx_kl']:.2g}, not 0: the model gives the same text other log-probabilities each time\n"
             "usual causes: dropout or noise in the model's own code, a layer that depends on the rest of the batch"
             " (batch norm, expert capacity), attention that sees padding",
+            "ratio-not-one",
         )
+
+
+def same_policy(figures: Mapping[str, float], dtype: torch.dtype) -> bool:
+    """True if the mean ratio of two sets of log-probabilities is 1, and their approx_kl 0, up to rounding."""
+    ratio, divergence = (0.1, 2e-2) if dtype != torch.float32 else (1e-3, 1e-5)
+    return not (abs(figures["ratio"] - 1) > ratio or figures["approx_kl"] > divergence)
 
 
 def parts(model: ActorCritic, control: KlControl, observe: Observer) -> Parts:

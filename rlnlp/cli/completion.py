@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from rlnlp.cli.help import FLAGS, readable
+from rlnlp.cli.hydra_words import long_flags
 from rlnlp.commands.explain.terms import terms
 from rlnlp.commands.guide import TOPICS, title
 from rlnlp.config.choices import choices_of, compose, is_run
@@ -58,22 +59,23 @@ def candidates(
     elif words[0] == "help":
         found = map(Candidate, [*training, *plain, *TOPICS]) if len(words) == 1 else ()
     elif words[0] in training:
-        found = _training([*training[words[0]], *words[1:]], current)
+        found = _training(words[0], [*training[words[0]], *words[1:]], current)
     else:
         found = _plain(words[0], words[1:], current) if words[0] in plain else ()
     fit = {one.text: one for one in found if one.text.startswith(current) and one.text.isprintable()}
     return list(fit.values())
 
 
-def _training(words: list[str], current: str) -> Iterator[Candidate]:
+def _training(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     before = words[-1] if words else ""
     if before in VALUES:
         yield from map(Candidate, VALUES[before])
     elif before in DIRECTORY_FLAGS:
         yield from _files(current, only_directories=True)
     elif current.startswith("-"):
-        yield from (Candidate(flag, what) for _, what, flag in FLAGS)
-        yield Candidate("-m", "--multirun")
+        known = long_flags(name)
+        yield from (Candidate(flag, what) for _, what, flag in FLAGS if flag in known)
+        yield from [Candidate("-m", "--multirun")] if "--multirun" in known else []
     else:
         schema = RUNS.get(_chosen(words).get("algo", "ppo"), RUNS["ppo"])
         yield from _setting(schema, words, current)

@@ -67,10 +67,11 @@ class Fitting:
         """
         if self._faults:
             failure = bad_lines_error(self.key, self.name, self._faults)
-            raise Failure(failure.code, f"{failure}{self._advice}")
+            name = f"{self.thing}s-too-long" if self._advice else ""
+            raise Failure(failure.code, f"{failure}{self._advice}", name)
         if not self._seen:
             what = f"{self.key}: no {self.thing} of {self.name} can be used\n"
-            raise Failure(Exit.DATA, what + "; ".join(self.notes().values()))
+            raise Failure(Exit.DATA, what + "; ".join(self.notes().values()), f"no-{self.thing}s")
 
     def notes(self) -> dict[str, str]:
         """What became of rows: a line for each kind, by a name such as ``prompts-dropped``."""

@@ -34,8 +34,8 @@ class Rows(NamedTuple):
 class PromptTable:
     """Rows of prompts; ``train`` and ``heldout`` are the numbers of the training and the held-out rows.
 
-    ``told`` is what became of rows that are too long, empty, or there twice, and of control words: a line for each kind,
-    by its name. A record that is a conversation has its ``messages``, and as its ``prompt`` what people read of it.
+    ``told`` is what became of rows that are too long, empty, or there twice, and of control words: a line for each by a
+    name. A record that is a conversation has its ``messages``, and as its ``prompt`` what people read of it.
     """
 
     records: list[Record]

@@ -262,6 +262,7 @@ def no_template() -> Failure:
         Exit.MODEL,
         "the model has no chat template, which conversations need\n"
         "give one with data.template=FILE, or have them read as people read them with data.template=none",
+        "no-chat-template",
     )
 
 

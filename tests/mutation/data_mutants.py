@@ -40,7 +40,7 @@ GROUPS = [
         [
             ("a prompt is cut at its end",
              "ids[len(ids) - room + len(start) :]", "ids[len(start) : room]"),
-            ("the reward reads what was cut off", '{**record, "prompt": tokenizer.decode(ids)}', "record"),
+            ("the reward reads what was cut off", '{**record, "prompt": chat.tokenizer.decode(ids)}', "record"),
         ],
     ),
     (
