@@ -42,8 +42,6 @@ def sample(
 
     A response ends with one of the distribution's end tokens, or with the token after which ``stops`` says so.
 
-    A response ends with one of the distribution's end tokens, or with the token after which ``stops`` says so.
-
     Raises:
         Failure: exit 8, if a logit is not finite.
     """

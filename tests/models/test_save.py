@@ -7,6 +7,7 @@ import shlex
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from rlnlp.commands.preflight import checked_config
 from rlnlp.errors import Failure
@@ -148,14 +149,12 @@ def test_a_base_that_is_not_there_is_told(tmp_path, monkeypatch):
         checked_config(runs.settings([f"model.path={path}"]))
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft, about transformers
 def test_an_adapter_is_added_into_the_weights_of_its_base(tmp_path):
     peft = pytest.importorskip("peft", reason="adapters need peft")
     base = small.save_model(tmp_path / "base")
-    lm = small.lm(len(small.tokenizer()))
-    wrapped = peft.get_peft_model(
-        lm, peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False,
-                            base_model_name_or_path=str(base)),
-    )  # fmt: skip
+    lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM", init_lora_weights=False)
+    wrapped = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(base), lora)
     wrapped.save_pretrained(tmp_path / "adapter")
     policy, _ = load_policy(str(tmp_path / "adapter"), True, torch.device("cpu"))
     ids = torch.tensor([[1, 5, 9]])

@@ -30,6 +30,7 @@ from mutation import (
     ppo_mutants,
     rates_mutants,
     reward_mutants,
+    statistics_mutants,
     sweep_mutants,
     words_mutants,
 )
@@ -84,7 +85,7 @@ def _mutants(file, *tests_and_changes):
 
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
-    sweep_mutants, data_mutants, model_mutants, chat_mutants,
+    sweep_mutants, data_mutants, model_mutants, chat_mutants, statistics_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -165,8 +166,8 @@ MUTANTS = [
     *_mutants(
         "maths/statistics.py", STATISTICS,
         ("the interval has the population's standard deviation", "x.double().std()", "x.double().std(correction=0)"),
-        ("the interval has n degrees of freedom", "(1 + level) / 2, n - 1)", "(1 + level) / 2, n)"),
-        ("the interval is one-sided", "student_t((1 + level) / 2", "student_t(level"),
+        ("the interval has n degrees of freedom", "stdtrit(n - 1,", "stdtrit(n,"),
+        ("the interval is one-sided", "(1 + level) / 2)", "level)"),
         ("the mean's error is the sample's", "/ math.sqrt(n)", "/ 1"),
     ),
     *_mutants(

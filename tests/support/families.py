@@ -37,6 +37,8 @@ SIZES: tuple[tuple[str, Any], ...] = (  # the first pattern that fits the name o
 HEADS = {"mamba_n_heads": 8, "mamba_d_head": 16}
 OWN: dict[str, dict[str, Any]] = {  # settings of a family that do not follow from their names
     "bamba": HEADS,
+    "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
+    "dbrx": {"attn_config": {"rope_theta": 1e4, "kv_n_heads": 2}},
     "blt": {"encoder_hash_byte_group_vocab": 64},
     "deepseek_v2": {"num_experts_per_tok": 2, "n_routed_experts": 4, "n_shared_experts": 1},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
@@ -57,7 +59,8 @@ OWN: dict[str, dict[str, Any]] = {  # settings of a family that do not follow fr
     "nemotron": {"head_dim": 16, "num_key_value_heads": 2},
     "nemotron_h": {"n_groups": 2, "mamba_num_heads": 8},
     "reformer": {"axial_pos_embds": False},
-    "zamba": {"num_hidden_layers": 3},
+    "zamba": {"num_hidden_layers": 7, "attn_layer_period": 3, "attn_layer_offset": 1},
+    "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid"] * 2, "hybrid_layer_ids": [1, 3]},
     "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip
 
@@ -77,8 +80,12 @@ def shrunk(kind: Any, own: dict[str, Any]) -> dict[str, Any]:
         if size is not None and isinstance(value, int) and not isinstance(value, bool):
             found[name] = size
     for name, part in kind.sub_configs.items():
-        if isinstance(usual.get(name), dict) and hasattr(part, "sub_configs"):
-            found[name] = shrunk(part, {})
+        if isinstance(usual.get(name), dict) and name not in own:
+            inner = usual[name].get("model_type")
+            known = (
+                part if hasattr(part, "sub_configs") else CONFIG_MAPPING[inner]
+            )  # AutoConfig: its type is said inside
+            found[name] = {"model_type": inner, **shrunk(known, {})} if inner else shrunk(known, {})
     types = usual.get("layer_types")
     if isinstance(types, list):
         found["layer_types"] = list(dict.fromkeys(types)) if len(set(types)) > 1 else types[:2]
