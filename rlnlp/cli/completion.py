@@ -17,12 +17,13 @@ from rlnlp.commands.explain.terms import terms
 from rlnlp.commands.guide import TOPICS, title
 from rlnlp.config.choices import choices_of, compose, is_run
 from rlnlp.config.reward import REWARDS
-from rlnlp.config.schema import RUNS, GenerateRun, RewardRun
+from rlnlp.config.schema import RUNS, GenerateRun, RewardRun, ScoreRun
 from rlnlp.config.setting import NAME, declared
 from rlnlp.metrics import METRICS
 
 VALUES = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all"), "--info": ("all", "config", "defaults")}
 DIRECTORY_FLAGS = ("--config-dir", "-cd")
+BESIDE = "--with"  # of generate: before another run or model
 DOMAINS = ("review", "support", "comment", "statement", "randomwalks")  # of the embedded language
 OWN = {  # values that a setting of text knows by name
     "device.name": ("auto", "cpu", "cuda", "mps"),
@@ -143,9 +144,12 @@ def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Can
 def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     """Arguments of a command that is not a Hydra application."""
     before = words[-1] if words else ""
-    given = [word for word in words if not word.startswith("-")]
+    values = [after for flag, after in pairwise(words) if flag == BESIDE]
+    given = [word for word in words if not word.startswith("-") and word not in values]
     if before in ("--file", "--prompts"):
         yield from _files(current)
+    elif before == BESIDE:
+        yield from _runs(current, name)
     elif current.startswith("-"):
         yield from map(Candidate, _flags(name))
     elif name == "guide":
@@ -160,7 +164,7 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     elif not given:
         yield from _runs(current, name)
     elif name == "generate":
-        yield from _setting(GenerateRun, words, current)
+        yield from _setting(ScoreRun if "--score" in words else GenerateRun, words, current)
     elif name == "resume":
         yield Candidate("resume.allow=", "settings that may change the steps to come")
         yield from _setting(_schema_of(Path(given[0]).expanduser()), words, current)

@@ -1,7 +1,7 @@
 """``rlnlp resume RUN [key=value ...]``: continue a run from its last checkpoint, bit for bit as if never stopped."""
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,12 @@ def stored(directory: Path) -> Any:
     return config
 
 
-def check_named(directory: Path, config: Any, words: list[str]) -> None:
-    """Refuse to run code that only a file names, and to resume without a secret that was not written down.
+def check_named(
+    directory: Path, config: Any, words: list[str], name: str = "resume", flags: Sequence[str] = ()
+) -> None:
+    """Refuse to run code that only a file names, and to go on without a secret that was not written down.
+
+    ``name`` is the command whose words these are, with the ``flags`` that it was given.
 
     Raises:
         Failure: exit 6, with the words to type.
@@ -89,7 +93,7 @@ def check_named(directory: Path, config: Any, words: list[str]) -> None:
             if missing
             else "it needs what was not written down"
         )
-        again = command("resume", directory, *missing, *(f"{key}=..." for key in hidden))
+        again = command(name, directory, *flags, *missing, *(f"{key}=..." for key in hidden))
         raise Failure(Exit.RUN, f"{why}; name it again:\n{again}")
 
 

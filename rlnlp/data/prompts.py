@@ -110,13 +110,14 @@ def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer
     return _table(Rows(both, told), *rows, chat)
 
 
-def table_of(prompts: Sequence[Prompt], chat: Chat, max_tokens: int) -> PromptTable:
-    """A table of the given prompts, all of them used.
+def table_of(prompts: Sequence[Prompt | Record], chat: Chat, max_tokens: int) -> PromptTable:
+    """A table of the given prompts, all of them used; a record may have a reference and columns too.
 
     Raises:
         Failure: exit 3, for a prompt that is empty, too long or no conversation; exit 4, for one without a template.
     """
-    numbered: Located = [(f"prompt {i}", {"prompt": prompt}) for i, prompt in enumerate(prompts, 1)]
+    records = [prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in prompts]
+    numbered: Located = [(f"prompt {i}", record) for i, record in enumerate(records, 1)]
     given = read_conversations("prompt", "what was given", numbered, as_prompt)
     pairs = _fitted(given, chat, Fitting("prompt", "what was given", "prompt", max_tokens, "refuse"))
     rows = list(range(len(pairs)))

@@ -15,6 +15,7 @@ from rlnlp.errors import Exit, counted
 from rlnlp.run.disk import size_text
 
 MOST_TRIED, ENOUGH = 10, 10.0  # steps; seconds of them
+SLOW = 60.0  # seconds of a step that is tried once
 
 
 def costs(
@@ -54,7 +55,13 @@ def costs(
 
 
 def tried_steps(trial: Trial, total: int) -> list[float]:
-    """The seconds of the first steps, each tried without changing anything: of one, and of more if they are quick."""
+    """The seconds of the first steps, each tried without changing anything; the very first is slower, and left out.
+
+    Slow steps are few, a very slow one is alone.
+    """
+    first = trial(1)
+    if first > SLOW or total == 1:
+        return [first]
     tried: list[float] = []
     begun = time.monotonic()
     while len(tried) < min(MOST_TRIED, total) and (not tried or time.monotonic() - begun < ENOUGH):
