@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import tempfile
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +13,14 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertLMHeadModel
 
 from rlnlp.cli.main import main
+from rlnlp.commands.check import costs, look, rewards
+from rlnlp.commands.check.findings import Finding, of_failure
+from rlnlp.config.parse import parse
+from rlnlp.config.reward import Reward
+from rlnlp.errors import Exit, Failure, Stopped
+from rlnlp.models.policy import Policy
+from rlnlp.rewards.shaping import Shaping
+from rlnlp.types import PolicyOutput, Scores
 from support import chat, small
 
 REWARDS = """
@@ -60,7 +70,9 @@ def only(function):
     return ["~reward.terms", ONLY.replace("NAME", function)]
 
 
-@pytest.mark.parametrize("algo", ["ppo", "reinforce", "sft"])
+@pytest.mark.parametrize(
+    "algo", ["ppo", *(pytest.param(name, marks=pytest.mark.slow) for name in ("reinforce", "sft"))]
+)
 def test_sound_settings_are_sound_and_the_record_has_what_a_run_takes(algo, checked, tmp_path):
     (tmp_path / "t.jsonl").write_text('{"text": "the film is very good ."}\n{"text": "a room was cold !"}\n')
     data = "texts=t.jsonl" if algo == "sft" else "prompts=p.jsonl"
@@ -70,7 +82,7 @@ def test_sound_settings_are_sound_and_the_record_has_what_a_run_takes(algo, chec
     assert record["seconds"] > record["step_seconds"] > 0
     assert 2**34 > record["memory_bytes"] > 2**26
     assert record["command"].startswith(f"rlnlp train algo={algo} model.path=")
-    assert {"settings", "model", "tokenizer", "data", "sampling", "end"} <= set(record["checks"])
+    assert {"settings", "model", "tokenizer", "data", "sampling"} <= set(record["checks"])
     assert ("reward" in record["checks"]) == (algo != "sft")
 
 
@@ -92,6 +104,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "code", "name", "fix"), FAULTS, ids=[name + str(i) for i, (*_, name, _) in enumerate(FAULTS)]
 )
@@ -161,6 +174,7 @@ def test_what_is_wrong_with_prompts_is_told(checked, tmp_path):
     assert (code, "term-left-out" in named(record)) == (0, True)
 
 
+@pytest.mark.slow
 def test_conversations_and_chat_templates_that_do_not_meet_are_told(checked, tmp_path):
     (tmp_path / "c.jsonl").write_text(json.dumps({"prompt": chat.turns("Hi")}) + "\n")
     code, record = checked(data="prompts=c.jsonl")
@@ -190,12 +204,12 @@ def test_in_words_what_is_wrong_comes_first_and_the_command_that_trains_last(che
     assert err == ""
     shown = out.split("\n")
     assert shown[0].startswith("warning")
-    assert shown[1].strip().startswith("to do: ")
+    assert shown[1].startswith("  to do          ")
     assert shown[-3:] == ["sound, with 1 warning; train with:", f"  rlnlp train {' '.join(words)}", ""]
     labels = [line[:17].strip() for line in shown if line[:1].isalpha()]
     assert labels[-4:-1] == ["time", "memory", "disk"]
     assert [label for label in labels if label.startswith("ok ")] == [
-        "ok settings", "ok model", "ok tokenizer", "ok data", "ok sampling", "ok first update", "ok end", "ok reward",
+        "ok settings", "ok model", "ok tokenizer", "ok data", "ok sampling", "ok first update", "ok reward",
         "ok reference",
     ]  # fmt: skip
 
@@ -205,3 +219,120 @@ def test_a_sweep_is_not_checked_and_no_flag_of_it_is_taken_by_what_trains(checke
     assert "rlnlp train -m --dry-run seed=1,2" in capsys.readouterr().err
     assert main(["train", "--json"]) == 2
     assert "no flag '--json'" in capsys.readouterr().err
+
+
+def test_tokens_that_are_scored_otherwise_than_they_were_drawn_are_an_error(checked, monkeypatch):
+    real = look.as_drawn
+
+    def moved(policy, rollout, distribution):
+        logprobs, ends = real(policy, rollout, distribution)
+        return torch.where(logprobs < 0, logprobs - 0.05, logprobs), ends
+
+    monkeypatch.setattr(look, "as_drawn", moved)
+    code, record = checked()
+    found = named(record)["drawn-is-not-scored"]
+    assert (code, found["severity"], "device.dtype=float32" in found["fix"]) == (4, "error", True)
+    assert "1.05" in found["what"]
+
+
+def test_a_first_update_that_would_score_a_text_anew_is_an_error(checked, monkeypatch):
+    real = Policy.forward
+
+    def noisy(self, rollout, distribution):
+        out = real(self, rollout, distribution)
+        more = 0.1 if torch.is_grad_enabled() else 0.0  # as dropout that is on in training alone
+        return PolicyOutput(out.logprobs + more, out.entropy)
+
+    monkeypatch.setattr(Policy, "forward", noisy)
+    code, record = checked()
+    assert (code, named(record)["ratio-not-one"]["severity"]) == (4, "error")
+    assert "first update" not in record["checks"]
+    assert "dropout" in named(record)["ratio-not-one"]["fix"]
+
+
+def test_an_interrupted_check_says_so_and_leaves_nothing(checked, monkeypatch, capsys, tmp_path, model_dir):
+    def stopped(*_):
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr(look, "_draw", stopped)
+    words = [f"model.path={model_dir}", "data.prompts=p.jsonl", "sampler.max_new_tokens=5", "device=cpu"]
+    assert main(["check", *words]) == 143
+    assert capsys.readouterr().err == "rlnlp check: interrupted\n"
+    assert not list((tmp_path / "tmp").iterdir())
+    monkeypatch.setattr(look, "_draw", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
+    code, record = checked()
+    assert (code, "algo.micro_batch_size" in named(record)["memory"]["fix"]) == (9, True)
+
+
+def scores(**terms):
+    values = {name: torch.tensor(list(each), dtype=torch.float32) for name, each in terms.items()}
+    return Scores(sum(values.values()).unsqueeze(1), values)
+
+
+def reward(*names, **more):
+    return parse(Reward, {"terms": {name: {"fn": "length", **more} for name in names}, "workers": 0})
+
+
+def found_in(scored, settings):
+    shapings = {name: Shaping(term.scale, term.shift, None, term.floor) for name, term in settings.terms.items()}
+    return [each.name for each in rewards.reward_findings(scored, settings, shapings)]
+
+
+def test_a_term_dominates_by_what_it_adds_not_by_its_value():
+    wide, narrow = [0.0, 10.0, 20.0], [0.1, 0.2, 0.0]
+    assert found_in(scores(a=wide, b=narrow), reward("a", "b")) == ["term-dominates"]
+    light = parse(Reward, {"terms": {"a": {"fn": "length", "weight": 0.01}, "b": {"fn": "length"}}, "workers": 0})
+    assert found_in(scores(a=wide, b=narrow), light) == []
+    assert found_in(scores(a=wide), reward("a")) == [], "alone it outweighs nothing"
+    assert found_in(scores(a=[1.0, 1.0 + 1e-8], b=[1.0, 1.0]), reward("a", "b")) == [
+        "constant-reward", "term-constant", "term-constant",
+    ]  # fmt: skip
+    assert found_in(scores(a=[1.0, 2.0], b=[0.0, 3.0]), reward("a", "b", floor=5.0)) == ["term-vetoes"] * 2
+
+
+def test_an_end_that_some_response_reaches_is_no_finding():
+    mask, none = torch.ones(2, 3, dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
+    probability = torch.full((2, 3), 0.25)
+    (found,) = rewards.end_findings(none, probability, mask, 1.5, 0)
+    assert found.what == (
+        "none of 2 responses ends within 3 tokens (an end token's mean probability is 0.25), and each loses 1.5 for it"
+        " (algo.missing_eos_penalty)"
+    )
+    assert found.fix.startswith("raise sampler.max_new_tokens")
+    assert not list(rewards.end_findings(torch.tensor([True, False]), probability, mask, 1.5, 0))
+    assert [f.name for f in rewards.length_findings(["", " ", "x"], mask.sum(0))] == ["empty-responses"]
+    assert not list(rewards.length_findings(["", "x"], mask.sum(1)))
+
+
+def test_the_first_trial_is_left_out_and_slow_steps_are_few(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(costs.time, "monotonic", lambda: clock[0])
+
+    def trial(seconds):
+        def step(number):
+            taken = seconds if number > 1 or clock[0] else 9 * seconds
+            clock[0] += taken
+            return taken
+
+        return step
+
+    assert costs.tried_steps(trial(1.0), 60) == [1.0] * 10
+    clock[0] = 0.0
+    assert costs.tried_steps(trial(4.0), 60) == [4.0] * 3
+    clock[0] = 0.0
+    assert costs.tried_steps(trial(20.0), 60) == [180.0]
+    clock[0] = 0.0
+    assert costs.tried_steps(trial(1.0), 3) == [1.0] * 3
+    assert costs.existing(Path("/tmp/no/such/run")) == Path("/tmp")
+
+
+def test_messages_of_failures_become_what_and_fix():
+    two = of_failure(Failure(Exit.CONFIG, "seed must be >= 0, got -1\nalgo.gamma must be <= 1, got 2"))
+    assert [(f.what, f.fix) for f in two] == [
+        ("seed must be >= 0, got -1", "change the setting: rlnlp train --help lists what there is"),
+        ("algo.gamma must be <= 1, got 2", "rlnlp explain algo.gamma says what it takes"),
+    ]
+    (one,) = of_failure(Failure(Exit.REWARD, "a\nb\nc", "reward-fails"))
+    assert one == Finding("reward-fails", "error", "a; b", "c", Exit.REWARD)
+    (one,) = of_failure(Failure(Exit.DATA, "a"))
+    assert (one.name, one.what, one.fix) == ("data", "a", "change the data, or name other data")

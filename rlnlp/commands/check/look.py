@@ -214,10 +214,9 @@ def _look_at_end(around: Any, config: Any, drawn: Drawn, report: Report) -> None
         report.add(*rewards.alike_findings(config.sampler.top_k))
         penalty, least = config.algo.missing_eos_penalty, config.sampler.min_new_tokens
         report.add(*rewards.end_findings(rollout.ended, drawn.ends, mask, penalty, least))
-    report.sound["end"] = (
-        f"{ended} of {counted(len(mask), 'response')} end{'s' if ended == 1 else ''} by themselves;"
-        f" the end has {rewards.percent(mean)} at a token"
-    )
+    if ended:
+        what = f"{ended} of {counted(len(mask), 'response')} ended by themselves"
+        report.sound["end"] = f"{what}; an end token's mean probability is {mean:.2g}"
 
 
 def _look_at_reward(setup: OnPolicySetup, config: Any, drawn: Drawn, report: Report) -> float:
@@ -231,7 +230,8 @@ def _look_at_reward(setup: OnPolicySetup, config: Any, drawn: Drawn, report: Rep
     kl: Tensor = setup.kl(drawn.rollout)
     seconds = time.monotonic() - begun
     report.add(*rewards.reward_findings(scores, config.reward, build.shapings(config.reward)))
-    report.sound["reward"] = rewards.range_text(scores.score)
+    if not rewards.constant(scores.score):
+        report.sound["reward"] = rewards.range_text(scores.score)
     apart = float(kl.abs().max())
     report.sound["reference"] = f"the policy as it is now: KL {apart:.1g} nats a token at most"
     return seconds

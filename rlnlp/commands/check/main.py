@@ -53,13 +53,11 @@ def lines(report: Report, way: str, width: int | None) -> Iterator[str]:
         yield from _finding(each, width)
     if report.findings:
         yield ""
-    for label, text in report.sound.items():
-        yield from _laid_out(f"ok {label}", text, width)
-    if report.takes:
-        yield ""
-    for label, text in report.takes.items():
-        yield from _laid_out(label, text, width)
-    yield ""
+    for rows in ({f"ok {label}": text for label, text in report.sound.items()}, report.takes):
+        for label, text in rows.items():
+            yield from _laid_out(label, text, width)
+        if rows:
+            yield ""
     if errors:
         yield f"not sound: {counted(len(errors), 'error')}; when that is mended, train with:"
     else:
@@ -70,7 +68,7 @@ def lines(report: Report, way: str, width: int | None) -> Iterator[str]:
 
 def _finding(found: Finding, width: int | None) -> Iterator[str]:
     yield from _laid_out(found.severity, f"{found.what} ({found.name})", width)
-    yield from _laid_out("", f"to do: {found.fix}", width)
+    yield from _laid_out("  to do", found.fix, width)
 
 
 def _laid_out(label: str, text: str, width: int | None) -> Iterator[str]:

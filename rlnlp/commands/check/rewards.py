@@ -84,17 +84,11 @@ def end_findings(ended: Tensor, probability: Tensor, mask: Tensor, penalty: floa
         return
     mean, longest = float(probability[mask].mean()), int(mask.sum(1).max())
     what = f"none of {counted(len(ended), 'response')} ends within {counted(longest, 'token')}"
-    what += f": an end token has {percent(mean)} at a token" + (
-        f", and each loses {penalty:.3g} for it (algo.missing_eos_penalty)" if penalty else ""
-    )
+    what += f" (an end token's mean probability is {mean:.2g})"
+    what += f", and each loses {penalty:.3g} for it (algo.missing_eos_penalty)" if penalty else ""
     lower = "lower sampler.min_new_tokens, or " if least else ""
     fix = f"{lower}raise sampler.max_new_tokens, fit the model to texts that end (rlnlp sft), or give sampler.stop"
     yield Finding("end-not-reached", "warning", what, f"{fix}; nothing if responses of one length are meant")
-
-
-def percent(fraction: float) -> str:
-    """A small fraction in words."""
-    return f"{fraction:.2%}" if fraction >= 1e-4 or fraction == 0 else f"{100 * fraction:.0e} %"
 
 
 def length_findings(texts: list[str], tokens: Tensor) -> Iterator[Finding]:
