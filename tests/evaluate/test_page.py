@@ -11,7 +11,7 @@ from rlnlp.errors import one_line, safe_text
 from rlnlp.evaluate.page import figures as drawing
 from rlnlp.evaluate.page import report_html, report_markdown, verdict_sentence
 from rlnlp.evaluate.page.html import data_uri
-from rlnlp.evaluate.page.numbers import interval, number, p_value, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import interval, number, p_value, percent, percents, places, row_places, signed
 from support.evaluation import pair, parsed, record, row
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -317,5 +317,9 @@ def test_figures_are_written_as_people_read_them():
         "[-0.1, +0.2]",
     ]
     assert [percent(x) for x in (0.844, 0, 1, 0.999, 0.001, None)] == ["84 %", "0 %", "100 %", "99.9 %", "0.1 %", "–"]
+    assert row_places(row(0.5, 0.6, [0.05, 0.15])) == 3
+    assert row_places(row(0.5, 0.6, None)) == row_places(row(0.5, 0.5, [0.0, 0.0])) == 3
+    assert row_places(row(0.5, 0.502, [-0.0003, 0.004])) == 4, "an end of -0.000 would say nothing"
+    assert row_places(row(0.5, 0.5 + 1e-9, [-1e-9, 1e-9])) == 5
     assert percents([0.81, 0.87]) == "[81 %, 87 %]"
     assert [p_value(x) for x in (0.0001, 0.00988, 0.0312, 1, None)] == ["0.0001", "0.0099", "0.031", "1.000", "–"]
