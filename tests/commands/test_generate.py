@@ -146,7 +146,7 @@ def test_a_prompt_may_begin_with_a_dash_behind_two_dashes(generate, model_dir):
         ("sampler.topk=1", "no setting 'sampler.topk'; did you mean 'sampler.top_k=1'?"),
         ("sampler.temperature=hot", "sampler.temperature must be a number, got 'hot'"),
         ("sampler.temperature=-0.5", "sampler.temperature must be > 0, got -0.5"),
-        ("sampler=gredy", "no sampler 'gredy'; did you mean 'greedy'?"),
+        ("sampler=gredy", "no sampler 'gredy'; did you mean 'sampler=greedy'?"),
         ("sampler=../algo/sft", "no sampler '../algo/sft'"),
         ("seed=[1", "seed"),
         ("model._target_=os.system", "no setting 'model._target_'"),
