@@ -171,10 +171,8 @@ def best_of_n_sentence(record: Record) -> str:
             f" of the first policy, {number(most['score'], decimals)}."
         )
     what = "A single sample" if first["n"] == 1 else f"The best of {first['n']} samples"
-    return (
-        f"{what} of the first policy scores at least as high as the trained policy: {number(first['score'], decimals)}, against"
-        f" {number(reached, decimals)}."
-    )
+    scores = f"{number(first['score'], decimals)}, against {number(reached, decimals)}"
+    return f"{what} of the first policy scores at least as high as the trained policy: {scores}."
 
 
 def regressions(record: Record) -> Section:
