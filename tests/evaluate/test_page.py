@@ -11,7 +11,7 @@ from rlnlp.errors import one_line, safe_text
 from rlnlp.evaluate.page import figures as drawing
 from rlnlp.evaluate.page import report_html, report_markdown, verdict_sentence
 from rlnlp.evaluate.page.html import data_uri
-from rlnlp.evaluate.page.numbers import interval, number, p_value, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import interval, number, p_value, percent, percents, places, row_places, signed
 from support.evaluation import pair, parsed, record, row
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -293,17 +293,13 @@ def contrast(one, other):
 
 
 def test_the_best_of_n_that_scores_as_high_is_named():
-    def sentence(after):
+    def page(after):
         return report_html(record(score=row(0.41, after, [0.1, 0.2])), [])
 
-    assert (
-        "The trained policy&#39;s score of 0.580 is above the best of 3 samples of the first policy, 0.550."
-        in sentence(0.58)
-    )
-    assert "The best of 2 samples of the first policy scores as high as the trained policy: 0.500, against" in sentence(
-        0.5
-    )
-    assert "A single sample of the first policy scores as high as the trained policy: 0.410, against" in sentence(0.3)
+    first, high = "of the first policy", "scores at least as high as the trained policy"
+    assert f"score of 0.580 is above the best of 3 samples {first}, 0.550." in page(0.58)
+    assert f"The best of 2 samples {first} {high}: 0.500, against 0.500." in page(0.5)
+    assert f"A single sample {first} {high}: 0.410, against 0.300." in page(0.3)
 
 
 def test_figures_are_written_as_people_read_them():
@@ -317,5 +313,9 @@ def test_figures_are_written_as_people_read_them():
         "[-0.1, +0.2]",
     ]
     assert [percent(x) for x in (0.844, 0, 1, 0.999, 0.001, None)] == ["84 %", "0 %", "100 %", "99.9 %", "0.1 %", "–"]
+    assert row_places(row(0.5, 0.6, [0.05, 0.15])) == 3
+    assert row_places(row(0.5, 0.6, None)) == row_places(row(0.5, 0.5, [0.0, 0.0])) == 3
+    assert row_places(row(0.5, 0.502, [-0.0003, 0.004])) == 4, "an end of -0.000 would say nothing"
+    assert row_places(row(0.5, 0.5 + 1e-9, [-1e-9, 1e-9])) == 5
     assert percents([0.81, 0.87]) == "[81 %, 87 %]"
     assert [p_value(x) for x in (0.0001, 0.00988, 0.0312, 1, None)] == ["0.0001", "0.0099", "0.031", "1.000", "–"]

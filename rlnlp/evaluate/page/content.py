@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlnlp.errors import counted, one_line
-from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, percent, percents, places, row_places, signed
 from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Content, Figure, Section, Tile
 from rlnlp.evaluate.page.tables import (
     best_of_n_table,
@@ -50,7 +50,7 @@ def verdict_sentence(record: Record) -> str:
     if main is None or word is None:
         return ""
     what = "mean score" if record.get("score") else "mean loss on these texts"
-    decimals, other = places(main["before"], main["after"]), side(record)
+    decimals, other = row_places(main), side(record)
     ends = interval(main["difference_interval"], decimals, sign=True)
     known = f" ({SAYS} {ends})" if ends else ""
     new, old = number(main["after"], decimals), number(main["before"], decimals)
@@ -82,7 +82,7 @@ def tiles(record: Record) -> Iterator[Tile]:
     """The figures that are to be seen first."""
     for name, label in (("score", "mean score"), ("loss", "loss, nats per token")):
         if row := record.get(name):
-            decimals = places(row["before"], row["after"])
+            decimals = row_places(row)
             change = f"{signed(row['difference'], decimals)} {interval(row['difference_interval'], decimals, True)}"
             yield Tile(label, f"{number(row['before'], decimals)} → {number(row['after'], decimals)}", change.strip())
     if perplexity := record.get("perplexity"):
@@ -171,10 +171,8 @@ def best_of_n_sentence(record: Record) -> str:
             f" of the first policy, {number(most['score'], decimals)}."
         )
     what = "A single sample" if first["n"] == 1 else f"The best of {first['n']} samples"
-    return (
-        f"{what} of the first policy scores as high as the trained policy: {number(first['score'], decimals)}, against"
-        f" {number(reached, decimals)}."
-    )
+    scores = f"{number(first['score'], decimals)}, against {number(reached, decimals)}"
+    return f"{what} of the first policy scores at least as high as the trained policy: {scores}."
 
 
 def regressions(record: Record) -> Section:

@@ -4,7 +4,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rlnlp.errors import one_line
-from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, p_value, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import (
+    SAYS,
+    interval,
+    nats,
+    number,
+    p_value,
+    percent,
+    percents,
+    places,
+    row_places,
+    signed,
+)
 from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Cell, Group, Sample, Table
 
 Record = Mapping[str, Any]
@@ -41,7 +52,7 @@ def difference_row(label: str, row: Record, better: int, prompts: int, name: int
 
     ``better`` is 1 where higher is better, -1 where lower is, 0 where neither is.
     """
-    decimals, ends = places(row["before"], row["after"]), row["difference_interval"]
+    decimals, ends = row_places(row), row["difference_interval"]
     shown = ends is not None and not ends[0] <= 0 <= ends[1]
     tone = (GOOD if row["difference"] * better > 0 else BAD) if shown and better else PLAIN
     few = f"of {row['n']:,} prompts" if row.get("n", prompts) != prompts else ""
@@ -77,7 +88,7 @@ def win_rate_row(label: str, row: Record, name: int) -> list[Cell]:
     tone = (GOOD if row["win_rate"] > 0.5 else BAD) if shown else PLAIN
     without = f"not shown: {one_line(row.get('length_controlled_reason') or 'it was not computed', 200)}"
     return [
-        Cell(one_line(label, name), f"{percent(row['ties'])} ties" if row.get("ties") else ""),
+        Cell(one_line(label, name), f"{percent(row['ties'])} ties" if (row.get("ties") or 0) >= 0.005 else ""),
         Cell(percent(row["win_rate"]), percents(ends), tone),
         Cell(percent(controlled["win_rate"]), percents(controlled["interval"])) if controlled else Cell("–", without),
     ]
