@@ -7,6 +7,7 @@ HYDRA = {  # command: (settings put before the user's, one line of help)
     "ppo": (("algo=ppo",), "train a policy with PPO"),
     "sft": (("algo=sft",), "fit a language model to texts"),
     "reinforce": (("algo=reinforce",), "train a policy with REINFORCE"),
+    "check": ((), "what would go wrong with a run and what it takes, before it"),
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
