@@ -15,7 +15,7 @@ NOUNS = (
 NEVER_ONE = {  # no number of one: sizes of vocabularies and contexts, constants, numbers of several, decimals; words
     "{BUDGET} steps", "{rows} tokens", "{len(tokenizer.raw)} tokens", "{context} tokens", "{every:,} steps",
     "{self.responses} responses", "{count} jobs", "{what} prompts",
-    "{what} texts", "{mean['response_tokens']:.1f} tokens",
+    "{what} texts", "{mean:.1f} tokens", "{FEW} prompts", "{mean['response_tokens']:.1f} tokens",
 }  # fmt: skip
 
 

@@ -189,7 +189,7 @@ def test_references_stand_as_a_side(ppo, evaluated):
 def test_prompts_that_were_trained_on_are_counted(ppo, place, evaluated):
     found = json.loads(evaluated(ppo, "--json", "-n", 2, "--prompts", place / "data.jsonl")[1])
     assert found["seen_in_training"] == found["prompts"] == 12
-    assert any("12 of the 12 prompts were seen in training" in sentence for sentence in found["not_shown"])
+    assert any("of these, 12 were seen in training" in sentence for sentence in found["not_shown"])
 
 
 def test_what_cannot_be_evaluated_is_told(ppo, place, evaluated, tmp_path):

@@ -64,7 +64,7 @@ def evaluate(request: Request, config: OnPolicyRun, waiting: Waiting) -> Row:
         with waiting("loading the models"):
             parts = assembled(request, config, kept)
         samples = request.samples or max(2, math.ceil(PAIRS / len(parts.rows)))
-        with waiting(f"drawing {len(parts.rows)} x {samples} responses of each side"):
+        with waiting(f"drawing responses of each side ({len(parts.rows)} x {samples})"):
             before = _before(request, parts, samples)
             after = _drawn(request, parts, parts.trained, samples, "evaluate")
         shared = not request.independent and bool(np.isfinite(before.kl).all())  # of other tokens no draw is the same

@@ -67,7 +67,7 @@ def evaluate_fit(request: Request, config: SftRun, waiting: Waiting) -> Row:
         "loss": loss, "perplexity": {"before": math.exp(loss["before"]), "after": math.exp(loss["after"])},
         "verdict": _verdict(loss), "worst_texts": _worst(table, rows, old, new),
         **(_judged(request, config, first, other, trained, table, rows, draw, waiting) if request.judges else {}),
-        "notes": few_prompts_notes(len(rows)), "not_shown": list(_not_shown(request, seen, len(rows))),
+        "notes": few_prompts_notes(len(rows)), "not_shown": list(_not_shown(request, seen)),
         "settings": description(config),
     }  # fmt: skip
 
@@ -144,10 +144,10 @@ def _prompts(table: TextTable, rows: Sequence[int]) -> PromptTable:
     return PromptTable(records, [table.rows[row].prompt for row in rows], everything, everything, table.tokenizer)
 
 
-def _not_shown(request: Request, seen: int, count: int) -> Iterator[str]:
+def _not_shown(request: Request, seen: int) -> Iterator[str]:
     yield "Whether its texts are better: the loss says how likely held-out texts are, not what it writes."
     if not request.judges:
         yield "What its own responses are like: no judge was asked; --judge reward=NAME draws and scores some."
     if seen:
-        yield f"How it does on texts that are new to it: {seen} of the {count} texts were seen in training."
+        yield f"How it does on texts that are new to it: of these, {seen} were seen in training."
     yield "Whether another seed of the same settings comes out alike: this is one run; rlnlp compare takes several."

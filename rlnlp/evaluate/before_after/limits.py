@@ -22,7 +22,7 @@ def not_shown(config: OnPolicyRun, record: dict[str, Any], seen: int, judges: Se
     prompts = record["score"]["n"]
     yield f"How it answers other prompts than these: {counted(prompts, 'prompt')} of one kind of data were asked."
     if seen:
-        yield f"How it does on prompts that are new to it: {seen} of the {prompts} prompts were seen in training."
+        yield f"How it does on prompts that are new to it: of these, {seen} were seen in training."
     missing = [
         words
         for name, words in (("rouge_l", "nearness to references (the data have none)"),)

@@ -54,7 +54,7 @@ def _title(runs: Sequence[StoredRun]) -> str:
     counts = sorted({_outcome(run).n for run in runs})
     n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
     if reached.metric == "loss":
-        return f"{'held-out' if reached.heldout else 'training'} loss, nats per token ({n} texts a run)"
+        return f"{'held-out' if reached.heldout else 'training'} loss, nats per token (texts a run: {n})"
     where = "held-out prompts" if reached.heldout else "prompts that were trained on"
     return f"score of the responses to {n} {where}"
 

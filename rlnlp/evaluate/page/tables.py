@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rlnlp.errors import one_line
+from rlnlp.errors import counted, one_line
 from rlnlp.evaluate.page.numbers import (
     SAYS,
     interval,
@@ -55,7 +55,7 @@ def difference_row(label: str, row: Record, better: int, prompts: int, name: int
     decimals, ends = row_places(row), row["difference_interval"]
     shown = ends is not None and not ends[0] <= 0 <= ends[1]
     tone = (GOOD if row["difference"] * better > 0 else BAD) if shown and better else PLAIN
-    few = f"of {row['n']:,} prompts" if row.get("n", prompts) != prompts else ""
+    few = f"of {counted(row['n'], 'prompt')}" if row.get("n", prompts) != prompts else ""
     about = ", ".join(filter(None, [row.get("unit") or "", few]))
     p = row["p_holm"] if row.get("p_holm") is not None else row.get("p")
     return [
