@@ -72,6 +72,7 @@ def test_runs_of_one_seed_each_are_a_table_of_runs(tmp_path):
 def test_unfinished_runs_are_named_and_not_counted(tmp_path):
     whole = stored_run(tmp_path / "whole", 0.6)
     stored_run(tmp_path / "failed", None, "seed=1", status="failed", exit_code=8, steps=3)
+    stored_run(tmp_path / "resumed", 0.7, "seed=3", status="interrupted", steps=70)  # it had ended before
     stored_run(tmp_path / "died", None, "seed=2", status="running", steps=0, curve=(0.5, 0.6))
     (tmp_path / "broken").mkdir()
     for name in ("config.yaml", "lock"):
@@ -82,6 +83,7 @@ def test_unfinished_runs_are_named_and_not_counted(tmp_path):
     for told in (
         "failed failed (exit 8) after step 3 of",
         "died interrupted after step 2 of",
+        "resumed interrupted after step 70 of",
         "broken run.json is missing",
     ):
         assert told in text

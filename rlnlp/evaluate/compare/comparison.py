@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlnlp.errors import Exit, Failure, counted, one_line
+from rlnlp.errors import Exit, Failure, command, counted, one_line
 from rlnlp.evaluate.compare.groups import FEW_SEEDS, Group, Pair, best_of, groups, pairs, repeated
 from rlnlp.evaluate.compare.measured import Measure, measures
 from rlnlp.evaluate.compare.settings import chosen, differing, flat, full_key
@@ -133,9 +133,11 @@ def _notes(sections: Sequence[Section]) -> list[str]:
         paired = any(pair.paired for section in sections for pair in section.pairs)
         by_seed = " Groups of the same seeds are paired by seed." if paired else ""
         notes.append(
-            "Intervals hold 95 % of Student's t over seeds, each for itself; "
-            f"p-values are corrected for the number of pairs (Holm).{by_seed}"
+            "Intervals are over seeds, each for itself; p-values (Student's t) are corrected for the number of pairs "
+            f"(Holm).{by_seed} P(better): how often a run of the first group beats one of the other."
         )
+    if any(group.middle for group in found):
+        notes.append("Interquartile mean: that of the middle half of the seeds, with a stratified bootstrap interval.")
     return notes
 
 
@@ -149,7 +151,9 @@ def gather(paths: Sequence[Path]) -> tuple[list[StoredRun], list[Left]]:
     left: list[Left] = []
     for path in paths:
         if not path.is_dir():
-            raise Failure(Exit.RUN, f"no run or sweep {one_line(str(path), 200)}")
+            raise Failure(
+                Exit.RUN, f"no run or sweep {one_line(str(path), 200)}\n{command('runs')} lists what there is"
+            )
         found, broken = find_runs(path)
         left += sorted(broken.items())
         if not found and not broken:
