@@ -121,7 +121,8 @@ def _notes(sections: Sequence[Section]) -> list[str]:
     if counts == {1}:
         notes.append(
             "One seed of each: the intervals are over held-out data, and say nothing about other seeds. "
-            f"For that, train several: -m seed={','.join(map(str, range(FEW_SEEDS)))}"
+            f"For that, train several: -m seed={','.join(map(str, range(FEW_SEEDS)))}. "
+            "Two runs are compared prompt by prompt by: rlnlp evaluate RUN --against OTHER"
         )
     elif min(counts) < FEW_SEEDS:
         fewest = counted(min(counts), "seed")
@@ -136,6 +137,8 @@ def _notes(sections: Sequence[Section]) -> list[str]:
             "Intervals are over seeds, each for itself; p-values (Student's t) are corrected for the number of pairs "
             f"(Holm).{by_seed} P(better): how often a run of the first group beats one of the other."
         )
+    if any(pair.difference.interval[0] == pair.difference.interval[1] for each in sections for pair in each.pairs):
+        notes.append("Where seeds show no spread an interval is a point, and p is that of the exact permutation test.")
     if any(group.middle for group in found):
         notes.append("Interquartile mean: that of the middle half of the seeds, with a stratified bootstrap interval.")
     return notes
