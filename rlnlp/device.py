@@ -71,6 +71,17 @@ def device_text(device: torch.device, threads: int) -> str:
     return text
 
 
+def whole_memory(device: torch.device) -> int:
+    """Bytes of memory that there are to compute with: of a CUDA device, else of the machine or this share of it."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):  # of a machine without control groups, or without a limit
+        return whole
+
+
 def peak_memory(device: torch.device) -> dict[str, int]:
     """The most bytes that this process has held so far: of the machine's memory, and of a CUDA device's."""
     unit = 1 if platform.system() == "Darwin" else 1024

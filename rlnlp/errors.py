@@ -29,11 +29,14 @@ class Exit(IntEnum):
 
 
 class Failure(Exception):
-    """An error that the user can fix: one to three lines with what, where and what to do next."""
+    """An error that the user can fix: one to three lines with what, where and what to do next.
 
-    def __init__(self, code: Exit, message: str) -> None:
+    ``name`` is what programs know it by; that of the exit code where it has none of its own.
+    """
+
+    def __init__(self, code: Exit, message: str, name: str = "") -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.name = code, name or code.name.lower()
 
 
 class Stopped(KeyboardInterrupt):

@@ -65,7 +65,8 @@ def test_load_gives_the_policy_of_the_run_with_the_responses_of_the_command(tmp_
     capsys.readouterr()
     assert main(["generate", str(run.directory), "the film", "the food", "-n", "2", "--json"]) == 0
     responses = policy.generate(["the film", "the food"], n=2)
-    assert responses == json.loads(capsys.readouterr().out)
+    named = [{**response, "model": str(run.directory)} for response in responses]
+    assert named == json.loads(capsys.readouterr().out)
     assert [record["prompt"] for record in responses] == ["the film"] * 2 + ["the food"] * 2
     assert policy.generate(["the film", "the food"], n=2) == responses, "the same draws at each call"
     other = policy.generate(["the film", "the food"], n=2, seed=1)

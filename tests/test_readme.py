@@ -29,7 +29,7 @@ COMMANDS = dict.fromkeys(  # each once, in the order of the pages
     for line in block.splitlines()
     if not kind and re.match(r"rlnlp [\w-]+( |$)", line)
 )
-TRAINING = ("train", "ppo", "reinforce", "sft")
+TRAINING = ("train", "ppo", "reinforce", "sft", "check")
 ELSEWHERE = {"rlnlp/conf", "rlnlp/guide/TOPIC.md"}  # in a wheel, yours
 QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4", "device.threads=1")
 

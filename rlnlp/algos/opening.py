@@ -3,9 +3,10 @@
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import nn
@@ -23,9 +24,26 @@ FILTERED = (
     "warning: sampler.top_k, top_p or min_new_tokens is on: tokens are drawn under it and scored without it;"
     " sampling_mismatch in metrics.jsonl is the gap, nats per token"
 )
+LESS_DISK = "lower checkpoint.keep, or put the run elsewhere with hydra.run.dir="
 Measured = TypeVar("Measured")
 Modules = Mapping[str, nn.Module]  # what learns, by its name in a checkpoint; one is called "policy"
-Opening = Callable[[Parts, Callable[[], float]], Measured]
+Trial = Callable[[int], float]  # step -> the seconds that it takes, from one that changes nothing
+Opening = Callable[[Parts, Trial], Measured]
+Around = TypeVar("Around")
+Learning = TypeVar("Learning")
+
+
+@dataclass(frozen=True)
+class Prepared(Generic[Around, Learning]):
+    """What an algorithm has before its first step: what is ``around`` the loop, the ``model`` that learns, a ``trial``.
+
+    ``parts`` are those of a checkpoint, as far as they are known by then.
+    """
+
+    around: Around
+    model: Learning
+    parts: Parts
+    trial: Trial
 
 
 class Rows(NamedTuple):
@@ -49,24 +67,29 @@ def opener(
 
 def opening(
     config: Trained, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured],
-    parts: Parts, trial: Callable[[], float],
+    parts: Parts, trial: Trial,
 ) -> Measured:  # fmt: skip
     """Print what is trained on what; measure, try a step, and print how long the run takes and what it writes.
 
     ``trial`` does the work of a step, changes nothing, and returns the seconds that a step takes. Returns what
     ``measure`` returns. Of ``parts``, those of a checkpoint, the modules are read.
     """
-    modules = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+    modules = modules_of(parts)
     run.describe(known(config, device, rows, modules))
     with run.display.waiting("measuring before training"):
         begun = time.monotonic()
         before = measure()
         seconds = time.monotonic() - begun
     with run.display.waiting("trying a step"):
-        step = run.signals.estimate = trial()
+        step = run.signals.estimate = trial(1)
     time_needed = time_text(config, run.progress.saved_step(), step, seconds)
     run.describe({"time": time_needed, "disk": disk_text(config, run.directory, modules)})
     return before
+
+
+def modules_of(parts: Parts) -> dict[str, nn.Module]:
+    """What learns, by its name in a checkpoint."""
+    return {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
 
 
 def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -> dict[str, str]:
@@ -95,8 +118,18 @@ def time_text(config: Trained, done: int, step: float, measurement: float) -> st
     )
 
 
-def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
-    """What a run writes at most, beside what is free; with a warning if that is less."""
+class DiskNeed(NamedTuple):
+    """What a run writes at most: bytes of all of it, of a checkpoint, of a model, and how many there are of each."""
+
+    total: int
+    checkpoint: int
+    checkpoints: int
+    model: int
+    models: int
+
+
+def disk_need(config: Trained, modules: Modules) -> DiskNeed:
+    """What a run writes at most; ``modules`` are what learns."""
     weights = {name: sum(t.nbytes for t in named_tensors(module).values()) for name, module in modules.items()}
     one = sum(weights.values()) + sum(state_bytes(module, config.algo) for module in modules.values())
     best = 1 if config.heldout.every else 0
@@ -105,12 +138,20 @@ def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
     kept_models, measured = config.checkpoint.models_kept, measurements(config) - 2
     models = measured if kept_models is None else min(measured, kept_models + 2) if kept_models else 0  # best, staged
     needed = (kept + staged) * one + (1 + models) * weights["policy"] + SPARE
-    free = shutil.disk_usage(directory).free
-    text = (
-        f"{size_text(needed)}: {counted(kept, 'checkpoint')} of {size_text(one)} and"
-        f" {counted(1 + models, 'model') if models else 'the model'} of {size_text(weights['policy'])};"
-        f" {size_text(free)} free"
+    return DiskNeed(needed, one, kept, weights["policy"], 1 + models)
+
+
+def need_text(need: DiskNeed, free: int) -> str:
+    """What a run writes at most, beside what is free, bytes."""
+    models = counted(need.models, "model") if need.models > 1 else "the model"
+    return (
+        f"{size_text(need.total)}: {counted(need.checkpoints, 'checkpoint')} of {size_text(need.checkpoint)} and"
+        f" {models} of {size_text(need.model)}; {size_text(free)} free"
     )
-    if needed > free:
-        text += "\nwarning: that does not fit; lower checkpoint.keep, or put the run elsewhere with hydra.run.dir="
-    return text
+
+
+def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
+    """What a run writes at most, beside what is free; with a warning if that is less."""
+    need, free = disk_need(config, modules), shutil.disk_usage(directory).free
+    text = need_text(need, free)
+    return f"{text}\nwarning: that does not fit; {LESS_DISK}" if need.total > free else text

@@ -4,7 +4,7 @@ Schulman et al. 2017 (arXiv:1707.06347), as Ziegler et al. 2019 (arXiv:1909.0859
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import islice
 
@@ -14,11 +14,12 @@ from torch import Tensor
 from rlnlp.algos.actor_critic import ActorCritic, Learner, SeparateActorCritic, SharedActorCritic
 from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observer, rollout_metrics
-from rlnlp.algos.opening import FILTERED
+from rlnlp.algos.opening import FILTERED, Prepared
 from rlnlp.algos.optim import clear, descend, learning_rate
 from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, mean_figures, minibatches, of_rollout
 from rlnlp.batching import forward_in_micro_batches
+from rlnlp.build import Language
 from rlnlp.config.algos import Ppo
 from rlnlp.config.schema import PpoRun
 from rlnlp.errors import Exit, Failure
@@ -158,15 +159,21 @@ def check_ratio_is_one(figures: dict[str, float], dtype: torch.dtype) -> None:
     Raises:
         Failure: exit 4, if they are not: what is optimized then is not the objective.
     """
-    ratio, divergence = (0.1, 2e-2) if dtype != torch.float32 else (1e-3, 1e-5)
-    if "ratio" in figures and (abs(figures["ratio"] - 1) > ratio or figures["approx_kl"] > divergence):
+    if "ratio" in figures and not same_policy(figures, dtype):
         raise Failure(
             Exit.MODEL,
             f"before the first update the ratio is {figures['ratio']:.4f}, not 1, and approx_kl"
             f" {figures['approx_kl']:.2g}, not 0: the model gives the same text other log-probabilities each time\n"
             "usual causes: dropout or noise in the model's own code, a layer that depends on the rest of the batch"
             " (batch norm, expert capacity), attention that sees padding",
+            "ratio-not-one",
         )
+
+
+def same_policy(figures: Mapping[str, float], dtype: torch.dtype) -> bool:
+    """True if the mean ratio of two sets of log-probabilities is 1, and their approx_kl 0, up to rounding."""
+    ratio, divergence = (0.1, 2e-2) if dtype != torch.float32 else (1e-3, 1e-5)
+    return not (abs(figures["ratio"] - 1) > ratio or figures["approx_kl"] > divergence)
 
 
 def parts(model: ActorCritic, control: KlControl, observe: Observer) -> Parts:
@@ -178,28 +185,38 @@ def parts(model: ActorCritic, control: KlControl, observe: Observer) -> Parts:
 def main(config: PpoRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
     config, language = load_language(config, run)
-    setup = on_policy_setup(config, language, run)
-    policy, algo = setup.policy, config.algo
-    model = actor_critic(policy, initial_critic(policy, config), setup.distribution, algo)
+    made, algo = prepare(config, language, run), config.algo
+    setup = made.around
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
-    before = setup.begin(model.parts, partial(trial_step, setup, model, algo, run))
+    before = setup.begin(made.parts, made.trial)
     if setup.distribution.filtered:
         run.log_message(FILTERED)
     train(
-        model, setup.prompts, setup.collect, setup.reward, setup.reference,
-        sampling_mismatch(policy, setup.distribution, algo.micro_batch_size), control, setup.observe, algo, run,
+        made.model, setup.prompts, setup.collect, setup.reward, setup.reference,
+        sampling_mismatch(setup.policy, setup.distribution, algo.micro_batch_size), control, setup.observe, algo, run,
     )  # fmt: skip
     finish_run(run, before, setup.save_result(), setup.observe.health)
 
 
-def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run) -> float:
+def prepare(config: PpoRun, language: Language, run: Run) -> Prepared[OnPolicySetup, ActorCritic]:
+    """What stands before the first step.
+
+    Raises:
+        Failure: as ``on_policy_setup``, or exit 4 for a critic that does not fit.
+    """
+    setup, algo = on_policy_setup(config, language, run), config.algo
+    model = actor_critic(setup.policy, initial_critic(setup.policy, config), setup.distribution, algo)
+    return Prepared(setup, model, model.parts, partial(trial_step, setup, model, algo, run))
+
+
+def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run, step: int) -> float:
     """Seconds that a step takes, from one that changes nothing: a rollout, and the gradient of a minibatch.
 
     Raises:
         Failure: exit 4, as ``update_policy``; here no forward pass is learned from twice.
     """
     begun = time.monotonic()
-    rollout = setup.collect(setup.prompts(1).repeat(algo.num_generations), run.rng("trial"))
+    rollout = setup.collect(setup.prompts(step).repeat(algo.num_generations), run.rng("trial", step))
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     with torch.no_grad():
         first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size))

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.observe import Observer, rollout_metrics
+from rlnlp.algos.opening import Prepared
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
 from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, of_rollout
 from rlnlp.batching import forward_in_micro_batches
+from rlnlp.build import Language
 from rlnlp.config.algos import Reinforce
 from rlnlp.config.schema import ReinforceRun
 from rlnlp.evaluate.report import finish_run
@@ -107,10 +109,21 @@ def parts(policy: Policy, optimizer_parts: Optimizers, baseline: Baseline, obser
     return {**held, "baseline": baseline} if isinstance(baseline, Stateful) else held
 
 
-def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run) -> float:
+def prepare(config: ReinforceRun, language: Language, run: Run) -> Prepared[OnPolicySetup, Policy]:
+    """What stands before the first step.
+
+    Raises:
+        Failure: as ``on_policy_setup``.
+    """
+    setup = on_policy_setup(config, language, run)
+    trial = partial(trial_step, setup, config.algo, run)
+    return Prepared(setup, setup.policy, {"policy": setup.policy}, trial)
+
+
+def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run, step: int) -> float:
     """Seconds that a step takes, from one that changes nothing: a rollout, its scores and its gradient."""
     begun = time.monotonic()
-    rollout = setup.collect(setup.prompts(1).repeat(algo.num_generations), run.rng("trial"))
+    rollout = setup.collect(setup.prompts(step).repeat(algo.num_generations), run.rng("trial", step))
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     unfiltered = partial(setup.policy, distribution=setup.distribution.unfiltered())
     with torch.set_grad_enabled(not setup.distribution.filtered):
@@ -124,7 +137,8 @@ def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run) -> float:
 def main(config: ReinforceRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
     config, language = load_language(config, run)
-    setup, algo = on_policy_setup(config, language, run), config.algo
+    made, algo = prepare(config, language, run), config.algo
+    setup = made.around
 
     def return_of(rollout: Rollout) -> Tensor:
         raw = setup.reward(rollout).rewards
@@ -143,7 +157,7 @@ def main(config: ReinforceRun, run: Run) -> None:
         "leave-one-out": lambda: group_leave_one_out(group),
         "greedy": lambda: greedy(likeliest, return_of, group),
     }
-    before = setup.begin({"policy": setup.policy}, partial(trial_step, setup, algo, run))
+    before = setup.begin(made.parts, made.trial)
     train(
         setup.policy, setup.distribution, setup.prompts, setup.collect, setup.reward, setup.reference,
         baselines[algo.baseline](), setup.observe, algo, run,

@@ -15,7 +15,7 @@ from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.rates import open_rates, with_rates
 from rlnlp.config.schema import AnyRun, OnPolicyRun
 from rlnlp.data.order import rows_of_step
-from rlnlp.data.prompts import prompt_table
+from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
 from rlnlp.evaluate.best import Outcome, Views, measure_result, save_result
 from rlnlp.evaluate.measure import Measurement, measure, score_gain
@@ -37,6 +37,7 @@ C = TypeVar("C", bound=AnyRun)
 class OnPolicySetup:
     """``prompts`` are those of a step; ``distribution`` is the one that tokens are drawn from, filters included.
 
+    ``rows`` says how many of the ``table`` are for what.
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
     k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
     and a trial step, and returns the first measurement; ``save_result`` saves policy/ and returns the last one.
@@ -44,6 +45,8 @@ class OnPolicySetup:
 
     policy: Policy
     tokenizer: Tokenizer
+    table: PromptTable
+    rows: Rows
     distribution: Distribution
     prompts: Callable[[int], Prompts]
     collect: Collect
@@ -122,7 +125,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
     begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
-        policy, tokenizer, distribution, prompts, collect, run.timed("reward", reward), logprobs,
+        policy, tokenizer, table, rows, distribution, prompts, collect, run.timed("reward", reward), logprobs,
         run.timed("kl", reference), run.timed("kl", kl), begin,
         partial(save_result, run, policy, tokenizer, views, score_gain), observe,
     )  # fmt: skip

@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from rlnlp import build
-from rlnlp.algos.opening import Rows, opening
+from rlnlp.algos.opening import Prepared, Rows, opening
 from rlnlp.algos.optim import descend, learning_rate, optimizers
 from rlnlp.algos.setup import load_language
 from rlnlp.algos.update import TokenLosses, accumulate_gradient
@@ -17,11 +18,11 @@ from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
 from rlnlp.evaluate.best import Views, measure_result, save_result
-from rlnlp.evaluate.fit import Fit, finish_run, loss_gain
+from rlnlp.evaluate.fit import Fit, finish_run, loss_gain, text_losses
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
-from rlnlp.maths.masked import masked_mean
 from rlnlp.models.policy import Policy
+from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.run import Run
 from rlnlp.types import Rollout
@@ -56,17 +57,38 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Rollout, algo:
     return accumulate_gradient(micro_batches, loss_fn, batch.mask, "tokens")
 
 
-def trial_step(policy: Policy, distribution: Distribution, batches: Callable[[int], Rollout], algo: Sft) -> float:
+def trial_step(
+    policy: Policy, distribution: Distribution, batches: Callable[[int], Rollout], algo: Sft, step: int
+) -> float:
     """Seconds that a step takes, from one that changes nothing."""
     begun = time.monotonic()
-    accumulate(policy, distribution, batches(1), algo)
+    accumulate(policy, distribution, batches(step), algo)
     policy.zero_grad(set_to_none=True)
     return time.monotonic() - begun
 
 
-def main(config: SftRun, run: Run) -> None:
-    """Build the parts of the config, measure, train, measure again, and report."""
-    config, language = load_language(config, run)
+@dataclass(frozen=True)
+class SftSetup:
+    """``batches`` are those of a step, scored under ``distribution``; ``collect`` draws from the policy as it is.
+
+    ``rows`` says how many of the ``table`` are for what. The ``tokenizer`` may end turns of a conversation too.
+    """
+
+    policy: Policy
+    tokenizer: Tokenizer
+    table: TextTable
+    rows: Rows
+    distribution: Distribution
+    batches: Callable[[int], Rollout]
+    collect: Collect
+
+
+def prepare(config: SftRun, language: build.Language, run: Run) -> Prepared[SftSetup, Policy]:
+    """What stands before the first step.
+
+    Raises:
+        Failure: exit 2 or 3, for what the data get wrong.
+    """
     policy, device, algo = language.policy, language.device, config.algo
     table = text_table(config.data, config.heldout.size, config.seed, language.tokenizer, policy.context)
     check_texts(table)
@@ -81,8 +103,19 @@ def main(config: SftRun, run: Run) -> None:
         rows = alike_rows_of_step(lengths, algo.batch_size, step, config.seed)
         return table.batch([table.train[i] for i in rows], device)
 
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
+    setup = SftSetup(policy, tokenizer, table, rows, fitted, batches, collect)
+    return Prepared(setup, policy, {"policy": policy}, partial(trial_step, policy, fitted, batches, algo))
+
+
+def main(config: SftRun, run: Run) -> None:
+    """Build the parts of the config, measure, train, measure again, and report."""
+    config, language = load_language(config, run)
+    made, device, algo = prepare(config, language, run), language.device, config.algo
+    setup, policy, table = made.around, made.around.policy, made.around.table
+
     def view(rows: list[int]) -> Fit:
-        return measure_fit(policy, fitted, table, rows, collect, run, algo.micro_batch_size, device)
+        return measure_fit(policy, setup.distribution, table, rows, setup.collect, run, algo.micro_batch_size, device)
 
     choosing, reporting = table.choosing_and_reporting(config.seed)
     views = Views(
@@ -92,14 +125,12 @@ def main(config: SftRun, run: Run) -> None:
 
     def observe(step: int) -> dict[str, float]:
         if run.due(config.samples.every, step):
-            keep_samples(table, collect, run, step, config.samples.show, device)
+            keep_samples(table, setup.collect, run, step, config.samples.show, device)
         return {"heldout/loss": float(views.choosing().loss.mean())} if run.due(config.heldout.every, step) else {}
 
-    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
-    trial, measure = partial(trial_step, policy, fitted, batches, algo), partial(measure_result, run, views)
-    before = opening(config, run, device, rows, measure, {"policy": policy}, trial)
-    train(policy, fitted, batches, observe, algo, run)
-    finish_run(run, before, save_result(run, policy, tokenizer, views, loss_gain), table)
+    before = opening(config, run, device, setup.rows, partial(measure_result, run, views), made.parts, made.trial)
+    train(policy, setup.distribution, setup.batches, observe, algo, run)
+    finish_run(run, before, save_result(run, policy, setup.tokenizer, views, loss_gain), table)
 
 
 @torch.no_grad()
@@ -108,13 +139,9 @@ def measure_fit(
     device: torch.device,
 ) -> Fit:  # fmt: skip
     """The mean nats per token of each text of ``rows``, and a few texts that the policy writes itself."""
-    losses = []
-    for start in range(0, len(rows), size):
-        batch = table.batch(rows[start : start + size], device)
-        out = policy(batch, fitted)
-        losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
+    loss = text_losses(policy, fitted, table, rows, size, device)
     rollout = collect(table.prompts(rows[:3], device), run.rng("heldout"))
-    return Fit(rows, torch.stack(losses).cpu(), written(table, rollout))
+    return Fit(rows, loss, written(table, rollout))
 
 
 def written(table: TextTable, rollout: Rollout) -> list[tuple[str, str]]:

@@ -12,16 +12,18 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from rlnlp.cli.help import FLAGS, readable
+from rlnlp.cli.hydra_words import long_flags
 from rlnlp.commands.explain.terms import terms
 from rlnlp.commands.guide import TOPICS, title
 from rlnlp.config.choices import choices_of, compose, is_run
 from rlnlp.config.reward import REWARDS
-from rlnlp.config.schema import RUNS, GenerateRun, RewardRun
+from rlnlp.config.schema import RUNS, GenerateRun, RewardRun, ScoreRun
 from rlnlp.config.setting import NAME, declared
 from rlnlp.metrics import METRICS
 
 VALUES = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all"), "--info": ("all", "config", "defaults")}
 DIRECTORY_FLAGS = ("--config-dir", "-cd")
+BESIDE = "--with"  # of generate: before another run or model
 DOMAINS = ("review", "support", "comment", "statement", "randomwalks")  # of the embedded language
 OWN = {  # values that a setting of text knows by name
     "device.name": ("auto", "cpu", "cuda", "mps"),
@@ -59,22 +61,23 @@ def candidates(
     elif words[0] == "help":
         found = map(Candidate, [*training, *plain, *TOPICS]) if len(words) == 1 else ()
     elif words[0] in training:
-        found = _training([*training[words[0]], *words[1:]], current)
+        found = _training(words[0], [*training[words[0]], *words[1:]], current)
     else:
         found = _plain(words[0], words[1:], current) if words[0] in plain else ()
     fit = {one.text: one for one in found if one.text.startswith(current) and one.text.isprintable()}
     return list(fit.values())
 
 
-def _training(words: list[str], current: str) -> Iterator[Candidate]:
+def _training(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     before = words[-1] if words else ""
     if before in VALUES:
         yield from map(Candidate, VALUES[before])
     elif before in DIRECTORY_FLAGS:
         yield from _files(current, only_directories=True)
     elif current.startswith("-"):
-        yield from (Candidate(flag, what) for _, what, flag in FLAGS)
-        yield Candidate("-m", "--multirun")
+        known = long_flags(name)
+        yield from (Candidate(flag, what) for _, what, flag in FLAGS if flag in known)
+        yield from [Candidate("-m", "--multirun")] if "--multirun" in known else []
     else:
         schema = RUNS.get(_chosen(words).get("algo", "ppo"), RUNS["ppo"])
         yield from _setting(schema, words, current)
@@ -142,9 +145,12 @@ def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Can
 def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     """Arguments of a command that is not a Hydra application."""
     before = words[-1] if words else ""
-    given = [word for word in words if not word.startswith("-")]
+    values = [after for flag, after in pairwise(words) if flag == BESIDE]
+    given = [word for word in words if not word.startswith("-") and word not in values]
     if before in ("--file", "--prompts", "--csv", "--markdown", "--output"):
         yield from _files(current, only_directories=before == "--output")
+    elif before == BESIDE:
+        yield from _runs(current, name)
     elif name == "compare" and ({"--where", "--sort"} & {before, _flag_before(words)}):
         yield from _of_comparison(words, current, before)
     elif current.startswith("-"):
@@ -163,7 +169,7 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     elif not given or name == "compare":
         yield from _runs(current, name)
     elif name == "generate":
-        yield from _setting(GenerateRun, words, current)
+        yield from _setting(ScoreRun if "--score" in words else GenerateRun, words, current)
     elif name == "resume":
         yield Candidate("resume.allow=", "settings that may change the steps to come")
         yield from _setting(_schema_of(Path(given[0]).expanduser()), words, current)

@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from rlnlp.cli.hydra_words import CHECK
 from rlnlp.commands.explain.catalog import group_of, show, value_at
 from rlnlp.commands.explain.main import laid_out
 from rlnlp.commands.explain.terms import terms
@@ -21,6 +22,7 @@ ORDER = ("algo", "model", "sampler", "reward", "data", "heldout", "checkpoint", 
 FLAGS = (  # as they are typed, what they do, and the flag itself
     ("-m, --multirun", "a run for each combination of values such as seed=1,2", "--multirun"),
     ("--dry-run", "check everything, say what would be trained on what, make nothing", "--dry-run"),
+    ("--json", "print a record for programs", "--json"),
     ("--cfg job [-p PART]", "print the composed settings, or those of one part", "--cfg"),
     ("--config-dir DIR", "a directory with choices and experiments of your own", "--config-dir"),
     ("--info", "where the settings come from, and how they are composed", "--info"),
@@ -31,6 +33,7 @@ EXPLAIN = (
     "rlnlp explain KEY prints a setting's limits, default, and name in TRL and verl; "
     "rlnlp guide lists the pages of the handbook."
 )
+CHECKS = "Checks the settings of a run: what would go wrong, how long it takes, what it needs; trains nothing."
 LONGEST = 34  # columns of a label; a longer one has a line of its own
 Row = tuple[str, str]  # label, text
 
@@ -46,9 +49,11 @@ def show_help(
     bold, plain = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("", "")
     schema = RUNS.get(str(value_at(composed, "algo.name")), RUNS["ppo"])
     others = " or ".join(f"algo={algo} --help" for algo, other in RUNS.items() if other is not schema)
-    about = f"{_about(schema)} {others} shows another algorithm." if name == "train" else _about(schema)
+    any_algorithm = name in ("train", CHECK)
+    about = f"{_about(schema)} {others} shows another algorithm." if any_algorithm else _about(schema)
+    about = f"{CHECKS} {about}" if name == CHECK else about
     lines = [f"usage: rlnlp {name} [key=value ...] [flags]", "", textwrap.fill(about, width)]
-    parts = {group: part for group, part in chosen.items() if group != "algo" or name == "train"}
+    parts = {group: part for group, part in chosen.items() if group != "algo" or any_algorithm}
     for title, rows in _sections(schema, composed, parts, directories, flags):
         lines += ["", f"{bold}{safe_text(title)}{plain}"]
         column = min(max(len(label) for label, _ in rows), LONGEST) + 2

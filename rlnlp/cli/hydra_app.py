@@ -11,11 +11,13 @@ from rlnlp.cli.composition import Composition, composed, register_stamp
 from rlnlp.cli.hydra_errors import explained
 from rlnlp.cli.hydra_guard import ALWAYS, check_words
 from rlnlp.cli.hydra_words import (
+    CHECK,
     DRY_RUN,
-    LONG_FLAGS,
+    JSON,
     LOOK_ONLY,
     TAKE_VALUE,
     forced,
+    long_flags,
     quoted,
     readable,
     split_flags,
@@ -26,6 +28,7 @@ from rlnlp.commands.train import check_device, run_training
 from rlnlp.config.changes import declaration
 from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Exit, Failure, Stopped, command, describe, exit_code
+from rlnlp.run.manifest import without_secrets
 
 OWN_FILES = ("-cd", "--config-dir", "-cp", "--config-path")
 
@@ -38,15 +41,15 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     Raises:
         Failure: what a run raises; or exit 2 with Hydra's complaint in words.
     """
-    arguments = [whole_flag(word) for word in arguments]
+    arguments = [whole_flag(word, long_flags(name)) for word in arguments]
     flags, settings = split_flags(arguments)
     if any(word.startswith("--experimental-rerun") for word in flags):
         raise Failure(Exit.CONFIG, "--experimental-rerun runs a saved file as code and is refused")
-    dry = DRY_RUN in flags
+    dry, as_json = DRY_RUN in flags, JSON in flags
     named_flags = {word.partition("=")[0] for word in flags}
     look, own_files = bool(LOOK_ONLY & named_flags), bool(named_flags & set(OWN_FILES))
-    check_typed(name, fixed, arguments, LONG_FLAGS, TAKE_VALUE, look and not own_files)
-    flags = _absolute([word for word in flags if word != DRY_RUN])
+    check_typed(name, fixed, arguments, long_flags(name), TAKE_VALUE, look and not own_files)
+    flags = _absolute([word for word in flags if word not in (DRY_RUN, JSON)])
     check_words(settings)
     sweep = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in settings
     words = [readable(word, sweep) for word in [*fixed, *settings]]
@@ -58,6 +61,9 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
         known = [forced(word) if declaration(word.partition("=")[0]) else word for word in words]
         return _hydra_main([f"rlnlp {name}", *flags, *known], None)
     composition = composed(flags, [*map(forced, words), *ALWAYS], sweep)
+    if composition.sweep and name == CHECK:
+        way = command("train", "-m", DRY_RUN, *map(without_secrets, [*settings]))
+        raise Failure(Exit.CONFIG, f"rlnlp {CHECK} looks at one run; what files tell of the jobs of a sweep: {way}")
     if composition.sweep:
         return _sweep(name, flags, composition, arguments, named, dry)
     from rlnlp.cli.job import from_environment, plain
@@ -68,6 +74,11 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
 
         return print_run(plain(task), directory)
     show_logging(composition.config.hydra.verbose)
+    if name == CHECK:
+        from rlnlp.commands.check.main import check_run
+
+        typed = [without_secrets(word) for word in arguments if word != JSON]
+        return check_run(plain(task), directory, ["train", *typed], as_json)
     run_training(plain(task), directory, name, from_environment(task))
     return Exit.DONE
 
@@ -101,7 +112,7 @@ def _help(name: str, composition: Composition) -> int:
     config: Any = OmegaConf.to_container(composition.config, resolve=False)
     chosen = {group: part for group, part in config["hydra"]["runtime"]["choices"].items() if part is not None}
     own = [place for place in composition.directories() if place != conf_dir()]
-    show_help(name, config, chosen, own, LONG_FLAGS)
+    show_help(name, config, chosen, own, long_flags(name))
     return Exit.DONE
 
 

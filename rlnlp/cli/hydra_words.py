@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,21 @@ LONG_FLAGS = (
     "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun",
     "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun", "--info", DRY_RUN,
 )  # fmt: skip
+CHECK, JSON = "check", "--json"  # the command that trains nothing, and its own flag
+NOT_FOR_CHECK = ("--run", "--multirun", DRY_RUN)
 PLAIN_VALUE = re.compile(r"[\w./:+%*@?|$\\-]*", re.ASCII)  # characters that Hydra takes as they are
 DIRECTORIES = ("hydra.run.dir", "hydra.sweep.dir")
 
 
-def whole_flag(word: str) -> str:
+def long_flags(name: str) -> tuple[str, ...]:
+    """The long flags of the command ``name``."""
+    return (*(flag for flag in LONG_FLAGS if flag not in NOT_FOR_CHECK), JSON) if name == CHECK else LONG_FLAGS
+
+
+def whole_flag(word: str, flags: Sequence[str] = LONG_FLAGS) -> str:
     """A long flag in full: argparse accepts any unambiguous prefix, and so must a search for a flag."""
     begun, equals, value = word.partition("=")
-    full = [flag for flag in LONG_FLAGS if begun.startswith("--") and flag.startswith(begun) and len(begun) > 2]
+    full = [flag for flag in flags if begun.startswith("--") and flag.startswith(begun) and len(begun) > 2]
     return full[0] + equals + value if len(full) == 1 else word
 
 

@@ -7,9 +7,11 @@ HYDRA = {  # command: (settings put before the user's, one line of help)
     "ppo": (("algo=ppo",), "train a policy with PPO"),
     "sft": (("algo=sft",), "fit a language model to texts"),
     "reinforce": (("algo=reinforce",), "train a policy with REINFORCE"),
+    "check": ((), "what would go wrong with a run and what it takes, before it"),
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
+    "evaluate": ("rlnlp.commands.evaluate", "whether a run worked: before against after, with intervals, and a report"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
     "runs": ("rlnlp.commands.runs", "the runs there are, and how to continue the unfinished ones"),
     "compare": ("rlnlp.commands.compare", "runs or a sweep: what differs, statistics over seeds, plots"),

@@ -15,6 +15,8 @@ from rlnlp.rewards.arguments import MODELS, check_without_reference, text_argume
 REWARDED = (OnPolicyRun, RewardRun)
 WHY = "not every prompt has a 'reference'; add the field to the data to have it"
 
+LACKING = "the prompts have no 'reference'; prompts with one can be given with --file"
+
 
 def usable_config(config: Any, records: Sequence[Record]) -> Any:
     """``config`` without the terms that are as the default reward has them and that ``records`` cannot serve."""
@@ -25,6 +27,18 @@ def usable_config(config: Any, records: Sequence[Record]) -> Any:
     left = [name for name in left if _needs_reference(name, config.reward.terms[name])]
     terms = {name: term for name, term in config.reward.terms.items() if name not in left}
     return replace(config, reward=replace(config.reward, terms=terms)) if terms else config
+
+
+def without_references(reward: Reward, records: Sequence[Record]) -> tuple[Reward, dict[str, str]]:
+    """``reward`` without the terms that need a reference, if a record has none; and what is left out, with the reason.
+
+    A reward of such terms alone stays as it is.
+    """
+    if all(record.get("reference") is not None for record in records):
+        return reward, {}
+    left = {name: LACKING for name, term in reward.terms.items() if _needs_reference(name, term)}
+    terms = {name: term for name, term in reward.terms.items() if name not in left}
+    return (replace(reward, terms=terms), left) if terms else (reward, {})
 
 
 def left_out(settings: Any, config: Any) -> dict[str, str]:

@@ -58,16 +58,24 @@ def checked_config(settings: Any) -> Any:
     Raises:
         Failure: all faults at once; exit 2 if a setting is wrong, else 3 for data, 4 for a model, 7 for a reward.
     """
+    config, found = with_faults(settings)
+    if found:
+        raise all_of(found)
+    return config
+
+
+def with_faults(settings: Any) -> tuple[Any, list[Failure]]:
+    """The same, and what is wrong with it; None in place of settings that are no run's.
+
+    Raises:
+        Failure: exit 2, for an algorithm that does not exist.
+    """
     schema = _schema(settings)
     try:
         config = settled_config(settings)
     except Failure as failure:
-        found = [failure, *_incomplete(schema, settings), *faults(_sound_groups(schema, settings))]
-    else:
-        found = list(faults(vars(config)))
-    if found:
-        raise all_of(found)
-    return config
+        return None, [failure, *_incomplete(schema, settings), *faults(_sound_groups(schema, settings))]
+    return config, list(faults(vars(config)))
 
 
 def check_files(config: Any) -> None:

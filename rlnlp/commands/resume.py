@@ -1,7 +1,7 @@
 """``rlnlp resume RUN [key=value ...]``: continue a run from its last checkpoint, bit for bit as if never stopped."""
 
 import argparse
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,12 @@ def stored(directory: Path) -> Any:
     return config
 
 
-def check_named(directory: Path, config: Any, words: list[str]) -> None:
-    """Refuse to run code that only a file names, and to resume without a secret that was not written down.
+def check_named(
+    directory: Path, config: Any, words: list[str], name: str = "resume", flags: Sequence[str] = ()
+) -> None:
+    """Refuse to run code that only a file names, and to go on without a secret that was not written down.
+
+    ``name`` is the command whose words these are, with the ``flags`` that it was given.
 
     Raises:
         Failure: exit 6, with the words to type.
@@ -85,7 +89,7 @@ def check_named(directory: Path, config: Any, words: list[str]) -> None:
     code, secrets = ([word for word in each if word.partition("=")[0] not in given] for each in (code, secrets))
     if code or secrets:
         why = "it runs code of yours, which a directory must not name" if code else "it needs what was not written down"
-        raise Failure(Exit.RUN, f"{why}; name it again:\n{command('resume', directory, *code, *secrets)}")
+        raise Failure(Exit.RUN, f"{why}; name it again:\n{command(name, directory, *flags, *code, *secrets)}")
 
 
 def words_to_name(config: Any) -> tuple[list[str], list[str]]:

@@ -90,6 +90,13 @@ class GenerateRun(Seeded):
 
 
 @dataclass(frozen=True)
+class ScoreRun(GenerateRun):
+    """`rlnlp generate --score`: what is drawn is rewarded too."""
+
+    reward: Reward = setting("what is rewarded")
+
+
+@dataclass(frozen=True)
 class RewardRun(GenerateRun):
     """`rlnlp check-reward`: the part of a run's settings that drawing and rewarding need."""
 

@@ -1,6 +1,6 @@
 """Rows that do not fit: too long for the model, empty, or there twice; what becomes of them, and what is told of it."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Literal
 
 from rlnlp.data.records import bad_lines_error
@@ -67,13 +67,14 @@ class Fitting:
         """
         if self._faults:
             failure = bad_lines_error(self.key, self.name, self._faults)
-            raise Failure(failure.code, f"{failure}{self._advice}")
+            name = f"{self.thing}s-too-long" if self._advice else ""
+            raise Failure(failure.code, f"{failure}{self._advice}", name)
         if not self._seen:
             what = f"{self.key}: no {self.thing} of {self.name} can be used\n"
-            raise Failure(Exit.DATA, what + "; ".join(self.notes()))
+            raise Failure(Exit.DATA, what + "; ".join(self.notes().values()), f"no-{self.thing}s")
 
-    def notes(self) -> list[str]:
-        """What became of rows, a line each."""
+    def notes(self) -> dict[str, str]:
+        """What became of rows: a line for each kind, by a name such as ``prompts-dropped``."""
         limit, way = LIMITS[self.thing].format(counted(self.room, "token")), f"data.too_long={self.too_long}"
         words = {
             "dropped": f"left out ({way}): {limit}",
@@ -82,12 +83,18 @@ class Fitting:
             "empty": "empty",
             "repeated": "the same as one before",
         }
-        return [
-            f"{len(where):,} of {counted(self._rows, self.thing)} {words[what]}; first {where[0]}"
+        return {
+            f"{self.thing}s-{what}": f"{len(where):,} of {counted(self._rows, self.thing)} {words[what]};"
+            f" first {where[0]}"
             for what, where in self._noted.items()
             if where
-        ]
+        }
 
     def _note(self, what: str, location: str, noted: bool) -> None:
         if noted:
             self._noted[what].append(location)
+
+
+def held_out(told: Mapping[str, str]) -> dict[str, str]:
+    """What is told of held-out rows."""
+    return {f"held-out-{name}": f"held out: {line}" for name, line in told.items()}

@@ -1,15 +1,16 @@
 """Prompts with their references and columns: a table of rows, and batches of it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 
-from rlnlp.batching import left_padded
+from rlnlp.batching import left_padded, right_padded
 from rlnlp.config.data import Named, PromptData, names_text
 from rlnlp.config.measuring import APART, FALLBACK
-from rlnlp.data.fitting import Fitting
+from rlnlp.data.fitting import Fitting, held_out
 from rlnlp.data.formats import Record
 from rlnlp.data.messages import as_prompt, read_conversations
 from rlnlp.data.order import choosing_and_reporting, split
@@ -23,18 +24,18 @@ Row = tuple[Record, list[int]]
 
 
 class Rows(NamedTuple):
-    """Prompts with their tokens, and what is told of those that did not fit."""
+    """Prompts with their tokens, and what is told of those that did not fit, by name."""
 
     rows: list[Row]
-    notes: list[str]
+    told: dict[str, str]
 
 
 @dataclass(frozen=True)
 class PromptTable:
     """Rows of prompts; ``train`` and ``heldout`` are the numbers of the training and the held-out rows.
 
-    ``notes`` tell what became of rows that are too long, empty, or there twice, and of control words. A record that is
-    a conversation has its ``messages``, and as its ``prompt`` what people read of it.
+    ``told`` is what became of rows that are too long, empty, or there twice, and of control words: a line for each by a
+    name. A record that is a conversation has its ``messages``, and as its ``prompt`` what people read of it.
     """
 
     records: list[Record]
@@ -42,7 +43,12 @@ class PromptTable:
     train: list[int]
     heldout: list[int]
     tokenizer: Tokenizer
-    notes: Sequence[str] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """The lines of ``told``."""
+        return list(self.told.values())
 
     @property
     def heldout_is_separate(self) -> bool:
@@ -76,6 +82,26 @@ class PromptTable:
             ["messages" in record for record in rows],
         )
 
+    def as_rollout(self, rows: Sequence[int], texts: Sequence[Sequence[str]], device: torch.device) -> Rollout:
+        """``texts`` as responses to the prompts of ``rows``, several to each, as if the policy had ended each of them.
+
+        A text that does not begin as one behind its prompt would is set apart from it by a space.
+        """
+        ids = [self._response_ids(row, text) for row, said in zip(rows, texts, strict=True) for text in said]
+        prompts = self.batch([row for row, said in zip(rows, texts, strict=True) for _ in said], device)
+        responses, mask = right_padded(ids, self.tokenizer.pad, device)
+        ended = torch.ones(len(ids), dtype=torch.bool, device=device)
+        return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
+
+    def _response_ids(self, row: int, text: str) -> list[int]:
+        record, end = self.records[row], self.tokenizer.end[0]
+        if "messages" in record:
+            ids = self.tokenizer.encode(text)
+            start = list(self.tokenizer.start)
+            return [*(ids[len(start) :] if start and ids[: len(start)] == start else ids), end]
+        joint = "" if text[:1].isspace() or record["prompt"][-1:].isspace() else " "
+        return [*self.tokenizer.encode_behind(record["prompt"], joint + text)[1], end]
+
     def response_text(self, row: int, tokens: Sequence[int]) -> str:
         """A response to the prompt of ``row`` in words; of a turn of a conversation, without the space before it."""
         text = self.tokenizer.decode_rest(self.tokens[row], tokens)
@@ -93,28 +119,44 @@ def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer
         Failure: exit 3, with file and line of each bad record.
     """
     chat = chat_of(data, tokenizer)
-    train, notes = _read("data.prompts", data.prompts, "prompts.jsonl", data, chat, max_tokens)
+    train, told = _read("data.prompts", data.prompts, "prompts.jsonl", data, chat, max_tokens)
     held_name = heldout_name(data.prompts, data.heldout)
     if heldout and held_name is not None:
         held, more = _read("data.heldout", held_name, "heldout.jsonl", data, chat, max_tokens)
-        both, notes = train + held[:heldout], notes + [f"held out: {note}" for note in more]
+        both, told = train + held[:heldout], told | held_out(more)
         rows = list(range(len(train))), list(range(len(train), len(both)))
     else:
         both, rows = train, _split([record["prompt"] for record, _ in train], heldout, seed)
-    return _table(Rows(both, notes), *rows, chat)
+    return _table(Rows(both, told), *rows, chat)
 
 
-def table_of(prompts: Sequence[Prompt], chat: Chat, max_tokens: int) -> PromptTable:
-    """A table of the given prompts, all of them used.
+def table_of(prompts: Sequence[Prompt | Record], chat: Chat, max_tokens: int) -> PromptTable:
+    """A table of the given prompts, all of them used; a record may have a reference and columns too.
 
     Raises:
         Failure: exit 3, for a prompt that is empty, too long or no conversation; exit 4, for one without a template.
     """
-    numbered: Located = [(f"prompt {i}", {"prompt": prompt}) for i, prompt in enumerate(prompts, 1)]
+    records = [prompt if isinstance(prompt, Mapping) else {"prompt": prompt} for prompt in prompts]
+    numbered: Located = [(f"prompt {i}", record) for i, record in enumerate(records, 1)]
     given = read_conversations("prompt", "what was given", numbered, as_prompt)
     pairs = _fitted(given, chat, Fitting("prompt", "what was given", "prompt", max_tokens, "refuse"))
     rows = list(range(len(pairs)))
-    return _table(Rows(pairs, []), rows, rows, chat)
+    return _table(Rows(pairs, {}), rows, rows, chat)
+
+
+def same_prompts(
+    table: PromptTable, rows: Sequence[int], data: PromptData, tokenizer: Tokenizer, max_tokens: int
+) -> PromptTable:
+    """The prompts of ``rows`` for another model, which has ``tokenizer``; references and columns stay with them.
+
+    Raises:
+        Failure: exit 3, for a prompt that is too long for it; exit 4, for a conversation without a template.
+    """
+    chat = chat_of(replace(data, system=None), tokenizer)  # the system's turn is in the conversations already
+    given: Located = [(f"prompt {i}", table.records[row]) for i, row in enumerate(rows, 1)]
+    pairs = _fitted(given, chat, Fitting("prompt", "the held-out prompts", "prompt", max_tokens, "refuse"))
+    everything = list(range(len(pairs)))
+    return _table(Rows(pairs, {}), everything, everything, chat)
 
 
 def _table(rows: Rows, train: list[int], heldout: list[int], chat: Chat) -> PromptTable:
@@ -125,7 +167,7 @@ def _table(rows: Rows, train: list[int], heldout: list[int], chat: Chat) -> Prom
     ]
     spoken = any("messages" in record for record in records)
     tokenizer = chat.ending_turns() if spoken else chat.tokenizer
-    return PromptTable(records, tokens, train, heldout, tokenizer, [*rows.notes, *chat.notes(texts, spoken)])
+    return PromptTable(records, tokens, train, heldout, tokenizer, rows.told | chat.notes(texts, spoken))
 
 
 def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list[int]]:
@@ -141,18 +183,16 @@ def _split(prompts: list[str], heldout: int, seed: int) -> tuple[list[int], list
 def _read(key: str, name: Named, embedded: str, data: PromptData, chat: Chat, room: int) -> Rows:
     fitting = Fitting(key, names_text(name), "prompt", room, data.too_long)
     rows = _fitted(prompt_records(key, name, data, embedded).records, chat, fitting)
-    return Rows(rows, [] if is_own(name) else fitting.notes())
+    return Rows(rows, {} if is_own(name) else fitting.notes())
 
 
 def _fitted(records: Located, chat: Chat, fitting: Fitting) -> list[Row]:
-    """The prompts that can be used, with their tokens; of one that is cut the last tokens, and the text of these.
-
-    A conversation cannot be cut: it is left out.
+    """The prompts that can be used, with their tokens; of one that is cut what is left of it.
 
     Raises:
         Failure: exit 3, for a record that is no prompt, or if no prompt can be used.
     """
-    rows, tokenizer = [], chat.tokenizer
+    rows = []
     for location, record in records:
         try:
             record, ids = _shown(record, chat)
@@ -163,15 +203,42 @@ def _fitted(records: Located, chat: Chat, fitting: Fitting) -> list[Row]:
             fitting.leave_out_empty(location, "the prompt is empty, and the tokenizer has no start token")
             continue
         if len(ids) > fitting.room:
-            start = list(tokenizer.start) if ids[: len(tokenizer.start)] == list(tokenizer.start) else []
-            if not fitting.cuts(location, len(ids), len(ids) if "messages" in record else len(start) + 1):
+            shorter = _cut(record, ids, chat, fitting.room) if fitting.too_long == "cut" else (record, ids)
+            if not fitting.cuts(location, len(ids), len(shorter[1])):
                 continue
-            ids = start + ids[len(ids) - fitting.room + len(start) :]
-            record = {**record, "prompt": tokenizer.decode(ids)}
+            record, ids = shorter
         fitting.add(location, record["prompt"], not record["prompt"].strip())
         rows.append((record, ids))
     fitting.check()
     return rows
+
+
+def _cut(record: Record, ids: list[int], chat: Chat, room: int) -> Row:
+    """What is left of a prompt of more than ``room`` tokens: its last tokens, of a conversation its last turns.
+
+    If nothing fits that the model could read, it is the prompt as it is.
+    """
+    if "messages" in record:
+        return next((each for each in _later_turns(record, chat) if len(each[1]) <= room), (record, ids))
+    start = list(chat.tokenizer.start)
+    start = start if ids[: len(start)] == start else []
+    if len(start) >= room:
+        return record, ids
+    ids = start + ids[len(ids) - room + len(start) :]
+    return {**record, "prompt": chat.tokenizer.decode(ids)}, ids
+
+
+def _later_turns(record: Record, chat: Chat) -> Iterator[Row]:
+    """A conversation without its oldest turns, ever more of them: the system's stays, and a turn of the user's is next.
+
+    What the template refuses is left out.
+    """
+    turns = record["messages"]
+    system = turns[:1] if turns[0]["role"] == "system" else []
+    for i in range(len(system) + 1, len(turns)):
+        if turns[i]["role"] == "user":
+            with suppress(Unreadable):
+                yield _shown({**record, "messages": [*system, *turns[i:]]}, chat)
 
 
 def _shown(record: Record, chat: Chat) -> Row:

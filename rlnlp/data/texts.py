@@ -1,14 +1,14 @@
 """Texts for supervised training: a table of prompts and completions, and batches of it as rollouts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 
-from rlnlp.batching import left_padded
+from rlnlp.batching import left_padded, right_padded
 from rlnlp.config.data import Named, TextData, names_text
-from rlnlp.data.fitting import Fitting
+from rlnlp.data.fitting import Fitting, held_out
 from rlnlp.data.formats import Record
 from rlnlp.data.order import choosing_and_reporting, split
 from rlnlp.data.sources import heldout_part, is_own, text_fields, text_record_fault, text_records, with_completion
@@ -42,14 +42,19 @@ class Row(NamedTuple):
 class TextTable:
     """Rows of prompts and completions; ``train`` and ``heldout`` are the numbers of the rows to use for each.
 
-    ``notes`` tell what became of rows that are too long, empty, or there twice.
+    ``told`` is what became of rows that are too long, empty, or there twice: a line for each kind, by its name.
     """
 
     rows: list[Row]
     train: list[int]
     heldout: list[int]
     tokenizer: Tokenizer
-    notes: Sequence[str] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """The lines of ``told``."""
+        return list(self.told.values())
 
     def choosing_and_reporting(self, seed: int) -> tuple[list[int], list[int]]:
         """The held-out rows that choose the best step, and those that report on it: others, if there are two texts."""
@@ -64,16 +69,12 @@ class TextTable:
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Rollout:
         """The texts of ``rows`` as a rollout; the mask is True at every token of the completions that is learned."""
-        pad, prompts, chosen = self.tokenizer.pad, self.prompts(rows, device), [self.rows[r] for r in rows]
-        lengths = [len(row.completion) for row in chosen]
-        longest = max(lengths)
-        responses = torch.tensor([row.completion + [pad] * (longest - len(row.completion)) for row in chosen])
-        real = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+        prompts, chosen = self.prompts(rows, device), [self.rows[r] for r in rows]
+        responses, real = right_padded([row.completion for row in chosen], self.tokenizer.pad, device)
         mask = real.clone()
         for i, row in enumerate(chosen):
             if row.spoken is not None:
-                mask[i, : lengths[i]] = torch.tensor(row.spoken.learned)
-        responses, mask, real = responses.to(device), mask.to(device), real.to(device)
+                mask[i, : len(row.completion)] = torch.tensor(row.spoken.learned)
         ended = torch.ones(len(rows), dtype=torch.bool, device=device)
         return Rollout(prompts, responses, mask, torch.cat([prompts.mask, real], dim=1), ended)
 
@@ -106,15 +107,15 @@ def text_table(data: TextData, heldout: int, seed: int, tokenizer: Tokenizer, ma
         Failure: exit 3, with the number of each bad record.
     """
     chat = chat_of(data, tokenizer)
-    train, notes = _read("data.texts", data.texts, data, chat, max_tokens, data.best_fraction)
+    train, told = _read("data.texts", data.texts, data, chat, max_tokens, data.best_fraction)
     if data.heldout is not None:
         held, more = _read("data.heldout", data.heldout, data, chat, max_tokens)
-        held, notes = held[: heldout or None], notes + [f"held out: {note}" for note in more]
+        held, told = held[: heldout or None], told | held_out(more)
         count = len(train)
         parts = list(range(count)), list(range(count, count + len(held)))
-        return TextTable(train + held, *parts, _tokenizer(train + held, chat), notes)
+        return TextTable(train + held, *parts, _tokenizer(train + held, chat), told)
     rest, rows = split(len(train), heldout_part(len(train), heldout), seed)
-    return TextTable(train, rest, rows or rest[: max(heldout, 1)], _tokenizer(train, chat), notes)
+    return TextTable(train, rest, rows or rest[: max(heldout, 1)], _tokenizer(train, chat), told)
 
 
 def _tokenizer(rows: list[Row], chat: Chat) -> Tokenizer:
@@ -123,7 +124,7 @@ def _tokenizer(rows: list[Row], chat: Chat) -> Tokenizer:
 
 def _read(
     key: str, name: Named, data: TextData, chat: Chat, room: int, best: float = 1.0
-) -> tuple[list[Row], list[str]]:
+) -> tuple[list[Row], dict[str, str]]:
     """The rows of the texts that can be used, and what is told of those that did not fit, and of control words.
 
     Raises:
@@ -150,7 +151,7 @@ def _read(
         rows.append(row)
         texts.append("\n".join(_contents(record)))
     fitting.check()
-    return rows, [] if is_own(name) else [*fitting.notes(), *chat.notes(texts, spoken=True)]
+    return rows, {} if is_own(name) else fitting.notes() | chat.notes(texts, spoken=True)
 
 
 def _cut(row: Row, length: int) -> Row:

@@ -99,16 +99,16 @@ class Chat:
         known, end = self.tokenizer.end, self.end
         return self.tokenizer if end is None or end in known else replace(self.tokenizer, end=(*known, end))
 
-    def notes(self, texts: Sequence[str], spoken: bool) -> list[str]:
-        """What is to be told of ``texts`` of people's; ``spoken``: there are conversations among them."""
+    def notes(self, texts: Sequence[str], spoken: bool) -> dict[str, str]:
+        """What is to be told of ``texts`` of people's, by name; ``spoken``: there are conversations among them."""
         held = [words for text in texts if (words := self.tokenizer.control.within(text))]
-        found = []
+        found = {}
         if held:
             examples = one_line(", ".join(dict.fromkeys(words[0] for words in held)), 80)
             some = f"{len(held):,} of {counted(len(texts), 'text')}"
-            found.append(f"{some} with words of control tokens ({examples}): they are read as words")
+            found["control-words"] = f"{some} with words of control tokens ({examples}): they are read as words"
         if not spoken and self.template is not None:
-            found.append(TEXTS_FOR_CHAT)
+            found["plain-texts"] = TEXTS_FOR_CHAT
         return found
 
     @cached_property
@@ -262,6 +262,7 @@ def no_template() -> Failure:
         Exit.MODEL,
         "the model has no chat template, which conversations need\n"
         "give one with data.template=FILE, or have them read as people read them with data.template=none",
+        "no-chat-template",
     )
 
 

@@ -150,7 +150,7 @@ class _Check:
             ) from error  # fmt: skip
 
     def _refusal(self, finding: str, problem: str, advice: str) -> Failure:
-        return Failure(Exit.MODEL, f"{self.what} cannot be used ({finding}): {problem}\n{advice}")
+        return Failure(Exit.MODEL, f"{self.what} cannot be used ({finding}): {problem}\n{advice}", f"model-{finding}")
 
     def _apart(self, one: Tensor, other: Tensor) -> float:
         """The largest difference, in standard deviations of the logits."""

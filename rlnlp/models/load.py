@@ -49,6 +49,7 @@ def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, devi
         raise Failure(
             Exit.MODEL,
             f"{what} has weights that are not finite: {broken[0]}{more}\nuse an earlier one, or download it again",
+            "weights-not-finite",
         )
     return model, record
 

@@ -52,6 +52,7 @@ class Parameters:
                     Exit.DATA,
                     f"reward term '{name}' needs '{word}'; it is neither in reward.terms.{name}.args nor in the data"
                     f" (which has: {', '.join(available)})",
+                    "missing-column",
                 )
 
 

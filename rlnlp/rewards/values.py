@@ -42,7 +42,8 @@ def is_list(value: Any) -> bool:
 def reward_error(name: str, problem: str, where: str = "") -> Failure:
     """The error of the term ``name``: what its function did, a line on ``where``, what to do."""
     advice = f"fix the function (reward.terms.{name}.fn) and run again"
-    return Failure(Exit.REWARD, "\n".join([f"reward term '{name}' {problem}", *([where] if where else []), advice]))
+    lines = [f"reward term '{name}' {problem}", *([where] if where else []), advice]
+    return Failure(Exit.REWARD, "\n".join(lines), "reward-fails")
 
 
 def _row(name: str, row: Any, tokens: int, i: int) -> list[float]:

@@ -1,12 +1,13 @@
 """A policy that writes responses to prompts, text in and text out."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NotRequired, TypedDict
 
 import torch
 
+from rlnlp.data.formats import Record
 from rlnlp.data.prompts import PromptTable, table_of
 from rlnlp.data.sources import check_context_length
 from rlnlp.errors import Exit, Failure, counted
@@ -16,6 +17,7 @@ from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Stopper
 from rlnlp.rng import stream
 from rlnlp.rollout.sampling import Collect, sampler
+from rlnlp.types import Rollout
 
 BATCH = 32  # prompts sampled at once
 
@@ -73,16 +75,26 @@ class LoadedPolicy:
         """
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
-        table, longest = self._table(prompts), self._max_new_tokens
-        collect = self._collect(table, longest, table.tokenizer.stopper)
+        drawn = self.draws(_each(prompts), n, seed)
+        return [response for table, rollout in drawn for response in self.responses(table, rollout)]
+
+    @torch.no_grad()
+    def draws(
+        self, prompts: Sequence[Prompt | Record], n: int, seed: int | None = None
+    ) -> Iterator[tuple[PromptTable, Rollout]]:
+        """The rollouts of ``n`` responses to each of some prompts, as ``generate`` draws them, with their table.
+
+        Raises:
+            rlnlp.errors.Failure: as ``generate``.
+        """
+        table = self._table(prompts)
+        collect = self._collect(table, self._max_new_tokens, table.tokenizer.stopper)
         rng = stream(self._seed if seed is None else seed, "generate")
-        found: list[Response] = []
         for start in range(0, len(table.tokens), BATCH):
             rows = range(start, min(start + BATCH, len(table.tokens)))
-            found += self._responses(table, collect(table.batch(rows, self._policy.device).repeat(n), rng))
-        return found
+            yield table, collect(table.batch(rows, self._policy.device).repeat(n), rng)
 
-    def notes_on(self, prompts: Sequence[Prompt]) -> Sequence[str]:
+    def notes_on(self, prompts: Sequence[Prompt | Record]) -> Sequence[str]:
         """What is to be told of the prompts, in sentences.
 
         Raises:
@@ -110,18 +122,19 @@ class LoadedPolicy:
 
         collect = self._collect(table, min(room, self._max_new_tokens), heard)
         rng = stream(self._seed, "chat", len(messages))
-        (response,) = self._responses(table, collect(table.batch([0], self._policy.device), rng))
+        (response,) = self.responses(table, collect(table.batch([0], self._policy.device), rng))
         return response
 
-    def _table(self, prompts: Prompt | Sequence[Prompt]) -> PromptTable:
+    def _table(self, prompts: Sequence[Prompt | Record]) -> PromptTable:
         check_context_length(self._max_new_tokens, self._policy.context)
-        return table_of(_each(prompts), self._chat, self._policy.context - self._max_new_tokens)
+        return table_of(prompts, self._chat, self._policy.context - self._max_new_tokens)
 
     def _collect(self, table: PromptTable, longest: int, stops: Stopper | None) -> Collect:
         drawn = replace(self._distribution, end=table.tokenizer.end)
         return sampler(self._policy, drawn, longest, table.tokenizer.pad, stops)
 
-    def _responses(self, table: PromptTable, rollout: Any) -> list[Response]:
+    def responses(self, table: PromptTable, rollout: Rollout) -> list[Response]:
+        """The responses of a rollout in words."""
         texts = table.texts(rollout)
         figures = zip(rollout.ended.tolist(), rollout.mask.sum(1).tolist(), strict=True)
         found: list[Response] = []

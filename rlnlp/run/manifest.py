@@ -27,7 +27,8 @@ SECRET_OVERRIDE = re.compile(
 )
 REDACTED = "***"
 FILES = ("config.yaml", "run.json")
-LEFTOVER = re.compile(r"\.(config\.yaml|run\.json|summary\.md|heldout\.jsonl|curves\.png)-[0-9a-f]{8}")
+STAGED = r"config\.yaml|run\.json|(summary|report)\.md|report\.html|heldout\.jsonl|[\w-]+\.png"
+LEFTOVER = re.compile(rf"\.({STAGED})-[0-9a-f]{{8}}")
 CHECKSUM_LINE = "# sha256 of the lines above: "
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "hydra-core", "omegaconf")
 COMPUTE = ("torch", "transformers", "tokenizers", "numpy")

@@ -46,10 +46,10 @@ def test_a_system_s_turn_makes_words_a_conversation_and_files_may_hold_messages(
     assert expected["prompt"] == "System: be kind\n\nUser: Hi\n\nAssistant: "
     assert expected["messages"][-1] == {"role": "assistant", "content": expected["response"]}
     code, out, err = generate(capsys, model, "Hi", "--system", "be kind", "--json")
-    assert (code, json.loads(out), err) == (0, [expected], "")
+    assert (code, json.loads(out), err) == (0, [{**expected, "model": str(model)}], "")
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"messages": chat.turns("Hi", system="be kind")}) + "\n")
-    assert json.loads(generate(capsys, model, "--file", path, "--json")[1]) == [expected]
+    assert json.loads(generate(capsys, model, "--file", path, "--json")[1]) == [{**expected, "model": str(model)}]
     code, out, err = generate(capsys, model, "Hi <|end|>", "--json")
     assert (code, "messages" in json.loads(out)[0]) == (0, False)
     assert "1 of 1 text with words of control tokens (<|end|>): they are read as words" in err

@@ -1,7 +1,9 @@
 """``rlnlp generate``: prompts in as words, a file or lines; responses out, harmless to a terminal."""
 
+import hashlib
 import io
 import json
+import math
 import shutil
 import socket
 import sys
@@ -13,10 +15,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from rlnlp.cli.main import main
+from rlnlp.commands.side_by_side import short_names, table
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
 from rlnlp.run import manifest
+from rlnlp.types import Rollout
+from support import small
 
 SHORT = "sampler.max_new_tokens=5"
 
@@ -81,7 +86,7 @@ def test_each_prompt_is_printed_with_its_response(generate, drawn, model_dir):
     assert (code, err) == (0, "")
     records = drawn("the film", "food is")
     assert out == "".join(f"{r['prompt']} {r['response'].lstrip()}\n" for r in records)
-    assert [set(record) for record in records] == [{"prompt", "response", "ended", "tokens"}] * 2
+    assert [set(record) for record in records] == [{"prompt", "response", "ended", "tokens", "model"}] * 2
     assert all(1 <= record["tokens"] <= 5 for record in records)
     assert not any("</s>" in record["response"] for record in records)
 
@@ -253,3 +258,134 @@ def test_what_is_printed_holds_nothing_that_a_terminal_obeys(generate, model_dir
         assert not [c for c in out if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs"}]
         assert "film" in out
     assert prompts(json.loads(out)) == [prompt], "programs get the prompt as it is"
+
+
+SCORES = """
+def words(completions):
+    return [float(len(text.split())) for text in completions]
+
+def topic(completions, topic):
+    return [float(text.split().count(word)) for text, word in zip(completions, topic)]
+"""
+
+
+@pytest.fixture
+def other_dir(tmp_path):
+    """Another small model with the same words."""
+    words = small.tokenizer()
+    small.lm(len(words), seed=5).save_pretrained(tmp_path / "models" / "other")
+    words.save_pretrained(tmp_path / "models" / "other")
+    return tmp_path / "models" / "other"
+
+
+def test_several_models_answer_each_prompt_one_after_the_other_as_they_do_alone(drawn, other_dir, model_dir):
+    alone = {source: drawn("the film", "food is", "-n", 2, source=source) for source in (model_dir, other_dir)}
+    both = drawn("the film", "food is", "-n", 2, "--with", other_dir)
+    assert [record["model"] for record in both] == ([str(model_dir)] * 2 + [str(other_dir)] * 2) * 2
+    for source, records in alone.items():
+        assert [record for record in both if record["model"] == str(source)] == records
+    assert prompts(both) == ["the film"] * 4 + ["food is"] * 4
+
+
+def test_scored_responses_come_best_first_with_what_each_term_gave(drawn, other_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SCORES)
+    reward = ["reward=sentiment", "reward.terms.words.fn=mine.py:words", "reward.terms.sentiment.weight=0"]
+    plain = drawn("the film", "food is", "-n", 3, "--with", other_dir)
+    scored = drawn("the film", "food is", "-n", 3, "--with", other_dir, "--score", *reward)
+    for record in scored:
+        assert record["score"] == record["terms"]["words"] == len(record["response"].split())
+    for prompt in ("the film", "food is"):
+        values = [record["score"] for record in scored if record["prompt"] == prompt]
+        assert values == sorted(values, reverse=True)
+        assert len(set(values)) > 1
+    rest = [{key: record[key] for key in plain[0]} for record in scored]
+    assert sorted(map(str, rest)) == sorted(map(str, plain))
+    assert prompts(scored) == prompts(plain)
+
+
+def test_a_run_s_own_reward_scores_and_its_first_policy_says_what_is_coherent(finished, generate, model_dir):
+    from rlnlp.models.load import load_policy, load_tokenizer
+    from rlnlp.models.policy import logprob_fn
+
+    config = finished / "config.yaml"
+    text = config.read_text().replace("path: gone", f"path: {model_dir}").partition(manifest.CHECKSUM_LINE)[0]
+    config.write_text(f"{text}{manifest.CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n")
+    code, out, err = generate(finished, "the film", "--score", "--json", "reward.terms.coherence.weight=1")
+    assert code == 0
+    assert err == (
+        "reward.terms.similarity is left out: the prompts have no 'reference'; prompts with one can be given with"
+        " --file\n"
+    )
+    (record,) = json.loads(out)
+    assert set(record["terms"]) == {"length", "diversity", "coherence", "sentiment"}
+    policy, _ = load_policy(str(model_dir), True, torch.device("cpu"))
+    tokenizer = load_tokenizer(str(model_dir), True, policy.ends)
+    ids = tokenizer.encode("the film")
+    said = tokenizer.encode(record["response"])[1:] + ([small.END] if record["ended"] else [])
+    mask = torch.ones(1, len(said), dtype=torch.bool)
+    asked = small.prompts(ids)
+    rollout = Rollout(asked, torch.tensor([said]), mask, torch.cat([asked.mask, mask], 1), mask[:, -1])
+    nats = -float(logprob_fn(policy, small.plain(), 4)(rollout).sum()) / len(said)
+    coherent = max(0.0, 1 - nats / math.log(len(tokenizer.raw)))
+    assert record["terms"]["coherence"] == pytest.approx(coherent, abs=1e-4)
+
+
+def test_code_that_only_a_run_names_is_asked_for_again_and_a_change_of_it_is_told(
+    finished, generate, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SCORES)
+    config = finished / "config.yaml"
+    text = config.read_text().partition(manifest.CHECKSUM_LINE)[0].replace("fn: length", "fn: mine.py:words")
+    text = text.replace("args:\n        low: 5\n        high: 20", "args: {}")
+    config.write_text(f"{text}{manifest.CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n")
+    (finished / "run.json").write_text(json.dumps({"code": {"reward.terms.length.fn": "another"}}))
+    code, _, err = generate(finished, "the film", "--score")
+    again = f"rlnlp generate {finished} --score reward.terms.length.fn=mine.py:words"
+    assert (code, again in err) == (6, True)
+    code, _, err = generate(finished, "the film", "--score", "reward=sentiment", "reward.terms.length.fn=mine.py:words")
+    assert code == 0, err
+    assert "warning: reward.terms.length.fn: its content differs from what the run was rewarded with" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--score"], 2, "has no reward of its own; name one: reward=default"),
+        (["reward=sentiment"], 2, "'reward=sentiment' says what is rewarded: add --score"),
+        (["--score", "reward=sentimnt"], 2, "did you mean 'reward=sentiment'?"),
+        (["--with", "./nowhere"], 4, "nowhere"),
+        (["--chat", "--with", "embedded", "--score"], 2, "leave out a prompt, --with, --score"),
+        (["score=true"], 2, "type: --score"),
+    ],
+)
+def test_what_cannot_be_scored_is_told(words, code, message, generate, model_dir):
+    got, _, err = generate(model_dir, "the film", *words)
+    assert (got, message in err) == (code, True), err
+
+
+def test_a_file_s_references_and_columns_reach_the_reward(drawn, tmp_path, monkeypatch, prompts_file):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(SCORES)
+    words = ["--score", "reward=classic", "reward.terms.topic.fn=mine.py:topic", "--file", prompts_file]
+    records = [record for record in drawn(*words) if record["terms"]["similarity"] > 0]
+    assert records
+    topics = {row["prompt"]: row["topic"] for row in map(json.loads, prompts_file.read_text().splitlines())}
+    for record in records:
+        assert record["terms"]["topic"] == record["response"].split().count(topics[record["prompt"]])
+
+
+def test_responses_side_by_side_fit_80_columns_and_models_have_short_names():
+    rows = [
+        {"number": n, "prompt": "why " * 40 + "\x1b[31m", "response": "because\nof [red]it " * 20, "model": model,
+         "score": 0.5}
+        for n in range(2) for model in ("outputs/ppo/a", "outputs/reinforce/a", "gpt2")
+    ]  # fmt: skip
+    lines = list(table(rows, "", "", 80))
+    assert max(map(len, lines)) <= 80
+    assert not [c for line in lines for c in line if unicodedata.category(c) in {"Cc", "Cf"}]
+    heads = [line.split()[:2] for line in lines if line.startswith("   0.5")]
+    assert heads == [["0.500", name] for name in ("ppo/a", "reinforce/a", "gpt2")] * 2
+    assert lines.count("") == 1
+    assert short_names(["x/" + "y" * 40]) == {"x/" + "y" * 40: "…" + "y" * 23}

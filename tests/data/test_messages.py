@@ -126,8 +126,22 @@ def test_a_table_of_conversations_shows_them_as_people_read_them_and_ends_turns(
     assert (plain.tokenizer.end, len(plain.notes)) == ((2,), 1)
 
 
-def test_a_conversation_that_is_too_long_is_left_out_even_where_prompts_are_cut(tmp_path):
-    path = written(tmp_path / "p.jsonl", {"prompt": chat.turns("a" * 99)}, {"prompt": ASKED})
+def test_a_conversation_that_is_too_long_loses_its_oldest_turns_but_not_the_system_s_nor_the_user_s_last(tmp_path):
+    long = [{"role": "system", "content": "be kind"}, *chat.turns("a" * 99, "Yes.", "b" * 9, "No.", "So?")]
+    read, room = chat.chat(), len(chat.chat().prompt([long[0], *long[3:]]))
+    path = written(tmp_path / "p.jsonl", {"prompt": long, "topic": "x"}, {"prompt": ASKED})
+    for most, left in ((room, long[3:]), (room - 1, long[5:])):
+        table = prompt_table(prompt_data(path, too_long="cut"), 0, 0, read.tokenizer, most)
+        assert table.records[0]["messages"] == [long[0], *left]
+        assert table.records[0]["topic"] == "x"
+        assert table.tokens[0] == read.prompt([long[0], *left])
+        assert "b" * 9 in table.records[0]["prompt"] or most < room
+        assert "1 of 2 prompts cut (data.too_long=cut)" in table.notes[0]
+    assert len(prompt_table(prompt_data(path, too_long="drop"), 0, 0, read.tokenizer, room).records) == 1
+
+
+def test_a_conversation_whose_last_turn_is_too_long_is_left_out_even_where_prompts_are_cut(tmp_path):
+    path = written(tmp_path / "p.jsonl", {"prompt": chat.turns("Hi", "Yes.", "a" * 99)}, {"prompt": ASKED})
     table = prompt_table(prompt_data(path, too_long="cut"), 0, 0, chat.chat().tokenizer, 32)
     assert len(table.records) == 1
     assert "1 of 2 prompts left out" in table.notes[0]

@@ -11,7 +11,7 @@ from rlnlp.errors import one_line, safe_text
 from rlnlp.evaluate.page import figures as drawing
 from rlnlp.evaluate.page import report_html, report_markdown, verdict_sentence
 from rlnlp.evaluate.page.html import data_uri
-from rlnlp.evaluate.page.numbers import interval, number, p_value, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import interval, number, p_value, percent, percents, places, row_places, signed
 from support.evaluation import pair, parsed, record, row
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
@@ -142,7 +142,7 @@ def test_markdown_has_the_same_content_as_the_page():
     assert not missing
     whole = "".join(child.content for token in tokens for child in (token.children or []))
     for paragraph in [*seen.texts["p"], *seen.texts["li"]]:
-        assert flat(paragraph) in flat(whole) or paragraph == "(an empty response)"
+        assert flat(paragraph) in flat(whole) or paragraph == "(nothing)"
     assert "![by score 84 %](report-win-rates.png)" in text
     assert {"the film was", "great fun", "good good", "cold\nand dark", "lovely"} <= set(cells(text))
     assert {"the film was", "great fun", "good good", "cold\nand dark", "lovely"} <= set(seen.texts["pre"])
@@ -176,10 +176,35 @@ def test_a_record_of_hardly_anything_makes_a_report_too():
     assert [draw(bare) for _, _, _, draw in drawing.DRAWN] == [None] * 6
 
 
+def test_a_record_of_texts_and_their_loss_makes_a_report_in_which_lower_is_better():
+    loss = record(
+        score=None, terms=None, judges=None, measures=None, kl=None, win_rates=None, calibration=None, frontier=None,
+        best_of_n=None, regressions=None, improvements=None, values=None, win_rate=None, samples=1, seen_in_training=0,
+        loss=row(2.5, 2.1, [-0.45, -0.35], unit="nats per token"), perplexity={"before": 12.18, "after": 8.17},
+        worst_texts=[{"prompt": "the", "completion": " film\nis", "before": 1.0, "after": 1.5, "difference": 0.5},
+                     {"prompt": "", "completion": "a room", "before": 1.0, "after": 1.25, "difference": 0.25}],
+    )  # fmt: skip
+    assert verdict_sentence(loss) == (
+        "The trained policy is better: its mean loss on these texts is 2.100, 0.400 below the 2.500 of the first policy"
+        " (95 % interval [-0.450, -0.350])."
+    )
+    page = report_html(loss, [])
+    assert '<td role="cell" class="good">-0.400' in page
+    assert ["loss", "1.000", "1.500", "+0.500"] in rows_of(page)
+    seen = parsed(page)
+    assert seen.texts["pre"] == ["the", " film\nis", "a room", loss["command"]]
+    assert [flat(text) for text in seen.texts["dd"][:6]] == [
+        "2.500 → 2.100", "-0.400 [-0.450, -0.350]", "12.18 → 8.17", "of a token, exp(loss)", "40",
+        "none of them seen in training",
+    ]  # fmt: skip
+    assert "Texts that became less likely" in seen.texts["h2"]
+    assert {"the", "film\nis", "a room"} <= {cell.strip() for cell in cells(report_markdown(loss, []))}
+
+
 def test_a_pair_of_texts_is_shown_as_it_is_and_an_empty_response_is_named():
     page = report_html(record(improvements=[pair("  two\n\n lines", "\ttab", "", 0.5)]), [])
     assert {"  two\n\n lines", "\ttab"} <= set(parsed(page).texts["pre"])
-    assert page.count("(an empty response)") == 2
+    assert page.count("(nothing)") == 2
     long = "x" * 5000
     cut = report_html(record(improvements=[pair(long, "", "", 1)]), [])
     assert f">{'x' * 4000}… (1,000 more characters)</pre>" in cut
@@ -268,17 +293,13 @@ def contrast(one, other):
 
 
 def test_the_best_of_n_that_scores_as_high_is_named():
-    def sentence(after):
+    def page(after):
         return report_html(record(score=row(0.41, after, [0.1, 0.2])), [])
 
-    assert (
-        "The trained policy&#39;s score of 0.580 is above the best of 3 samples of the first policy, 0.550."
-        in sentence(0.58)
-    )
-    assert "The best of 2 samples of the first policy scores as high as the trained policy: 0.500, against" in sentence(
-        0.5
-    )
-    assert "A single sample of the first policy scores as high as the trained policy: 0.410, against" in sentence(0.3)
+    first, high = "of the first policy", "scores at least as high as the trained policy"
+    assert f"score of 0.580 is above the best of 3 samples {first}, 0.550." in page(0.58)
+    assert f"The best of 2 samples {first} {high}: 0.500, against 0.500." in page(0.5)
+    assert f"A single sample {first} {high}: 0.410, against 0.300." in page(0.3)
 
 
 def test_figures_are_written_as_people_read_them():
@@ -292,5 +313,9 @@ def test_figures_are_written_as_people_read_them():
         "[-0.1, +0.2]",
     ]
     assert [percent(x) for x in (0.844, 0, 1, 0.999, 0.001, None)] == ["84 %", "0 %", "100 %", "99.9 %", "0.1 %", "–"]
+    assert row_places(row(0.5, 0.6, [0.05, 0.15])) == 3
+    assert row_places(row(0.5, 0.6, None)) == row_places(row(0.5, 0.5, [0.0, 0.0])) == 3
+    assert row_places(row(0.5, 0.502, [-0.0003, 0.004])) == 4, "an end of -0.000 would say nothing"
+    assert row_places(row(0.5, 0.5 + 1e-9, [-1e-9, 1e-9])) == 5
     assert percents([0.81, 0.87]) == "[81 %, 87 %]"
     assert [p_value(x) for x in (0.0001, 0.00988, 0.0312, 1, None)] == ["0.0001", "0.0099", "0.031", "1.000", "–"]

@@ -146,11 +146,11 @@ def test_the_setting_chooses_the_template(tmp_path):
 
 def test_texts_with_control_words_are_counted_once():
     made = chat.chat()
-    assert made.notes(["a", "b <|end|>", "</s> <s>"], spoken=True) == [
-        "2 of 3 texts with words of control tokens (<|end|>, </s>): they are read as words"
-    ]
-    assert "plain texts" in made.notes(["a"], spoken=False)[0]
-    assert chat.chat(None).notes(["a"], spoken=False) == []
+    assert made.notes(["a", "b <|end|>", "</s> <s>"], spoken=True) == {
+        "control-words": "2 of 3 texts with words of control tokens (<|end|>, </s>): they are read as words"
+    }
+    assert "plain texts" in made.notes(["a"], spoken=False)["plain-texts"]
+    assert chat.chat(None).notes(["a"], spoken=False) == {}
 
 
 def test_control_words_of_one_character_and_of_words_within_words_are_found_longest_first():

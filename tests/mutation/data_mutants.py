@@ -39,8 +39,8 @@ GROUPS = [
         "data/prompts.py", (FITTING,),
         [
             ("a prompt is cut at its end",
-             "ids[len(ids) - fitting.room + len(start) :]", "ids[len(start) : fitting.room]"),
-            ("the reward reads what was cut off", '{**record, "prompt": tokenizer.decode(ids)}', "record"),
+             "ids[len(ids) - room + len(start) :]", "ids[len(start) : room]"),
+            ("the reward reads what was cut off", '{**record, "prompt": chat.tokenizer.decode(ids)}', "record"),
         ],
     ),
     (

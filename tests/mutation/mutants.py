@@ -22,6 +22,7 @@ import pytest
 
 from mutation import (
     chat_mutants,
+    check_mutants,
     compare_mutants,
     data_mutants,
     early_mutants,
@@ -87,7 +88,8 @@ def _mutants(file, *tests_and_changes):
 
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
-    sweep_mutants, data_mutants, model_mutants, chat_mutants, compare_mutants, statistics_mutants, page_mutants,
+    sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
+    page_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

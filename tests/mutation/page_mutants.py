@@ -4,7 +4,7 @@ PAGE, FIGURES = "evaluate/test_page", "evaluate/test_page_figures"
 
 GROUPS = [
     ("evaluate/page/content.py", (PAGE,), [
-        ("a drop is told as a rise", 'where = "above" if score["difference"] > 0 else "below"', 'where = "above"'),
+        ("a drop is told as a rise", 'where = "above" if main["difference"] > 0 else "below"', 'where = "above"'),
         ("an unclear result is told as a clear one", 'if word == "no difference shown":', "if False:"),
         ("empty sections stand there", "return full if any(parts) else None", "return full"),
         ("the largest n that scores as high is named", 'sorted(rows, key=lambda row: row["n"]) if',
@@ -13,8 +13,8 @@ GROUPS = [
     ("evaluate/page/tables.py", (PAGE,), [
         ("the p of a term is not corrected", 'row["p_holm"] if row.get("p_holm") is not None else', ""),
         ("color where nothing is shown", "ends is not None and not ends[0] <= 0 <= ends[1]", "ends is not None"),
-        ("a higher length is good", 'rows_of(record, "measures", False, name)',
-         'rows_of(record, "measures", True, name)'),
+        ("a higher length is good", 'rows_of(record, "measures", 0, name)',
+         'rows_of(record, "measures", 1, name)'),
         ("that a row is of fewer prompts is not said", 'if row.get("n", prompts) != prompts else', "if False else"),
         ("why a length-controlled rate is missing is not said", "row.get('length_controlled_reason') or", ""),
     ]),

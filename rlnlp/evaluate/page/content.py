@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rlnlp.errors import counted, one_line
-from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, percent, percents, places, row_places, signed
 from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Content, Figure, Section, Tile
 from rlnlp.evaluate.page.tables import (
     best_of_n_table,
@@ -14,6 +14,7 @@ from rlnlp.evaluate.page.tables import (
     sampled_prompts,
     samples,
     win_rate_table,
+    worst_texts,
 )
 
 Record = Mapping[str, Any]
@@ -45,22 +46,23 @@ def with_figures(section: Section, figures: Sequence[Figure]) -> Section | None:
 
 def verdict_sentence(record: Record) -> str:
     """What came of it, in one plain sentence; empty where no score was compared."""
-    score, word = record.get("score"), record.get("verdict")
-    if score is None or word is None:
+    main, word = record.get("score") or record.get("loss"), record.get("verdict")
+    if main is None or word is None:
         return ""
-    decimals, other = places(score["before"], score["after"]), side(record)
-    ends = interval(score["difference_interval"], decimals, sign=True)
+    what = "mean score" if record.get("score") else "mean loss on these texts"
+    decimals, other = row_places(main), side(record)
+    ends = interval(main["difference_interval"], decimals, sign=True)
     known = f" ({SAYS} {ends})" if ends else ""
-    new, old = number(score["after"], decimals), number(score["before"], decimals)
+    new, old = number(main["after"], decimals), number(main["before"], decimals)
     if word == "no difference shown":
-        change = signed(score["difference"], decimals)
+        change = signed(main["difference"], decimals)
         return (
-            f"No difference shown: the mean score of the trained policy is {new}, that of {other} {old}; a difference"
+            f"No difference shown: the {what} of the trained policy is {new}, that of {other} {old}; a difference"
             f" of {change}{known} may be chance."
         )
-    size = number(abs(score["difference"]), decimals)
-    where = "above" if score["difference"] > 0 else "below"
-    return f"The trained policy is {word}: its mean score is {new}, {size} {where} the {old} of {other}{known}."
+    size = number(abs(main["difference"]), decimals)
+    where = "above" if main["difference"] > 0 else "below"
+    return f"The trained policy is {word}: its {what} is {new}, {size} {where} the {old} of {other}{known}."
 
 
 def side(record: Record) -> str:
@@ -71,23 +73,29 @@ def side(record: Record) -> str:
 
 def subtitle(record: Record) -> str:
     """On what the comparison rests."""
-    prompts = counted(record["prompts"], "prompt")
-    each = counted(record["samples"], "response")
-    return f"{one_line(record['run'], 200)} against {side(record)}: {prompts}, {each} to each"
+    prompts = counted(record["prompts"], "text" if record.get("loss") else "prompt")
+    each = f", {counted(record['samples'], 'response')} to each" if record.get("measures") else ""
+    return f"{one_line(record['run'], 200)} against {side(record)}: {prompts}{each}"
 
 
 def tiles(record: Record) -> Iterator[Tile]:
     """The figures that are to be seen first."""
-    if score := record.get("score"):
-        decimals = places(score["before"], score["after"])
-        change = f"{signed(score['difference'], decimals)} {interval(score['difference_interval'], decimals, True)}"
-        yield Tile("mean score", f"{number(score['before'], decimals)} → {number(score['after'], decimals)}", change)
+    for name, label in (("score", "mean score"), ("loss", "loss, nats per token")):
+        if row := record.get(name):
+            decimals = row_places(row)
+            change = f"{signed(row['difference'], decimals)} {interval(row['difference_interval'], decimals, True)}"
+            yield Tile(label, f"{number(row['before'], decimals)} → {number(row['after'], decimals)}", change.strip())
+    if perplexity := record.get("perplexity"):
+        yield Tile("perplexity", f"{perplexity['before']:.2f} → {perplexity['after']:.2f}", "of a token, exp(loss)")
     if record.get("win_rate") is not None:
         yield Tile("win rate", percent(record["win_rate"]), percents(record["win_rate_interval"]) or "ties count half")
     if record.get("kl") is not None:
         ends = interval(record.get("kl_interval"), nats(record["kl"]))
         yield Tile("KL", number(record["kl"], nats(record["kl"])), f"{ends} nats per response".strip())
-    yield Tile("prompts", f"{record['prompts']:,}", counted(record["n"], "response"))
+    seen = record.get("seen_in_training")
+    notes = [counted(record["n"], "response")] if record.get("measures") else []
+    notes += [f"{seen or 'none'} of them seen in training"] if seen is not None else []
+    yield Tile("texts" if record.get("loss") else "prompts", f"{record['prompts']:,}", ", ".join(notes))
 
 
 def changes(record: Record) -> Section:
@@ -163,16 +171,21 @@ def best_of_n_sentence(record: Record) -> str:
             f" of the first policy, {number(most['score'], decimals)}."
         )
     what = "A single sample" if first["n"] == 1 else f"The best of {first['n']} samples"
-    return (
-        f"{what} of the first policy scores as high as the trained policy: {number(first['score'], decimals)}, against"
-        f" {number(reached, decimals)}."
-    )
+    scores = f"{number(first['score'], decimals)}, against {number(reached, decimals)}"
+    return f"{what} of the first policy scores at least as high as the trained policy: {scores}."
 
 
 def regressions(record: Record) -> Section:
     """The prompts that lost most."""
     found = samples(record.get("regressions") or [], NAME)
     return Section("regressions", "Where it got worse", [sampled_prompts("fell")], samples=found)
+
+
+def unlikelier(record: Record) -> Section:
+    """The texts that lost most, of an evaluation that measures texts."""
+    found = worst_texts(record.get("worst_texts") or [])
+    chosen = "The texts whose loss rose most: the trained policy finds them less likely than before."
+    return Section("unlikelier", "Texts that became less likely", [chosen], samples=found)
 
 
 def improvements(record: Record) -> Section:
@@ -212,5 +225,6 @@ def sentence(text: str) -> str:
 
 
 SECTIONS: tuple[Callable[[Record], Section], ...] = (
-    changes, win_rates, calibration, frontier, regressions, improvements, training, settings, not_shown, again,
+    changes, win_rates, calibration, frontier, regressions, unlikelier, improvements, training, settings, not_shown,
+    again,
 )  # fmt: skip

@@ -250,7 +250,7 @@ def _curve(axes: Any, rows: Sequence[Record], color: str, style: str, label: str
     for i in _marked(len(marks)):
         below = style.startswith("s")
         axes.annotate(
-            marks[i], (x[i], y[i]), xytext=(5, -11 if below else 5), textcoords="offset points", fontsize=8, color=color
+            marks[i], (x[i], y[i]), xytext=(6, -12 if below else 7), textcoords="offset points", fontsize=8, color=color
         )
 
 

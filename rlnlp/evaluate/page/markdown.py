@@ -44,7 +44,7 @@ def section_parts(section: Section) -> Iterator[str]:
 def sample_parts(number: int, sample: Sample) -> Iterator[str]:
     """A prompt with both responses."""
     yield f"### {number}. {escaped(sample.title)}"
-    texts = (("prompt", sample.prompt), ("before", sample.before), ("after", sample.after))
+    texts = [*([("prompt", sample.prompt)] if sample.prompt else []), *sample.sides]
     yield "\n".join(["|  |  |", "| --- | --- |", *(f"| {label} | {lines(text)} |" for label, text in texts)])
     yield table_text(sample.figures)
 

@@ -1,6 +1,7 @@
 """Figures as people read them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 SAYS = "95 % interval"
 
@@ -9,6 +10,16 @@ def places(*values: float | None) -> int:
     """How many decimals values of this size are shown with."""
     size = max((abs(value) for value in values if value is not None), default=0.0)
     return next((n for least, n in ((1000, 0), (100, 1), (10, 2), (0.01, 3)) if size >= least), 5 if size else 3)
+
+
+def row_places(row: Mapping[str, Any]) -> int:
+    """The decimals of a measure's row: so many that no figure but 0 is shown as 0, up to 5."""
+    shown = (row["difference"], *(row["difference_interval"] or ()))
+    small = min((abs(value) for value in shown if value), default=1.0)
+    decimals = places(row["before"], row["after"])
+    while decimals < 5 and 2 * small < 10**-decimals:
+        decimals += 1
+    return decimals
 
 
 def nats(kl: float) -> int:

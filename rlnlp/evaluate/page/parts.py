@@ -49,13 +49,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Sample:
-    """A prompt with both responses, side by side. ``figures`` compare their scores."""
+    """A prompt with what was written to it: texts with their labels, side by side. ``figures`` compare them."""
 
     title: str
     tone: str
     prompt: str
-    before: str
-    after: str
+    sides: Sequence[tuple[str, str]]
     figures: Table
 
 

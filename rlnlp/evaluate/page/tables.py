@@ -4,42 +4,57 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rlnlp.errors import one_line
-from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, p_value, percent, percents, places, signed
+from rlnlp.evaluate.page.numbers import (
+    SAYS,
+    interval,
+    nats,
+    number,
+    p_value,
+    percent,
+    percents,
+    places,
+    row_places,
+    signed,
+)
 from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Cell, Group, Sample, Table
 
 Record = Mapping[str, Any]
 MEASURES = {
     "distinct_1": "distinct-1", "distinct_2": "distinct-2", "rouge_l": "ROUGE-L", "ended": "ended by itself",
 }  # fmt: skip
+MAIN = {"score": 1, "loss": -1}  # what an evaluation is about, and which way is better
 LONGEST = 4000  # characters of a prompt or a response that are shown
 
 
 def measures_table(record: Record, other: str, name: int) -> Table | None:
     """Before, after, difference and p of every measure; None if nothing was compared."""
-    score = [("score", record["score"])] if record.get("score") else []
+    main = [(name, record[name], better) for name, better in MAIN.items() if record.get(name)]
     kl = [kl_row(record)] if record.get("kl") is not None else []
     groups = [
-        Group("", [difference_row(label, row, True, record["prompts"], name) for label, row in score]),
-        Group("terms of the reward", list(rows_of(record, "terms", True, name))),
-        Group("judges that training did not see", list(rows_of(record, "judges", True, name))),
-        Group("the responses", [*rows_of(record, "measures", False, name), *kl]),
+        Group("", [difference_row(label, row, better, record["prompts"], name) for label, row, better in main]),
+        Group("terms of the reward", list(rows_of(record, "terms", 1, name))),
+        Group("judges that training did not see", list(rows_of(record, "judges", 1, name))),
+        Group("the responses", [*rows_of(record, "measures", 0, name), *kl]),
     ]
     head = ("", "before", "after", f"difference [{SAYS}]", "p")
     kept = [group for group in groups if group.rows]
     return Table(f"Before: {other}. After: the trained policy.", head, kept) if kept else None
 
 
-def rows_of(record: Record, key: str, higher_is_better: bool, name: int) -> Iterator[list[Cell]]:
+def rows_of(record: Record, key: str, better: int, name: int) -> Iterator[list[Cell]]:
     """The rows of a group of measures."""
     for label, row in (record.get(key) or {}).items():
-        yield difference_row(MEASURES.get(label, label), row, higher_is_better, record["prompts"], name)
+        yield difference_row(MEASURES.get(label, label), row, better, record["prompts"], name)
 
 
-def difference_row(label: str, row: Record, higher_is_better: bool, prompts: int, name: int) -> list[Cell]:
-    """A measure: its name, before, after, the difference with its interval, p."""
-    decimals, ends = places(row["before"], row["after"]), row["difference_interval"]
+def difference_row(label: str, row: Record, better: int, prompts: int, name: int) -> list[Cell]:
+    """A measure: its name, before, after, the difference with its interval, p.
+
+    ``better`` is 1 where higher is better, -1 where lower is, 0 where neither is.
+    """
+    decimals, ends = row_places(row), row["difference_interval"]
     shown = ends is not None and not ends[0] <= 0 <= ends[1]
-    tone = (GOOD if row["difference"] > 0 else BAD) if shown and higher_is_better else PLAIN
+    tone = (GOOD if row["difference"] * better > 0 else BAD) if shown and better else PLAIN
     few = f"of {row['n']:,} prompts" if row.get("n", prompts) != prompts else ""
     about = ", ".join(filter(None, [row.get("unit") or "", few]))
     p = row["p_holm"] if row.get("p_holm") is not None else row.get("p")
@@ -73,7 +88,7 @@ def win_rate_row(label: str, row: Record, name: int) -> list[Cell]:
     tone = (GOOD if row["win_rate"] > 0.5 else BAD) if shown else PLAIN
     without = f"not shown: {one_line(row.get('length_controlled_reason') or 'it was not computed', 200)}"
     return [
-        Cell(one_line(label, name), f"{percent(row['ties'])} ties" if row.get("ties") else ""),
+        Cell(one_line(label, name), f"{percent(row['ties'])} ties" if (row.get("ties") or 0) >= 0.005 else ""),
         Cell(percent(row["win_rate"]), percents(ends), tone),
         Cell(percent(controlled["win_rate"]), percents(controlled["interval"])) if controlled else Cell("–", without),
     ]
@@ -147,13 +162,28 @@ def sample(row: Record, name: int) -> Sample:
         f"{signed(change, places(change))} on average over this prompt",
         GOOD if change > 0 else BAD,
         cut(row["prompt"]),
-        cut(row["before"]),
-        cut(row["after"]),
+        (("before", cut(row["before"])), ("after", cut(row["after"]))),
         Table("Scores of these two responses", ("", "before", "after", "difference"), [Group("", scores)]),
     )
 
 
-def score_row(label: str, pair: Mapping[str, float | None], name: int) -> list[Cell]:
+def worst_texts(rows: Sequence[Record]) -> list[Sample]:
+    """Texts with their loss before and after."""
+    return [
+        Sample(
+            f"{signed(row['difference'])} nats per token",
+            BAD if row["difference"] > 0 else GOOD,
+            cut(row["prompt"]),
+            (("text", cut(row["completion"])),),
+            Table(
+                "Loss of this text", ("", "before", "after", "difference"), [Group("", [score_row("loss", row, 10)])]
+            ),
+        )
+        for row in rows
+    ]
+
+
+def score_row(label: str, pair: Mapping[str, Any], name: int) -> list[Cell]:
     """A score of two responses; a dash where the reward has no say on one."""
     old, new = pair["before"], pair["after"]
     decimals = places(old, new)

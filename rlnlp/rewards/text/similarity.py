@@ -24,6 +24,7 @@ def similarity(
             Exit.DATA,
             "reward.terms.similarity needs a 'reference' for every prompt, and the data has none for some\n"
             "add the field to the data, or remove the term with '~reward.terms.similarity'",
+            "no-reference",
         )
     score = MEASURES[measure]
     return [score(words(c), words(r or "")) for c, r in zip(completions, references, strict=True)]

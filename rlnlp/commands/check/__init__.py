@@ -1,0 +1,1 @@
+"""``rlnlp check``: what would go wrong with a run, how long it takes and what it needs, before it is begun."""

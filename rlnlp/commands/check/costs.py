@@ -1,0 +1,74 @@
+"""What a run takes: seconds and memory, from steps that are tried; and room on the disk."""
+
+import shutil
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from rlnlp.algos.opening import LESS_DISK, Prepared, Trial, disk_need, modules_of, need_text
+from rlnlp.algos.optim import state_bytes
+from rlnlp.commands.check.findings import Finding, Report
+from rlnlp.config.description import duration, measurements
+from rlnlp.device import peak_memory, whole_memory
+from rlnlp.errors import Exit, counted
+from rlnlp.run.disk import size_text
+
+MOST_TRIED, ENOUGH = 10, 10.0  # steps; seconds of them
+SLOW = 60.0  # seconds of a step that is tried once
+
+
+def costs(
+    config: Any, directory: Path, prepared: Prepared[Any, Any], loading: float, response: float, report: Report
+) -> None:
+    """Try steps that change nothing, and say what the whole run takes; what is too much is a finding.
+
+    ``loading`` is the seconds that everything before the first step took, ``response`` those of measuring one.
+    """
+    device, modules = prepared.around.policy.device, modules_of(prepared.parts)
+    tried = tried_steps(prepared.trial, config.algo.total_steps)
+    step = median(tried)
+    memory = peak_memory(device)
+    moments = sum(state_bytes(module, config.algo) for module in modules.values())
+    needed = memory.get("cuda", memory["process"]) + moments
+    count = measurements(config)
+    measurement = response * prepared.around.rows.heldout
+    seconds = loading + config.algo.total_steps * step + count * measurement
+    need, free = disk_need(config, modules), shutil.disk_usage(existing(directory)).free
+    report.figures |= {
+        "seconds": seconds, "step_seconds": step, "memory_bytes": needed, "disk_bytes": need.total,
+        "disk_free_bytes": free,
+    }  # fmt: skip
+    report.takes |= {
+        "time": f"about {duration(seconds)}: {counted(config.algo.total_steps, 'step')} of {step:.2g} s"
+        f" (from {counted(len(tried), 'trial')}), {counted(count, 'measurement')} of {measurement:.2g} s",
+        "memory": f"about {size_text(needed)} of {size_text(whole_memory(device))}",
+        "disk": need_text(need, free),
+    }
+    if needed > whole_memory(device):
+        what = f"the run needs about {size_text(needed)} of memory, and there are {size_text(whole_memory(device))}"
+        fix = "lower algo.micro_batch_size, set model.gradient_checkpointing=true, or take a smaller model"
+        report.warn("memory", what, fix)
+    if need.total > free:
+        what = f"the run writes up to {size_text(need.total)}, and {size_text(free)} are free"
+        report.add(Finding("disk-full", "error", what, LESS_DISK, Exit.STORAGE))
+
+
+def tried_steps(trial: Trial, total: int) -> list[float]:
+    """The seconds of the first steps, each tried without changing anything; the very first is slower, and left out.
+
+    Slow steps are few, a very slow one is alone.
+    """
+    first = trial(1)
+    if first > SLOW or total == 1:
+        return [first]
+    tried: list[float] = []
+    begun = time.monotonic()
+    while len(tried) < min(MOST_TRIED, total) and (not tried or time.monotonic() - begun < ENOUGH):
+        tried.append(trial(len(tried) + 1))
+    return tried
+
+
+def existing(directory: Path) -> Path:
+    """The directory, or the one above it that is there."""
+    return next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
