@@ -11,7 +11,7 @@ HYDRA = {  # command: (settings put before the user's, one line of help)
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
-    "evaluate": ("rlnlp.commands.evaluate", "did a run work: before against after, with intervals; a report"),
+    "evaluate": ("rlnlp.commands.evaluate", "whether a run worked: before and after, intervals, a report"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
     "runs": ("rlnlp.commands.runs", "the runs there are, and how to continue the unfinished ones"),
     "compare": ("rlnlp.commands.compare", "runs or a sweep: what differs, statistics over seeds, plots"),

@@ -20,7 +20,7 @@ TAKE_A_WORD = {"-sc", "--shell-completion", "-cp", "--config-path"}  # with thos
 DIRECTORY = ("output_dir", "output_directory", "out_dir", "outdir", "run_dir", "save_dir", "logdir", "log_dir")
 OTHER_COMMANDS = {  # what other tools call them
     "continue": "resume", "docs": "guide", "finetune": "sft", "fit": "train", "inference": "generate", "run": "train",
-    "manual": "guide", "sample": "generate", "tune": "train",
+    "manual": "guide", "sample": "generate", "tune": "train", "diff": "compare", "list": "runs", "ls": "runs",
 }  # fmt: skip
 KEY = re.compile(r"[A-Za-z_][\w.]*")
 

@@ -1,5 +1,10 @@
-"""The difference of the means of two groups of runs, by Student's t: paired by seed, or of independent groups."""
+"""The difference of the means of two groups of runs, by Student's t: paired by seed, or of independent groups.
 
+Without any spread there is no t. The p-value is then that of the exact permutation test: a reward of few levels gives
+the same difference for two or three seeds by chance.
+"""
+
+from math import comb
 from typing import NamedTuple
 
 import numpy as np
@@ -26,7 +31,7 @@ def paired_difference(x: Values, y: Values) -> Difference:
     check_values(x)
     check_values(y)
     largest = max(np.abs(x).max(), np.abs(y).max())
-    return _of_t((x - y).mean(), _error(x - y), len(x) - 1, largest)
+    return _of_t((x - y).mean(), _error(x - y), len(x) - 1, largest, 2 / 2 ** len(x))
 
 
 def independent_difference(x: Values, y: Values) -> Difference:
@@ -43,7 +48,9 @@ def independent_difference(x: Values, y: Values) -> Difference:
     parts = one**2 / (len(x) - 1) + other**2 / (len(y) - 1)
     freedom = (one + other) ** 2 / parts if parts else len(x) + len(y) - 2.0
     largest = max(np.abs(x).max(), np.abs(y).max())
-    return _of_t(x.mean() - y.mean(), np.sqrt(one + other), freedom, largest)
+    extreme = 2 if len(x) == len(y) else 1  # ways to part the values into two groups of one value each
+    fewest = extreme / comb(len(x) + len(y), len(x))
+    return _of_t(x.mean() - y.mean(), np.sqrt(one + other), freedom, largest, fewest)
 
 
 def _error(x: Values) -> float:
@@ -51,12 +58,12 @@ def _error(x: Values) -> float:
     return float(x.std(ddof=1) / np.sqrt(len(x)))
 
 
-def _of_t(mean: float, error: float, freedom: float, largest: float) -> Difference:
+def _of_t(mean: float, error: float, freedom: float, largest: float, p_without_spread: float) -> Difference:
     """A difference with its standard error, up to rounding of scores as large as ``largest``."""
     from scipy.special import stdtr, stdtrit
 
     mean = float(mean)
     if error <= EQUAL * largest:
-        return Difference(mean, (mean, mean), 1.0 if abs(mean) <= EQUAL * largest else 0.0)
+        return Difference(mean, (mean, mean), 1.0 if abs(mean) <= EQUAL * largest else p_without_spread)
     half = float(stdtrit(freedom, 0.975)) * error
     return Difference(mean, (mean - half, mean + half), 2 * float(stdtr(freedom, -abs(mean) / error)))

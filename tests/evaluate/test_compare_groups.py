@@ -74,6 +74,14 @@ def test_of_losses_the_lower_mean_is_the_better(tmp_path):
     assert pair.difference.mean == pytest.approx(-1.0)
 
 
+def test_two_seeds_with_the_same_difference_show_none(tmp_path):
+    found = compare(*gather([stored_sweep(tmp_path / "s", {A: (0.5625, 0.6875), B: (0.5, 0.625)})]))
+    (pair,) = found.sections[0].pairs  # sixteenths: a reward of few levels
+    assert pair.difference == (0.0625, (0.0625, 0.0625), 0.5)
+    assert pair.verdict == "no difference shown"
+    assert found.notes[-1].startswith("Where seeds show no spread")
+
+
 def test_one_seed_has_no_interval_and_no_pair(tmp_path):
     found = section(stored_sweep(tmp_path / "s", {A: (0.5,), B: (0.6, 0.7)}))
     assert found.groups[0].after.interval is None

@@ -11,7 +11,7 @@ from rlnlp.evaluate.compare.pages import markdown, printed
 from rlnlp.evaluate.compare.sheets import as_csv
 from support.stored import stored_run, stored_sweep
 
-RATES = {f"algo.learning_rate={rate}": (0.5 + i, 0.6 + i, 0.7 + i) for i, rate in enumerate(("1e-3", "3e-4"))}
+RATES = {"algo.learning_rate=1e-3": (0.5, 0.6, 0.7), "algo.learning_rate=3e-4": (1.5, 1.61, 1.7)}
 
 
 def compared(*paths, **more):
@@ -39,7 +39,7 @@ def test_the_table_of_groups_is_that_of_a_paper(tmp_path):
     assert found[start + 3].split()[-1] == "best"
     pairs = found.index("pairs of groups, the one with the better mean first")
     assert " ".join(found[pairs + 2].split()) == (
-        "learning_rate=0.0003 learning_rate=0.001 +1.000 [+1.000, +1.000] <0.001 1.00 [1.00, 1.00] better"
+        "learning_rate=0.0003 learning_rate=0.001 +1.003 [+0.989, +1.018] <0.001 1.00 [1.00, 1.00] better"
     )
 
 
@@ -48,7 +48,7 @@ def test_every_figure_is_whole_at_every_width(width, tmp_path):
     found = lines(compared(stored_sweep(tmp_path / "s", RATES)), width, runs=True)
     assert max(map(len, found)) <= width
     text = "\n".join(found)
-    for figure in ("[0.352, 0.848]", "[1.352, 1.848]", "+0.100", "[-0.148, +0.348]", "<0.001", "1.500"):
+    for figure in ("[0.352, 0.848]", "[1.355, 1.852]", "+0.100", "[-0.148, +0.348]", "<0.001", "1.700"):
         assert figure in text
 
 
@@ -72,6 +72,7 @@ def test_runs_of_one_seed_each_are_a_table_of_runs(tmp_path):
 def test_unfinished_runs_are_named_and_not_counted(tmp_path):
     whole = stored_run(tmp_path / "whole", 0.6)
     stored_run(tmp_path / "failed", None, "seed=1", status="failed", exit_code=8, steps=3)
+    stored_run(tmp_path / "resumed", 0.7, "seed=3", status="interrupted", steps=70)  # it had ended before
     stored_run(tmp_path / "died", None, "seed=2", status="running", steps=0, curve=(0.5, 0.6))
     (tmp_path / "broken").mkdir()
     for name in ("config.yaml", "lock"):
@@ -82,6 +83,7 @@ def test_unfinished_runs_are_named_and_not_counted(tmp_path):
     for told in (
         "failed failed (exit 8) after step 3 of",
         "died interrupted after step 2 of",
+        "resumed interrupted after step 70 of",
         "broken run.json is missing",
     ):
         assert told in text

@@ -1,5 +1,7 @@
 """Differences of two groups against scipy's tests, against hand numbers, and where there is nothing to test."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -31,12 +33,23 @@ def test_independent_groups_as_scipy_s_welch_test_has_them(n, k):
 
 
 @pytest.mark.parametrize("differ", [paired_difference, independent_difference])
-def test_without_any_spread_the_interval_is_the_point_and_only_equal_groups_are_equal(differ):
-    one, half = np.ones(3, np.float32).astype(float), np.full(3, 0.5)
-    assert differ(one, half) == (0.5, (0.5, 0.5), 0.0)
+def test_equal_groups_up_to_rounding_are_equal(differ):
+    one = np.ones(3, np.float32).astype(float)
     assert differ(one, one) == (0.0, (0.0, 0.0), 1.0)
-    rounding = one + np.array([0, 1e-9, -1e-9])
-    assert differ(rounding, one).p == 1.0
+    assert differ(one + np.array([0, 1e-9, -1e-9]), one).p == 1.0
+
+
+@pytest.mark.parametrize(("n", "k"), [(2, 2), (3, 3), (3, 5), (6, 6)])
+def test_without_any_spread_the_interval_is_the_point_and_p_that_of_all_permutations(n, k):
+    x, y = np.ones(n), np.full(k, 0.5)
+    parts = itertools.combinations(range(n + k), n)
+    every = np.concatenate([x, y])
+    differences = [every[list(rows)].mean() - np.delete(every, rows).mean() for rows in parts]
+    exact = np.mean([abs(each) >= 0.5 - 1e-9 for each in differences])
+    assert independent_difference(x, y) == (0.5, (0.5, 0.5), pytest.approx(exact))
+    if n == k:
+        flips = [np.mean(signs) * 0.5 for signs in itertools.product((1, -1), repeat=n)]
+        assert paired_difference(x, y).p == np.mean([abs(each) >= 0.5 - 1e-9 for each in flips])
 
 
 @pytest.mark.parametrize("differ", [paired_difference, independent_difference])

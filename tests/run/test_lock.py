@@ -16,6 +16,8 @@ def test_a_directory_is_owned_while_a_process_has_locked_it_and_no_longer(tmp_pa
         content = (tmp_path / "lock").read_text()
     assert not is_owned(tmp_path)
     assert (tmp_path / "lock").read_text() == content
+    with owned(tmp_path):  # what was looked at is free for whoever comes next
+        pass
 
 
 def test_a_lock_that_cannot_be_written_can_be_looked_at(tmp_path):

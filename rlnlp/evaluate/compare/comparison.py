@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlnlp.errors import Exit, Failure, counted, one_line
+from rlnlp.errors import Exit, Failure, command, counted, one_line
 from rlnlp.evaluate.compare.groups import FEW_SEEDS, Group, Pair, best_of, groups, pairs, repeated
 from rlnlp.evaluate.compare.measured import Measure, measures
 from rlnlp.evaluate.compare.settings import chosen, differing, flat, full_key
@@ -121,7 +121,8 @@ def _notes(sections: Sequence[Section]) -> list[str]:
     if counts == {1}:
         notes.append(
             "One seed of each: the intervals are over held-out data, and say nothing about other seeds. "
-            f"For that, train several: -m seed={','.join(map(str, range(FEW_SEEDS)))}"
+            f"For that, train several: -m seed={','.join(map(str, range(FEW_SEEDS)))}. "
+            "Two runs are compared prompt by prompt by: rlnlp evaluate RUN --against OTHER"
         )
     elif min(counts) < FEW_SEEDS:
         fewest = counted(min(counts), "seed")
@@ -133,9 +134,13 @@ def _notes(sections: Sequence[Section]) -> list[str]:
         paired = any(pair.paired for section in sections for pair in section.pairs)
         by_seed = " Groups of the same seeds are paired by seed." if paired else ""
         notes.append(
-            "Intervals hold 95 % of Student's t over seeds, each for itself; "
-            f"p-values are corrected for the number of pairs (Holm).{by_seed}"
+            "Intervals are over seeds, each for itself; p-values (Student's t) are corrected for the number of pairs "
+            f"(Holm).{by_seed} P(better): how often a run of the first group beats one of the other."
         )
+    if any(pair.difference.interval[0] == pair.difference.interval[1] for each in sections for pair in each.pairs):
+        notes.append("Where seeds show no spread an interval is a point, and p is that of the exact permutation test.")
+    if any(group.middle for group in found):
+        notes.append("Interquartile mean: that of the middle half of the seeds, with a stratified bootstrap interval.")
     return notes
 
 
@@ -149,7 +154,9 @@ def gather(paths: Sequence[Path]) -> tuple[list[StoredRun], list[Left]]:
     left: list[Left] = []
     for path in paths:
         if not path.is_dir():
-            raise Failure(Exit.RUN, f"no run or sweep {one_line(str(path), 200)}")
+            raise Failure(
+                Exit.RUN, f"no run or sweep {one_line(str(path), 200)}\n{command('runs')} lists what there is"
+            )
         found, broken = find_runs(path)
         left += sorted(broken.items())
         if not found and not broken:

@@ -43,7 +43,7 @@ def group_sheet(section: Section, wide: bool = True) -> Sheet:
     middle = any(group.middle for group in section.groups)
     kl = any(group.kl for group in section.groups)
     head = [*short_names(keys), "seeds" if wide else "n", *(["before"] if wide else []), "after", "difference"]
-    head += [*(["interquartile mean"] if middle else []), *(["KL"] if kl else []), ""]
+    head += [*([_broken("interquartile mean", wide)] if middle else []), *(["KL"] if kl else []), ""]
     rows = []
     for number, group in enumerate(section.groups):
         cells = [*(in_cell(group.where, key) for key in keys), str(len(group.runs))]
