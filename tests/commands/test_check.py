@@ -290,6 +290,13 @@ def test_a_term_dominates_by_what_it_adds_not_by_its_value():
     assert found_in(scores(a=[1.0, 2.0], b=[0.0, 3.0]), reward("a", "b", floor=5.0)) == ["term-vetoes"] * 2
 
 
+def test_what_is_said_of_a_term_is_of_the_responses_that_it_judges():
+    whole = scores(a=[1.0, 1.0, 2.0, 0.0], b=[0.0, 1.0, 2.0, 4.0])
+    given = torch.tensor([True, True, False, False])
+    assert found_in(Scores(whole.rewards, whole.terms, {"a": given}), reward("a", "b")) == ["term-constant"]
+    assert found_in(Scores(whole.rewards, whole.terms, {"a": given & False}), reward("a", "b")) == ["term-abstains"]
+
+
 def test_an_end_that_some_response_reaches_is_no_finding():
     mask, none = torch.ones(2, 3, dtype=torch.bool), torch.zeros(2, dtype=torch.bool)
     probability = torch.full((2, 3), 0.25)
