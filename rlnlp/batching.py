@@ -21,6 +21,14 @@ def left_padded(ids: Sequence[list[int]], rows: Sequence[int], pad: int, device:
     return Prompts(tokens, mask, torch.tensor(list(rows), device=device))
 
 
+def right_padded(ids: Sequence[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """``ids`` as rows that begin at the same position, and where they are real: both (B, T)."""
+    lengths = torch.tensor([len(row) for row in ids])
+    width = int(lengths.max())
+    tokens = torch.tensor([row + [pad] * (width - len(row)) for row in ids])
+    return tokens.to(device), (torch.arange(width) < lengths.unsqueeze(1)).to(device)
+
+
 def pad_to(x: Tensor, width: int) -> Tensor:
     """``x`` (B, t) with zeros up to ``width`` columns, (B, width)."""
     return nn.functional.pad(x, (0, width - x.shape[1]))

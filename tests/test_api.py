@@ -82,7 +82,7 @@ def test_load_gives_the_policy_of_the_run_with_the_responses_of_the_command(tmp_
 
 def test_what_the_command_refuses_is_raised_with_its_exit_code(tmp_path):
     assert "learning_rate" in fails(Exit.CONFIG, rlnlp.train, ["algo.learning_rte=1"])
-    assert "no algo 'pppo'; did you mean 'ppo'?" in fails(Exit.CONFIG, rlnlp.train, ["algo=pppo"])
+    assert "no algo 'pppo'; did you mean 'algo=ppo'?" in fails(Exit.CONFIG, rlnlp.train, ["algo=pppo"])
     for word in ("-m", "--cfg", "--multirun=1", "train"):
         assert f"'{word}' is no setting: want key=value" in fails(Exit.CONFIG, rlnlp.train, [word])
         assert f"'{word}' is no setting: want key=value" in fails(Exit.CONFIG, rlnlp.load, "embedded", [word])

@@ -18,10 +18,9 @@ from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
 from rlnlp.evaluate.best import Views, measure_result, save_result
-from rlnlp.evaluate.fit import Fit, finish_run, loss_gain
+from rlnlp.evaluate.fit import Fit, finish_run, loss_gain, text_losses
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
-from rlnlp.maths.masked import masked_mean
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rollout.sampling import Collect, sampler
@@ -140,13 +139,9 @@ def measure_fit(
     device: torch.device,
 ) -> Fit:  # fmt: skip
     """The mean nats per token of each text of ``rows``, and a few texts that the policy writes itself."""
-    losses = []
-    for start in range(0, len(rows), size):
-        batch = table.batch(rows[start : start + size], device)
-        out = policy(batch, fitted)
-        losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
+    loss = text_losses(policy, fitted, table, rows, size, device)
     rollout = collect(table.prompts(rows[:3], device), run.rng("heldout"))
-    return Fit(rows, torch.stack(losses).cpu(), written(table, rollout))
+    return Fit(rows, loss, written(table, rollout))
 
 
 def written(table: TextTable, rollout: Rollout) -> list[tuple[str, str]]:

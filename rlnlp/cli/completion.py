@@ -33,6 +33,7 @@ OWN = {  # values that a setting of text knows by name
     "data.texts": ("embedded", "embedded/randomwalks"),
 }
 RUN_PLACES = ("outputs/*/*/run.json", "outputs/sweeps/*/*/run.json")
+SWEEP_PLACES = ("outputs/sweeps/*/command.json",)
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,12 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     before = words[-1] if words else ""
     values = [after for flag, after in pairwise(words) if flag == BESIDE]
     given = [word for word in words if not word.startswith("-") and word not in values]
-    if before in ("--file", "--prompts"):
-        yield from _files(current)
+    if before in ("--file", "--prompts", "--csv", "--markdown", "--output"):
+        yield from _files(current, only_directories=before == "--output")
     elif before == BESIDE:
         yield from _runs(current, name)
+    elif name == "compare" and ({"--where", "--sort"} & {before, _flag_before(words)}):
+        yield from _of_comparison(words, current, before)
     elif current.startswith("-"):
         yield from map(Candidate, _flags(name))
     elif name == "guide":
@@ -161,13 +164,33 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
             yield from (Candidate(term, terms()[term].help) for term in REWARDS)
             yield from _functions(current)
         yield from _setting(RewardRun, words, current)
-    elif not given:
+    elif name == "runs":
+        yield from _files(current, only_directories=True)
+    elif not given or name == "compare":
         yield from _runs(current, name)
     elif name == "generate":
         yield from _setting(ScoreRun if "--score" in words else GenerateRun, words, current)
     elif name == "resume":
         yield Candidate("resume.allow=", "settings that may change the steps to come")
         yield from _setting(_schema_of(Path(given[0]).expanduser()), words, current)
+
+
+def _flag_before(words: list[str]) -> str:
+    """The flag that the words before belong to, if all after it are settings."""
+    flags = [i for i, word in enumerate(words) if word.startswith("-")]
+    return words[flags[-1]] if flags and all("=" in word for word in words[flags[-1] + 1 :]) else ""
+
+
+def _of_comparison(words: list[str], current: str, before: str) -> Iterator[Candidate]:
+    """Settings of the first run that was named: as conditions, or as what is sorted by."""
+    runs = [run for word in words for run in sorted(Path(word).expanduser().glob("*/config.yaml"))]
+    named = [Path(word).expanduser() for word in words if is_run(Path(word).expanduser())]
+    schema = _schema_of(next(iter([*named, *(run.parent for run in runs)]), Path()))
+    if before == "--sort":
+        yield from map(Candidate, ("score", "difference", "kl"))
+        yield from (Candidate(key, f.metadata["help"]) for key, _, f in declared(schema) if NAME not in key)
+    else:
+        yield from _setting(schema, words, current)
 
 
 def _flags(name: str) -> list[str]:
@@ -191,7 +214,7 @@ def _explained() -> Iterator[Candidate]:
 
 def _runs(current: str, name: str) -> Iterator[Candidate]:
     """The runs below outputs/, and whatever directory has been begun; for ``generate`` also the embedded models."""
-    for pattern in RUN_PLACES:
+    for pattern in (*(SWEEP_PLACES if name == "compare" else ()), *RUN_PLACES):
         for path in sorted(Path().glob(pattern)):
             if name != "generate" or (path.parent / "policy").is_dir():
                 yield Candidate(str(path.parent))

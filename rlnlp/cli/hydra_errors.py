@@ -20,7 +20,8 @@ def explained(error: BaseException) -> str:
         if not (conf_dir() / group).is_dir():
             group, _, option = str(error.missing_cfg_file).rpartition("/")
         options = [str(o) for o in error.options]
-        return f"no {group} '{one_line(option)}'{nearest(option, options)}\nchoose from: {', '.join(options)}"
+        hint = nearest(option, options, f"{group}=")
+        return f"no {group} '{one_line(option)}'{hint}\nchoose from: {', '.join(options)}"
     if isinstance(error, OverrideParseException):
         return _unreadable(str(error.override).lstrip("+"), str(error))
     cause: Any = error if isinstance(error, OmegaConfBaseException) else error.__cause__ or error.__context__

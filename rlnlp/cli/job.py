@@ -12,11 +12,11 @@ from rlnlp.cli.exits import guarded, leave_threads, print_error
 from rlnlp.cli.streams import lasting_streams
 from rlnlp.cli.sweep import write_command
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
-from rlnlp.cli.sweep_table import in_words, outcome
 from rlnlp.commands.preflight import parse_run_config
 from rlnlp.commands.resume import check_named, start_or_resume
 from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped
+from rlnlp.evaluate.outcome import in_words, outcome
 from rlnlp.run.disk import replace
 from rlnlp.run.manifest import read_facts, without_secrets
 from rlnlp.run.signals import handled

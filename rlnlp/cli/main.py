@@ -11,7 +11,10 @@ HYDRA = {  # command: (settings put before the user's, one line of help)
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
+    "evaluate": ("rlnlp.commands.evaluate", "whether a run worked: before against after, with intervals, and a report"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
+    "runs": ("rlnlp.commands.runs", "the runs there are, and how to continue the unfinished ones"),
+    "compare": ("rlnlp.commands.compare", "runs or a sweep: what differs, statistics over seeds, plots"),
     "check-reward": ("rlnlp.commands.check_reward", "what a reward function gives for a few responses, and its time"),
     "explain": ("rlnlp.commands.explain.main", "what a setting means, and its name in TRL and verl"),
     "guide": ("rlnlp.commands.guide", "show the handbook, a page for each topic"),

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from rlnlp.cli.hydra_words import quoted
 from rlnlp.cli.main import HYDRA
-from rlnlp.cli.sweep import is_sweep, read_command
+from rlnlp.cli.sweep import read_command
 from rlnlp.commands import resume
 from rlnlp.config.changes import declaration
 from rlnlp.errors import Exit, Failure, command, one_line
+from rlnlp.run.find import is_sweep
 from rlnlp.run.manifest import SECRET
 
 

@@ -5,16 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from rlnlp.cli.sweep_table import sweep_table
-from rlnlp.errors import Exit, Failure, describe
+from rlnlp.errors import Exit, Failure, command, describe
 from rlnlp.run.disk import replace
-from rlnlp.run.display import as_text
+from rlnlp.run.display import as_text, piped_or_terminal
+from rlnlp.run.find import COMMAND_FILE
 from rlnlp.run.manifest import without_secrets
-
-COMMAND_FILE = "command.json"
-WIDTH = 200  # columns of a table that is not printed to a terminal
 
 
 def write_command(directory: Path, name: str, words: list[str]) -> None:
@@ -37,11 +33,6 @@ def read_command(directory: Path) -> tuple[str, list[str]]:
     return str(name), [word for word in words if not word.startswith("hydra.sweep.dir=")]
 
 
-def is_sweep(directory: Path) -> bool:
-    """True for the directory of a sweep that has begun its first job."""
-    return (directory / COMMAND_FILE).is_file()
-
-
 def summary(directory: Path, directories: list[Path]) -> int:
     """Write and print how the jobs of a sweep ended, each in one of ``directories``. Returns exit 10 if some failed.
 
@@ -51,11 +42,10 @@ def summary(directory: Path, directories: list[Path]) -> int:
     jobs = [_job(path) for path in found]
     jobs.sort(key=lambda job: job["job"])
     (directory / "sweep.json").write_text(json.dumps(jobs, indent=1) + "\n")
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = piped_or_terminal()
     console.print(as_text(directory), soft_wrap=True)
     console.print(sweep_table(jobs, console.width))
+    _compare(directory, [Path(job["directory"]) for job in jobs if job["result"]])
     failed = [job for job in jobs if job["exit_code"]]
     if failed:
         for job in failed:
@@ -63,6 +53,26 @@ def summary(directory: Path, directories: list[Path]) -> int:
             hint = f": see {log}" if log.is_file() else ""
             print(f"job {job['job']} failed with exit {job['exit_code']}{hint}", file=sys.stderr)
     return Exit.SWEEP if failed else Exit.DONE
+
+
+def _compare(directory: Path, runs: list[Path]) -> None:
+    """Print what there is to say over seeds, and write the comparison of the jobs that have a result.
+
+    Whatever goes wrong here is told and decides nothing: the jobs have ended as they have.
+    """
+    if len(runs) < 2:
+        return
+    try:
+        from rlnlp.evaluate.compare.comparison import compare, gather
+        from rlnlp.evaluate.compare.files import where_line, write_all
+        from rlnlp.evaluate.compare.pages import show_seeds
+
+        comparison = compare(*gather(runs))
+        show_seeds(comparison)
+        print(where_line(write_all(comparison, directory)))
+    except Exception as error:
+        way = command("compare", directory)
+        print(f"warning: the jobs could not be compared ({describe(error)}); to try again: {way}", file=sys.stderr)
 
 
 def _job(path: Path) -> dict[str, Any]:

@@ -1,58 +1,19 @@
-"""The table at the end of a sweep: what each job reached, the best of them, and the spread over seeds."""
+"""The table at the end of a sweep: what each job was given and reached, and the best of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import mean, stdev
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from rlnlp.evaluate.outcome import METRICS, Outcome, outcome
 from rlnlp.run.display import as_text
 
-SEED = "seed"
-METRICS = {"score": max, "loss": min}  # what a result is judged by -> which of two is better
 Jobs = list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a job reached: the name of its metric, before and after training, and the difference with its interval."""
-
-    metric: str
-    n: int
-    heldout: bool
-    before: float
-    after: float
-    difference: float
-    interval: tuple[float, float] | None
-    kl: float | None
-
-
-def outcome(result: Mapping[str, Any]) -> Outcome | None:
-    """The outcome in the ``result`` of run.json; None for a job that has none."""
-    for metric in METRICS:
-        if metric in result.get("after", {}):
-            difference = result["difference"][metric]
-            whole = difference if isinstance(difference, Mapping) else {"mean": difference, **result["difference"]}
-            ends = whole["interval"]
-            return Outcome(
-                metric, result["n"], result.get("heldout", True), result["before"][metric], result["after"][metric],
-                whole["mean"], (ends[0], ends[1]) if ends else None, result["after"].get("kl"),
-            )  # fmt: skip
-    return None
-
-
-def in_words(result: Mapping[str, Any]) -> str:
-    """The outcome of a job on one line; empty if it has none."""
-    found = outcome(result)
-    if found is None:
-        return ""
-    return f"{found.metric} {found.before:.3f} -> {found.after:.3f}, {' '.join(_difference(found)).strip()}"
-
-
 def sweep_table(jobs: Jobs, width: int) -> RenderableType:
-    """Settings that differ, outcome and time of each job; below it the best job and the spread over seeds.
+    """Settings that differ, outcome and time of each job; the best job is marked.
 
     In a terminal of fewer than 100 columns (``width``) the columns stand closer, and long settings are broken.
     """
@@ -67,13 +28,8 @@ def sweep_table(jobs: Jobs, width: int) -> RenderableType:
         cells = [str(job["job"]), *(settings.get(name, "") for name in swept), *([job["status"]] if failed else [])]
         cells += [_figure(row.before), _figure(row.after), *_difference(row), _figure(row.kl, 2)] if row else [""] * 5
         table.add_row(*map(as_text, [*cells, _figure(job["seconds"], 0), "best" if job is best else ""]))
-    parts: list[RenderableType] = [table]
-    if best is None and sum(row is not None for row in rows.values()) > 1:
-        parts.append(as_text(_incomparable(jobs)))
-    spread = _seed_table(jobs, [name for name in swept if name != SEED], width)
-    if spread is not None:
-        parts += [as_text(""), spread]
-    return Group(*parts)
+    why = best is None and sum(row is not None for row in rows.values()) > 1
+    return Group(table, *([as_text(_incomparable(jobs))] if why else []))
 
 
 def _table(title: str, first: list[str], settings: list[str], figures: list[str], width: int) -> Table:
@@ -120,29 +76,6 @@ def settings_of(job: Mapping[str, Any]) -> dict[str, str]:
     return dict(word.partition("=")[::2] for word in job["overrides"])
 
 
-def _seed_table(jobs: Jobs, others: list[str], width: int) -> Table | None:
-    """Mean and standard deviation over the jobs that differ in their seed only; None if no seed was swept."""
-    groups: dict[tuple[str, ...], list[Outcome]] = {}
-    for job in jobs:
-        row, settings = outcome(job["result"]), settings_of(job)
-        if row is not None and SEED in settings:
-            groups.setdefault(tuple(settings.get(name, "") for name in others), []).append(row)
-    if all(len(rows) < 2 for rows in groups.values()):
-        return None
-    figures = ["seeds", "before", "after", "difference", "KL", ""]
-    table = _table("over seeds: mean ± standard deviation", [], _short_names(others), figures, width)
-    compared = len(groups) > 1 and not _incomparable(jobs)
-    means = {values: mean(row.after for row in rows) for values, rows in groups.items()}
-    best = METRICS[next(iter(groups.values()))[0].metric](means, key=lambda values: means[values]) if compared else None
-    for values, rows in groups.items():
-        kls = [row.kl for row in rows if row.kl is not None]
-        columns = [[row.before for row in rows], [row.after for row in rows], [row.difference for row in rows], kls]
-        signs = ("", "", "+", "")
-        cells = [_spread(column, sign) for column, sign in zip(columns, signs, strict=True)]
-        table.add_row(*map(as_text, [*values, str(len(rows)), *cells, "best" if values == best else ""]))
-    return table
-
-
 def _title(rows: list[Outcome]) -> str:
     """Of what the figures are."""
     metrics = sorted({row.metric for row in rows})
@@ -162,9 +95,3 @@ def _difference(row: Outcome) -> tuple[str, str]:
 
 def _figure(value: float | None, digits: int = 3) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _spread(values: list[float], sign: str) -> str:
-    if not values:
-        return ""
-    return f"{mean(values):{sign}.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")

@@ -85,16 +85,17 @@ def check_named(
         Failure: exit 6, with the words to type.
     """
     given = {word.partition("=")[0] for word in words}
-    missing = [f"{key}={plain_word(value)}" for key, value in code_in(config) if key not in given]
-    hidden = [key for key, value in leaves(asdict(config)) if value == REDACTED and key not in given]
-    if missing or hidden:
-        why = (
-            "it runs code of yours, which a directory must not name"
-            if missing
-            else "it needs what was not written down"
-        )
-        again = command(name, directory, *flags, *missing, *(f"{key}=..." for key in hidden))
-        raise Failure(Exit.RUN, f"{why}; name it again:\n{again}")
+    code, secrets = words_to_name(config)
+    code, secrets = ([word for word in each if word.partition("=")[0] not in given] for each in (code, secrets))
+    if code or secrets:
+        why = "it runs code of yours, which a directory must not name" if code else "it needs what was not written down"
+        raise Failure(Exit.RUN, f"{why}; name it again:\n{command(name, directory, *flags, *code, *secrets)}")
+
+
+def words_to_name(config: Any) -> tuple[list[str], list[str]]:
+    """(code, secrets): the words that a directory must not name or does not hold, needed again to resume."""
+    code = [f"{key}={plain_word(value)}" for key, value in code_in(config)]
+    return code, [f"{key}=..." for key, value in leaves(asdict(config)) if value == REDACTED]
 
 
 def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:

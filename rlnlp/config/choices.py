@@ -47,7 +47,7 @@ def choice(group: str, name: str) -> dict[str, Any]:
     """
     options = choices_of(group)
     if name not in options:
-        hint = nearest(name, options)
+        hint = nearest(name, options, f"{group}=")
         raise Failure(Exit.CONFIG, f"no {group} '{one_line(name)}'{hint}\nchoose from: {', '.join(options)}")
     found: dict[str, Any] = compose(f"{group}/{name}", (group,))[group]
     return found

@@ -78,6 +78,8 @@ def migrate(stored: Mapping[str, Any]) -> dict[str, Any]:
     if type(version) is not int or not 1 <= version <= CONFIG_VERSION:
         known = f"this rlnlp reads 1 to {CONFIG_VERSION}; a later one wrote it"
         raise Failure(Exit.RUN, f"config_version is {one_line(repr(version), 40)}: {known}")
+    if version == CONFIG_VERSION:
+        return settings
     algo = settings.get("algo")
     name = algo.get("name") if isinstance(algo, Mapping) else None
     found: dict[str, Any] = (

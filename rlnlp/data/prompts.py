@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import torch
 
-from rlnlp.batching import left_padded
+from rlnlp.batching import left_padded, right_padded
 from rlnlp.config.data import Named, PromptData, names_text
 from rlnlp.config.measuring import APART, FALLBACK
 from rlnlp.data.fitting import Fitting, held_out
@@ -82,6 +82,26 @@ class PromptTable:
             ["messages" in record for record in rows],
         )
 
+    def as_rollout(self, rows: Sequence[int], texts: Sequence[Sequence[str]], device: torch.device) -> Rollout:
+        """``texts`` as responses to the prompts of ``rows``, several to each, as if the policy had ended each of them.
+
+        A text that does not begin as one behind its prompt would is set apart from it by a space.
+        """
+        ids = [self._response_ids(row, text) for row, said in zip(rows, texts, strict=True) for text in said]
+        prompts = self.batch([row for row, said in zip(rows, texts, strict=True) for _ in said], device)
+        responses, mask = right_padded(ids, self.tokenizer.pad, device)
+        ended = torch.ones(len(ids), dtype=torch.bool, device=device)
+        return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), ended)
+
+    def _response_ids(self, row: int, text: str) -> list[int]:
+        record, end = self.records[row], self.tokenizer.end[0]
+        if "messages" in record:
+            ids = self.tokenizer.encode(text)
+            start = list(self.tokenizer.start)
+            return [*(ids[len(start) :] if start and ids[: len(start)] == start else ids), end]
+        joint = "" if text[:1].isspace() or record["prompt"][-1:].isspace() else " "
+        return [*self.tokenizer.encode_behind(record["prompt"], joint + text)[1], end]
+
     def response_text(self, row: int, tokens: Sequence[int]) -> str:
         """A response to the prompt of ``row`` in words; of a turn of a conversation, without the space before it."""
         text = self.tokenizer.decode_rest(self.tokens[row], tokens)
@@ -122,6 +142,21 @@ def table_of(prompts: Sequence[Prompt | Record], chat: Chat, max_tokens: int) ->
     pairs = _fitted(given, chat, Fitting("prompt", "what was given", "prompt", max_tokens, "refuse"))
     rows = list(range(len(pairs)))
     return _table(Rows(pairs, {}), rows, rows, chat)
+
+
+def same_prompts(
+    table: PromptTable, rows: Sequence[int], data: PromptData, tokenizer: Tokenizer, max_tokens: int
+) -> PromptTable:
+    """The prompts of ``rows`` for another model, which has ``tokenizer``; references and columns stay with them.
+
+    Raises:
+        Failure: exit 3, for a prompt that is too long for it; exit 4, for a conversation without a template.
+    """
+    chat = chat_of(replace(data, system=None), tokenizer)  # the system's turn is in the conversations already
+    given: Located = [(f"prompt {i}", table.records[row]) for i, row in enumerate(rows, 1)]
+    pairs = _fitted(given, chat, Fitting("prompt", "the held-out prompts", "prompt", max_tokens, "refuse"))
+    everything = list(range(len(pairs)))
+    return _table(Rows(pairs, {}), everything, everything, chat)
 
 
 def _table(rows: Rows, train: list[int], heldout: list[int], chat: Chat) -> PromptTable:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from rlnlp.batching import left_padded
+from rlnlp.batching import left_padded, right_padded
 from rlnlp.config.data import Named, TextData, names_text
 from rlnlp.data.fitting import Fitting, held_out
 from rlnlp.data.formats import Record
@@ -69,16 +69,12 @@ class TextTable:
 
     def batch(self, rows: Sequence[int], device: torch.device) -> Rollout:
         """The texts of ``rows`` as a rollout; the mask is True at every token of the completions that is learned."""
-        pad, prompts, chosen = self.tokenizer.pad, self.prompts(rows, device), [self.rows[r] for r in rows]
-        lengths = [len(row.completion) for row in chosen]
-        longest = max(lengths)
-        responses = torch.tensor([row.completion + [pad] * (longest - len(row.completion)) for row in chosen])
-        real = torch.arange(longest) < torch.tensor(lengths).unsqueeze(1)
+        prompts, chosen = self.prompts(rows, device), [self.rows[r] for r in rows]
+        responses, real = right_padded([row.completion for row in chosen], self.tokenizer.pad, device)
         mask = real.clone()
         for i, row in enumerate(chosen):
             if row.spoken is not None:
-                mask[i, : lengths[i]] = torch.tensor(row.spoken.learned)
-        responses, mask, real = responses.to(device), mask.to(device), real.to(device)
+                mask[i, : len(row.completion)] = torch.tensor(row.spoken.learned)
         ended = torch.ones(len(rows), dtype=torch.bool, device=device)
         return Rollout(prompts, responses, mask, torch.cat([prompts.mask, real], dim=1), ended)
 

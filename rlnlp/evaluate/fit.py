@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from rlnlp.data.texts import TextTable
@@ -13,7 +14,10 @@ from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.report import data_file, finish, generate_command, title
 from rlnlp.evaluate.summary import Report, table_row
+from rlnlp.maths.distribution import Distribution
+from rlnlp.maths.masked import masked_mean
 from rlnlp.maths.statistics import mean_interval
+from rlnlp.models.policy import Policy
 from rlnlp.run.run import Run
 
 
@@ -27,6 +31,19 @@ class Fit:
     rows: Sequence[int]
     loss: Tensor
     samples: list[tuple[str, str]]
+
+
+@torch.no_grad()
+def text_losses(
+    policy: Policy, fitted: Distribution, table: TextTable, rows: Sequence[int], size: int, device: torch.device
+) -> Tensor:
+    """The mean nats per token of each text of ``rows``, (N,), ``size`` texts at once."""
+    losses = []
+    for start in range(0, len(rows), size):
+        batch = table.batch(rows[start : start + size], device)
+        out = policy(batch, fitted)
+        losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
+    return torch.stack(losses).cpu()
 
 
 def finish_run(run: Run, before: Fit, outcome: Outcome[Fit], table: TextTable) -> None:

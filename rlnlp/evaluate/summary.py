@@ -92,7 +92,7 @@ def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
         *(f"**Warning:** {escaped(warning)}" for warning in report.warnings),
         escaped(took),
         "## Samples",
-        _table(("prompt", "before", "after"), samples, "lll"),
+        markdown_table(("prompt", "before", "after"), samples, "lll"),
         "## The run",
         settings_table(facts),
         "## Files",
@@ -105,13 +105,13 @@ def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
 
 def result_table(report: Report) -> str:
     """Before and after as a table of Markdown."""
-    return _table(HEAD, [(escaped(name), *map(escaped, figures)) for name, *figures in report.rows], "lrrl")
+    return markdown_table(HEAD, [(escaped(name), *map(escaped, figures)) for name, *figures in report.rows], "lrrl")
 
 
 def settings_table(facts: Mapping[str, str]) -> str:
     """The description of a run as a table of Markdown."""
     described = [(escaped(label), "<br>".join(map(escaped, text.split("\n")))) for label, text in facts.items()]
-    return _table(("", ""), described, "ll")
+    return markdown_table(("", ""), described, "ll")
 
 
 def escaped(text: str) -> str:
@@ -126,6 +126,7 @@ def fenced(text: str) -> str:
     return f"{fence}\n{text}\n{fence}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    """A table of Markdown; ``align`` has ``l`` or ``r`` for each column. The cells are escaped already."""
     rule = [{"l": "---", "r": "--:"}[side] for side in align]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))

@@ -81,7 +81,7 @@ def why_no_length_control(scores: Values, lengths: Values) -> str:
         return "all pairs have the same outcome"
     for side, longer in (("after", (lengths > 0).mean()), ("before", (lengths < 0).mean())):
         if longer < LEAST:
-            return f"the response {side} is the longer one in fewer than {LEAST:.0%} of the pairs"
+            return f"the response {side} is the longer one in fewer than {100 * LEAST:.0f} % of the pairs"
     return ""
 
 

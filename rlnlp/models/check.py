@@ -18,6 +18,7 @@ from torch import Tensor
 from rlnlp.batching import left_padded
 from rlnlp.errors import Exit, Failure, counted, describe, out_of_memory
 from rlnlp.models.calling import hidden_of
+from rlnlp.models.gradients import gradient_fault, gradient_norms
 from rlnlp.models.policy import Decoder, Policy
 from rlnlp.types import Prompts, Rollout
 
@@ -123,6 +124,7 @@ class _Check:
         self._text()
         self._padding()
         cached, shrinks = self._cache()
+        self._gradient()
         return Findings(content, self.policy.first_position, cached, shrinks, self.width)
 
     def _read(self, *texts: list[int]) -> Tensor:
@@ -257,31 +259,34 @@ class _Check:
             attention = torch.cat([attention, torch.ones_like(attention[:, :1])], dim=1)
         return worst
 
+    def _gradient(self) -> None:
+        """Check that a gradient can be computed as it will be, without dropout.
+
+        Raises:
+            Failure: exit 4.
+        """
+        if (fault := gradient_fault(self.policy, self.rollout())) is not None:
+            raise self._refusal(
+                "gradient", f"no gradient can be computed: {fault}",
+                "its code trains with dropout only; use another model",
+            )  # fmt: skip
+
     def recomputing(self) -> None:
         """Turn on recomputing, and check that it changes no gradient.
 
         Raises:
             Failure: exit 4.
         """
-        plain = self._gradient_norms()
+        rollout = self.rollout()
+        plain = self._tried(lambda: gradient_norms(self.policy, rollout))
         self.policy.recompute_layers()
-        again = self._gradient_norms()
+        again = self._tried(lambda: gradient_norms(self.policy, rollout))
         apart = float((again - plain).abs().max() / plain.max().clamp(min=1e-30))
         if not apart <= TOLERANCE:
             raise self._refusal(
                 "recomputing", f"with model.gradient_checkpointing a gradient differs by {apart:.2g} of the largest",
                 "set model.gradient_checkpointing=false, and lower algo.micro_batch_size instead",
             )  # fmt: skip
-
-    def _gradient_norms(self) -> Tensor:
-        """The norm of each weight's gradient of some loss."""
-        weights, rollout = self.policy.trainable(), self.rollout()
-
-        def gradients() -> tuple[Tensor | None, ...]:
-            loss = self.policy.outputs(rollout).logits.float().log_softmax(-1)[..., 0][rollout.mask].sum()
-            return torch.autograd.grad(loss, weights, allow_unused=True)
-
-        return torch.stack([g.norm() for g in self._tried(gradients) if g is not None])
 
 
 def ordinary_tokens(policy: Policy) -> list[int]:

@@ -1,9 +1,11 @@
 """What a run shows while it lasts, as lines: for files, pipes and train.log. In a terminal: live.py."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, TextIO
 
+from rich.console import Console
 from rich.text import Text
 
 from rlnlp.config.description import block
@@ -12,6 +14,7 @@ from rlnlp.metrics import LIVE
 
 OF_TERM = "reward/"  # before the name of a term, in timing.jsonl
 SLOW = 0.25
+PIPED = 200  # columns of a table that is not printed to a terminal
 IN_LINE = 5  # so many of the live metrics are in the line of a step
 
 
@@ -103,3 +106,11 @@ def slow_terms(timing: Mapping[str, float]) -> dict[str, float]:
 def as_text(value: Any) -> Text:
     """Text for rich without markup or terminal control characters."""
     return Text(safe_text(str(value)))
+
+
+def piped_or_terminal() -> Console:
+    """A console as wide as the terminal, or wide enough for all that is read by other programs."""
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED
+    return console

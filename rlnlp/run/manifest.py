@@ -27,7 +27,8 @@ SECRET_OVERRIDE = re.compile(
 )
 REDACTED = "***"
 FILES = ("config.yaml", "run.json")
-LEFTOVER = re.compile(r"\.(config\.yaml|run\.json|summary\.md|heldout\.jsonl|curves\.png)-[0-9a-f]{8}")
+STAGED = r"config\.yaml|run\.json|(summary|report)\.md|report\.html|heldout\.jsonl|[\w-]+\.png"
+LEFTOVER = re.compile(rf"\.({STAGED})-[0-9a-f]{{8}}")
 CHECKSUM_LINE = "# sha256 of the lines above: "
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "hydra-core", "omegaconf")
 COMPUTE = ("torch", "transformers", "tokenizers", "numpy")
@@ -148,11 +149,24 @@ def read_config(directory: Path) -> Any:
     Raises:
         Failure: exit 6, if it is no run directory or its settings are not valid.
     """
+    settings = read_settings(directory)
+    try:
+        return parse(RUNS[settings["algo"]["name"]], settings)
+    except Failure as failure:
+        raise Failure(Exit.RUN, f"{directory / 'config.yaml'} is not valid\n{failure}") from failure
+
+
+def read_settings(directory: Path) -> dict[str, Any]:
+    """The settings of a run directory as plain data of the present version, of a known algorithm, not checked.
+
+    Raises:
+        Failure: exit 6, if it is no run directory.
+    """
     import yaml
 
     path = directory / "config.yaml"
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = _plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise Failure(
             Exit.RUN, f"{directory} is not a run directory: config.yaml cannot be read ({type(error).__name__})"
@@ -161,10 +175,20 @@ def read_config(directory: Path) -> Any:
     name = settings["algo"].get("name") if isinstance(settings.get("algo"), dict) else None
     if not isinstance(name, str) or name not in RUNS:
         raise Failure(Exit.RUN, f"{path} has an unknown algorithm (algo.name: {name!r})")
+    return settings
+
+
+def _plain_yaml(text: str) -> Any:
+    """``text`` read by the safe loader: the one in C where there is one, which takes a seventh of the time."""
+    import yaml
+
+    if not yaml.__with_libyaml__:
+        return yaml.safe_load(text)
+    loader = yaml.CSafeLoader(text)
     try:
-        return parse(RUNS[name], settings)
-    except Failure as failure:
-        raise Failure(Exit.RUN, f"{path} is not valid\n{failure}") from failure
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def fingerprint(threads: int, device: str) -> dict[str, Any]:

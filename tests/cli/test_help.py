@@ -131,7 +131,7 @@ def test_help_of_a_topic_or_a_setting_shows_it(page, capsys):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["algo=pppo"], "no algo 'pppo'; did you mean 'ppo'?\n"),
+        (["algo=pppo"], "no algo 'pppo'; did you mean 'algo=ppo'?\n"),
         (["lr=1"], "no setting 'lr'; did you mean 'algo.learning_rate=1'?\n"),
         (["--lr", "1"], "no flag '--lr'; did you mean 'algo.learning_rate=1'?\n"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rlnlp.cli import sweep
 from rlnlp.cli.main import main
 from rlnlp.run.manifest import read_config
 from support.small import ROOT, rlnlp, write_prompts
@@ -89,7 +90,35 @@ def test_one_table_shows_what_differs_and_what_came_of_it(seeds):
         best = ["best"] * (result["after"]["score"] == max(job["result"]["after"]["score"] for job in found))
         assert line.split() == [str(job["job"]), str(job["job"] + 1), *f"{figures} {end}".split(), *best]
     assert out.count("\njob ") == 1
-    assert table[5] == "over seeds: mean ± standard deviation".ljust(len(table[5]))
+
+
+def test_a_sweep_ends_with_its_own_comparison_and_where_it_is(seeds):
+    place, _, out, err = seeds
+    directory = next((place / "outputs" / "sweeps").iterdir()).relative_to(place)
+    assert "warning" not in err
+    lines = [" ".join(line.split()) for line in out.rstrip("\n").split("\n")]
+    assert lines[-1] == f"written to {directory}/: compare.md, compare.json, compare.csv, curves.png, frontier.png"
+    start = next(i for i, line in enumerate(lines) if line.endswith(": mean over seeds [95 % interval]"))
+    assert lines[start + 1] == "seeds before after difference KL"
+    scores = [job["result"]["after"]["score"] for job in records(place / directory)]
+    assert lines[start + 2].split()[0] == "3"
+    assert lines[start + 2].split()[2] == f"{sum(scores) / 3:.3f}"
+    assert any(line.startswith("With 3 seeds in a group") for line in lines[start:])
+    written = json.loads((place / directory / "compare.json").read_text())
+    assert [run["score"] for run in written["runs"]] == scores
+
+
+def test_a_comparison_that_fails_changes_nothing_of_how_a_sweep_ended(seeds, tmp_path, monkeypatch, capsys):
+    place, *_ = seeds
+    shutil.copytree(next((place / "outputs" / "sweeps").iterdir()), tmp_path / "s")
+    (tmp_path / "s" / "compare.md").unlink()
+    (tmp_path / "s" / "compare.md").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert sweep.summary(Path("s"), [Path("s") / str(job) for job in range(3)]) == 0
+    out, err = capsys.readouterr()
+    assert "seeds  before" in out
+    assert err.startswith("warning: the jobs could not be compared (IsADirectoryError")
+    assert err.endswith("to try again: rlnlp compare s\n")
 
 
 def test_the_screen_has_one_line_for_each_job_and_one_for_how_it_ended(seeds):

@@ -1,4 +1,4 @@
-"""The table of a sweep: of what the figures are, the best job where there can be one, the spread over seeds."""
+"""The table of a sweep: of what the figures are, the best job where there can be one."""
 
 import io
 
@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from rlnlp.cli.sweep_progress import JobOutput, SweepProgress
-from rlnlp.cli.sweep_table import best_job, in_words, sweep_table
+from rlnlp.cli.sweep_table import best_job, sweep_table
+from rlnlp.evaluate.outcome import in_words
 
 
 def job(number, overrides, after, before=0.5, metric="score", status="done", **more):
@@ -55,21 +56,6 @@ def test_of_losses_the_lowest_is_the_best():
     losses = [job(0, "seed=1", 3.0, 4.0, "loss"), job(1, "seed=2", 2.0, 4.0, "loss"), failed(2, "seed=3")]
     assert best_job(losses)["job"] == 1
     assert printed(losses)[0] == "loss on held-out texts, nats per token (64)"
-
-
-def test_over_seeds_mean_and_standard_deviation_of_each_setting_and_the_best_mean():
-    lines = printed(RATES)
-    start = lines.index("over seeds: mean ± standard deviation")
-    assert lines[start + 1].split() == ["learning_rate", "seeds", "before", "after", "difference", "KL"]
-    first, second = (line.split() for line in lines[start + 2 : start + 4])
-    # by hand: .6 and .8 have mean .7 and deviation .1414; .9 and .4 have .65 and .3536
-    assert first == ["1e-4", "2", "0.500", "±", "0.000", "0.700", "±", "0.141", "+0.200", "±", "0.141", "best"]
-    assert second == ["1e-3", "2", "0.500", "±", "0.000", "0.650", "±", "0.354", "+0.150", "±", "0.354"]
-
-
-def test_jobs_that_differ_in_more_than_their_seed_have_no_spread():
-    assert not [line for line in printed([RATES[0], RATES[3]]) if "over seeds" in line]
-    assert not [line for line in printed([job(0, "lr=1", 0.6), job(1, "lr=2", 0.7)]) if "over seeds" in line]
 
 
 @pytest.mark.parametrize("key", ["reward.terms.length.weight", "reward", "data.prompts", "heldout.size"])

@@ -153,7 +153,7 @@ def test_a_prompt_may_begin_with_a_dash_behind_two_dashes(generate, model_dir):
         ("sampler.topk=1", "no setting 'sampler.topk'; did you mean 'sampler.top_k=1'?"),
         ("sampler.temperature=hot", "sampler.temperature must be a number, got 'hot'"),
         ("sampler.temperature=-0.5", "sampler.temperature must be > 0, got -0.5"),
-        ("sampler=gredy", "no sampler 'gredy'; did you mean 'greedy'?"),
+        ("sampler=gredy", "no sampler 'gredy'; did you mean 'sampler=greedy'?"),
         ("sampler=../algo/sft", "no sampler '../algo/sft'"),
         ("seed=[1", "seed"),
         ("model._target_=os.system", "no setting 'model._target_'"),
@@ -355,7 +355,7 @@ def test_code_that_only_a_run_names_is_asked_for_again_and_a_change_of_it_is_tol
     [
         (["--score"], 2, "has no reward of its own; name one: reward=default"),
         (["reward=sentiment"], 2, "'reward=sentiment' says what is rewarded: add --score"),
-        (["--score", "reward=sentimnt"], 2, "did you mean 'sentiment'?"),
+        (["--score", "reward=sentimnt"], 2, "did you mean 'reward=sentiment'?"),
         (["--with", "./nowhere"], 4, "nowhere"),
         (["--chat", "--with", "embedded", "--score"], 2, "leave out a prompt, --with, --score"),
         (["score=true"], 2, "type: --score"),

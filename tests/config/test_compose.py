@@ -70,7 +70,7 @@ def test_the_command_takes_the_exact_words_and_sweeps_over_them(tmp_path):
     told = ["rlnlp train: no algorithm 'nesting'", "  choose from: sft, reinforce, ppo"]
     assert (code, err.splitlines()[:2]) == (2, told)
     code, _, err = rlnlp("train", *words[:3], "algo@algo.policy=reinforc", cwd=tmp_path)
-    assert (code, err.splitlines()[0]) == (2, "rlnlp train: no algo 'reinforc'; did you mean 'reinforce'?")
+    assert (code, err.splitlines()[0]) == (2, "rlnlp train: no algo 'reinforc'; did you mean 'algo=reinforce'?")
 
 
 @pytest.mark.parametrize(("group", "name"), [(g, n) for g in GROUPS if g != "experiment" for n in choices_of(g)])

@@ -153,9 +153,9 @@ def test_a_resample_in_which_all_outcomes_agree_has_their_win_rate():
     [
         ([1.0] * 40, [1.0, -1] * 20, "all pairs have the same outcome"),
         ([0.0] * 40, [1.0, -1] * 20, "all pairs have the same outcome"),
-        ([1.0, -1] * 20, [1.0] * 37 + [-1] * 3, "before is the longer one in fewer than 10%"),
-        ([1.0, -1] * 20, [-1.0] * 37 + [1] * 3, "after is the longer one in fewer than 10%"),
-        ([1.0, -1] * 20, [0.0] * 40, "after is the longer one in fewer than 10%"),
+        ([1.0, -1] * 20, [1.0] * 37 + [-1] * 3, "before is the longer one in fewer than 10 %"),
+        ([1.0, -1] * 20, [-1.0] * 37 + [1] * 3, "after is the longer one in fewer than 10 %"),
+        ([1.0, -1] * 20, [0.0] * 40, "after is the longer one in fewer than 10 %"),
     ],
 )
 def test_what_cannot_be_told_is_not_shown_and_the_reason_is_given(scores, lengths, reason):

@@ -226,6 +226,23 @@ def test_recomputing_is_turned_on_where_it_gives_the_same_gradient(kind):
     assert not any(module.training for module in policy.lm.modules())
 
 
+def test_a_model_that_gives_no_gradient_without_dropout_is_refused():
+    policy = made("llama")
+
+    class OnlyWhileTraining(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise AssertionError("use model.train()")
+
+    policy.lm.model.layers[1].register_forward_hook(lambda layer, read, out: OnlyWhileTraining.apply(out))
+    with pytest.raises(Failure, match=r"\(gradient\): no gradient can be computed: .*use model\.train\(\)"):
+        check_policy(policy, "it")
+
+
 def test_recomputing_that_gives_other_gradients_is_refused():
     policy, passes = made("llama"), []
 

@@ -1,5 +1,6 @@
 """What a state is worth: values before each token, critics from a reward model, less memory for the same gradient."""
 
+import copy
 import shutil
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from transformers import (
 )
 
 from rlnlp.errors import Exit, Failure
-from rlnlp.models.critic import PolicyWithValueHead, ValuesOfHead, critic_like, value_head
+from rlnlp.models.critic import Critic, PolicyWithValueHead, ValuesOfHead, critic_like, fitted_to, value_head
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.load import load_critic
 from rlnlp.models.policy import Policy
@@ -238,6 +239,16 @@ def test_a_policy_that_computes_again_draws_what_it_drew_before(policy):
     again, plain = (sample(p, small.prompts(*PROMPTS), uniforms, small.plain(), pad=0) for p in (own, policy))
     assert torch.equal(first.responses, again.responses)
     assert torch.equal(plain.responses, again.responses)
+
+
+def test_a_critic_from_files_computes_again_if_its_policy_does(policy):
+    own = policy.reference().requires_grad_(True)
+    own.recomputed = checkpointed(own.lm)
+    critic = fitted_to(own, Critic(copy.deepcopy(policy.lm.base_model).requires_grad_(True), value_head(policy)))
+    awake(critic.head)
+    counted = Counted(blocks(critic.trunk))
+    critic(drawn(policy)).square().sum().backward()
+    assert counted.calls == 4
 
 
 def test_a_model_whose_layers_cannot_compute_again_is_exit_4():

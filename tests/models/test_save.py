@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from rlnlp.commands.preflight import checked_config
+from rlnlp.config.differing import words_of
 from rlnlp.errors import Failure
-from rlnlp.evaluate.card import hub_id, words_of
+from rlnlp.evaluate.card import hub_id, model_card
+from rlnlp.evaluate.summary import Report
 from rlnlp.models import files
 from rlnlp.models.load import load_policy
+from rlnlp.run.manifest import redacted
 from support import runs, small
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
@@ -90,11 +94,13 @@ def test_the_command_names_terms_that_were_added_and_left_out_and_hides_secrets(
         "+reward.terms.mine={fn: pattern, args: {regex: ab}, weight: 2, clip: [0, 1]}",
     ]  # fmt: skip
     config = checked_config(runs.settings(asked))
-    words = words_of(config, ["data.prompts"])
+    words = words_of(redacted(asdict(config), ["data.prompts"]))
     assert "~reward.terms.similarity" in words
     assert "+reward.terms.mine.fn=pattern" in words
     assert "+reward.terms.mine.args.regex=ab" in words
     assert "data.prompts=***" in words
+    report = Report("title", "measured", [], [], [], [], "rlnlp generate run")
+    assert "data.prompts=***" in model_card(config, config, report, ["data.prompts"])
     assert not [word for word in words if word.startswith("+reward.terms.mine.floor")]
     shown = [word for word in words if not word.startswith("data.prompts")]
     assert (

@@ -75,8 +75,11 @@ GROUPS = [
     (
         "evaluate/card.py", (SAVE,),
         [
-            ("the card's command lacks what was left out", "if name not in terms]", "if name in ()]"),
-            ("the card tells secrets", "settings = redacted(asdict(config), hidden)", "settings = asdict(config)"),
+            ("the card tells secrets", "*words_of(redacted(asdict(asked), hidden))", "*words_of(asdict(asked))"),
         ],
+    ),
+    (
+        "config/differing.py", (SAVE,),
+        [("the card's command lacks what was left out", "if name not in terms]", "if name in ()]")],
     ),
 ]  # fmt: skip

@@ -23,11 +23,13 @@ import pytest
 from mutation import (
     chat_mutants,
     check_mutants,
+    compare_mutants,
     data_mutants,
     early_mutants,
     ending_mutants,
     face_mutants,
     model_mutants,
+    page_mutants,
     ppo_mutants,
     rates_mutants,
     reward_mutants,
@@ -86,8 +88,8 @@ def _mutants(file, *tests_and_changes):
 
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
-    sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants,
-    statistics_mutants,
+    sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
+    page_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -376,7 +378,7 @@ MUTANTS = [
     ),
     *_mutants(
         "commands/resume.py",
-        ("a directory names code", "for key, value in code_in(config) if", "for key, value in [] if",
+        ("a directory names code", "for key, value in code_in(config)]", "for key, value in []]",
          f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again"),
         ("changed settings are taken", "    check_unchanged(directory)", "    pass",
          f"{RESUME}::test_settings_that_were_changed_in_the_directory_are_refused"),

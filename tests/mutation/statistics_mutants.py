@@ -36,6 +36,14 @@ GROUPS = [
         ("a win rate beyond 1", "return max(0.0, low), min(1.0, high)", "return low, high"),
         ("one side's length is not looked at", '("before", (lengths < 0).mean())', '("before", (lengths != 0).mean())'),
     ]),
+    ("maths/agreement.py", ("maths/test_agreement",), [
+        ("pairs that the score does not part count", "parted = size > 0", "parted = size >= 0"),
+        ("a tie of the judge is no agreement", "(np.sign(gaps) * np.sign(judged) + 1) / 2",
+         "(np.sign(gaps) == np.sign(judged)) * 1.0"),
+        ("the agreement is a mean of prompts", "float(total.sum() / count.sum())", "float((total / count).mean())"),
+        ("the groups are of one width", "np.quantile(size[parted], np.arange(1, groups) / groups)",
+         "np.linspace(size[parted].min(), size[parted].max(), groups + 1)[1:-1]"),
+    ]),
     ("maths/best_of_n.py", (BEST_OF_N,), [
         ("draws with replacement", "(falling - n) / falling", "((falling - 1) / falling) ** n"),
         ("of ties the last one counts", "(below[last] - below[first]) / (last - first)",

@@ -6,15 +6,16 @@ GROUPS = [
     (
         "cli/sweep_table.py", (TABLE,),
         [
-            ("the highest loss is the best", '"loss": min', '"loss": max'),
             ("different rewards are compared", 'in ("reward", "data", "heldout")', 'in ("data", "heldout")'),
             ("different prompts are compared", 'in ("reward", "data", "heldout")', 'in ("reward",)'),
-            ("the best group by its first seed", "values: mean(row.after for row in rows)", "values: rows[0].after"),
-            ("the spread is half the range", "± {stdev(values):.3f}", "± {(max(values) - min(values)) / 2:.3f}"),
             ("the best before training", "key=lambda pair: pair[1].after", "key=lambda pair: pair[1].before"),
             ("short names that are alike", "end if ends.count(end) == 1 else key", "end if ends else key"),
             ("settings are markup", "(*map(as_text, [*cells, _figure(job", "(*map(str, [*cells, _figure(job"),
         ],
+    ),
+    (
+        "evaluate/outcome.py", (TABLE,),
+        [("the highest loss is the best", '"loss": min', '"loss": max')],
     ),
     (
         "cli/sweep_progress.py", (TABLE,),

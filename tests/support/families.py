@@ -38,7 +38,7 @@ HEADS = {"mamba_n_heads": 8, "mamba_d_head": 16}
 OWN: dict[str, dict[str, Any]] = {  # settings of a family that do not follow from their names
     "bamba": HEADS,
     "cohere_compass_text": {"rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 1e4}}},
-    "dbrx": {"attn_config": {"rope_theta": 1e4, "kv_n_heads": 2}},
+    "dbrx": {"attn_config": {"rope_theta": 1e4, "kv_n_heads": 2, "clip_qkv": 8}},
     "blt": {"encoder_hash_byte_group_vocab": 64},
     "deepseek_v2": {"num_experts_per_tok": 2, "n_routed_experts": 4, "n_shared_experts": 1},
     "dots1": {"n_routed_experts": 4, "n_shared_experts": 1, "num_experts_per_tok": 2},
@@ -59,8 +59,10 @@ OWN: dict[str, dict[str, Any]] = {  # settings of a family that do not follow fr
     "nemotron": {"head_dim": 16, "num_key_value_heads": 2},
     "nemotron_h": {"n_groups": 2, "mamba_num_heads": 8},
     "reformer": {"axial_pos_embds": False},
-    "zamba": {"num_hidden_layers": 7, "attn_layer_period": 3, "attn_layer_offset": 1},
-    "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid"] * 2, "hybrid_layer_ids": [1, 3]},
+    "zamba": {"num_hidden_layers": 7, "attn_layer_period": 3, "attn_layer_offset": 1, "attention_hidden_size": 128,
+              "attention_head_dim": 32},
+    "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid"] * 2, "hybrid_layer_ids": [1, 3],
+               "attention_hidden_size": 128, "attention_head_dim": 32},
     "zaya": {"num_experts_per_tok": 1},
 }  # fmt: skip
 

@@ -1,0 +1,1 @@
+"""Did a run work: two sides on the same prompts, compared with intervals."""

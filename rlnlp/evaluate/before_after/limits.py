@@ -1,0 +1,35 @@
+"""What an evaluation does not show, in sentences."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rlnlp.config.schema import OnPolicyRun
+from rlnlp.errors import counted, one_line
+
+
+def not_shown(config: OnPolicyRun, record: dict[str, Any], seen: int, judges: Sequence[str]) -> Iterator[str]:
+    """Whose preferences these are, what was not measured, and on how little it rests."""
+    names = ", ".join(one_line(name, 40) for name, term in config.reward.terms.items() if term.weight)
+    yield (
+        f"Whether people like it better. The score stands for what its terms reward ({names}), and for the preferences"
+        " of whoever wrote them."
+    )
+    if not judges:
+        yield (
+            "Whether something that training did not see agrees: no held-out judge was asked. A policy can find the"
+            " faults of its reward; --judge names another."
+        )
+    prompts = record["score"]["n"]
+    yield f"How it answers other prompts than these: {counted(prompts, 'prompt')} of one kind of data were asked."
+    if seen:
+        yield f"How it does on prompts that are new to it: {seen} of the {prompts} prompts were seen in training."
+    missing = [
+        words
+        for name, words in (("rouge_l", "nearness to references (the data have none)"),)
+        if name not in record["measures"]
+    ]
+    if record["kl"] is None:
+        missing.append("KL (the other side's tokenizer is another, or its texts were not drawn)")
+    if missing:
+        yield f"What was not measured: {'; '.join(missing)}."
+    yield "Whether another seed of the same settings comes out alike: this is one run; rlnlp compare takes several."
