@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 
 import pytest
 
@@ -54,6 +55,8 @@ def directory(tmp_path_factory, model_dir):
         (directory / name).write_text("".join(json.dumps({"messages": turns[:length]}) + "\n" for turns in asked))
     status, _, errors = small.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)
     assert status == 0, errors
+    shutil.copytree(directory / "RUN", directory / "SWEEP" / "0")
+    (directory / "DIR").symlink_to("SWEEP")
     return directory
 
 

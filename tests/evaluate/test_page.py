@@ -75,6 +75,7 @@ def test_the_page_begins_with_the_verdict_and_has_every_section_in_order():
     assert page.texts["h2"] == HEADS
     assert flat(page.texts["p"][0]) == verdict_sentence(record())
     assert next(attrs for tag, attrs in page.tags if tag == "p")["class"] == "verdict good"
+    assert "120 responses, 3 prompts seen in training" in report_html(record(seen_in_training=3), [])
     assert 'class="verdict bad"' in report_html(record(verdict="worse"), [])
     assert 'class="verdict plain"' in report_html(record(verdict="no difference shown"), [])
     assert [flat(text) for text in page.texts["dd"][:8]] == [
@@ -195,7 +196,7 @@ def test_a_record_of_texts_and_their_loss_makes_a_report_in_which_lower_is_bette
     assert seen.texts["pre"] == ["the", " film\nis", "a room", loss["command"]]
     assert [flat(text) for text in seen.texts["dd"][:6]] == [
         "2.500 → 2.100", "-0.400 [-0.450, -0.350]", "12.18 → 8.17", "of a token, exp(loss)", "40",
-        "none of them seen in training",
+        "no text seen in training",
     ]  # fmt: skip
     assert "Texts that became less likely" in seen.texts["h2"]
     assert {"the", "film\nis", "a room"} <= {cell.strip() for cell in cells(report_markdown(loss, []))}

@@ -6,7 +6,7 @@ import pytest
 from rlnlp.maths.resampling import mean_interval_by_prompt, sign_flip_p_value
 from rlnlp.maths.win_rates import win_rate_interval, wins_of_all_pairs
 
-PROMPTS, SAMPLES = 60, 5
+PROMPTS, SAMPLES = 50, 5
 
 
 def population(prompts=100_000):
@@ -37,7 +37,7 @@ def test_of_2000_intervals_by_prompt_92_to_97_percent_hold_the_truth_and_of_thos
         x = everything[draw.integers(0, len(everything), PROMPTS)]
         low, high = mean_interval_by_prompt(x.mean(1), draw)
         by_prompt.append(low <= truth <= high)
-        if i % 4 == 0:
+        if i % 10 == 0:
             low, high = mean_interval_by_prompt(x.reshape(-1), draw)
             by_sample.append(low <= truth <= high)
     assert 0.92 <= np.mean(by_prompt) <= 0.97

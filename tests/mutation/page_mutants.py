@@ -15,8 +15,12 @@ GROUPS = [
         ("color where nothing is shown", "ends is not None and not ends[0] <= 0 <= ends[1]", "ends is not None"),
         ("a higher length is good", 'rows_of(record, "measures", 0, name)',
          'rows_of(record, "measures", 1, name)'),
+        ("a lower loss is bad", '"loss": -1', '"loss": 1'),
         ("that a row is of fewer prompts is not said", 'if row.get("n", prompts) != prompts else', "if False else"),
         ("why a length-controlled rate is missing is not said", "row.get('length_controlled_reason') or", ""),
+    ]),
+    ("evaluate/page/numbers.py", (PAGE,), [
+        ("an end of an interval is shown as -0.000", "while decimals < 5 and", "while False and"),
     ]),
     ("evaluate/page/html.py", (PAGE,), [
         ("texts are markup", "autoescape=True", "autoescape=False"),

@@ -92,10 +92,10 @@ def tiles(record: Record) -> Iterator[Tile]:
     if record.get("kl") is not None:
         ends = interval(record.get("kl_interval"), nats(record["kl"]))
         yield Tile("KL", number(record["kl"], nats(record["kl"])), f"{ends} nats per response".strip())
-    seen = record.get("seen_in_training")
+    seen, what = record.get("seen_in_training"), "text" if record.get("loss") else "prompt"
     notes = [counted(record["n"], "response")] if record.get("measures") else []
-    notes += [f"{seen or 'none'} of them seen in training"] if seen is not None else []
-    yield Tile("texts" if record.get("loss") else "prompts", f"{record['prompts']:,}", ", ".join(notes))
+    notes += [f"{counted(seen, what) if seen else f'no {what}'} seen in training"] if seen is not None else []
+    yield Tile(f"{what}s", f"{record['prompts']:,}", ", ".join(notes))
 
 
 def changes(record: Record) -> Section:
