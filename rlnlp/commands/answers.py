@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rlnlp.build import Language, language, loaded_policy
 from rlnlp.commands.scoring import Scorer, changed_code
 from rlnlp.config.schema import GenerateRun, ScoreRun
 from rlnlp.data.formats import Record
+from rlnlp.evaluate.before_after.evaluation import first_language
 from rlnlp.rollout.generate import LoadedPolicy
 from rlnlp.run.live import display
 from rlnlp.run.manifest import read_config
@@ -23,9 +25,7 @@ def loaded(config: GenerateRun) -> LoadedPolicy:
         Failure: exit 2 or 4.
     """
     with display().waiting("loading the model"):
-        from rlnlp import build
-
-        policy = build.loaded_policy(config)
+        policy = loaded_policy(config)
     for note in policy.notes:
         display().log_message(note)
     return policy
@@ -69,8 +69,13 @@ def _of_one(
 
 
 def _scorer(settings: ScoreRun, run: Path | None, kept: ExitStack) -> Scorer:
-    first = settings.model if run is None else read_config(run).model
-    scorer = Scorer(settings, replace(first, gradient_checkpointing=False), kept)
+    def first() -> Language:
+        if run is not None:
+            config = read_config(run)
+            return first_language(run, replace(config, model=replace(config.model, gradient_checkpointing=False)))
+        return language(replace(settings.model, gradient_checkpointing=False), settings.device, settings.seed)
+
+    scorer = Scorer(settings, first, kept)
     for key in [] if run is None else changed_code(run, scorer.code):
         display().log_message(f"warning: {key}: its content differs from what the run was rewarded with")
     return scorer

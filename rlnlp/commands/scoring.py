@@ -1,6 +1,6 @@
 """What a reward gives for responses of any policy: those of the run that it is of, and of others beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from rlnlp import build
-from rlnlp.config.model import Model
 from rlnlp.config.schema import ScoreRun
 from rlnlp.device import compute_device
 from rlnlp.evaluate.measure import given_row
@@ -25,13 +24,13 @@ BATCH = 32  # responses that are scored by a model at once
 
 
 class Scorer:
-    """The reward of ``settings``. ``first`` is the policy that it began with: coherence is measured by that.
+    """The reward of ``settings``. ``first`` loads the policy that a run began with: coherence is measured by that.
 
     What the functions need is kept in ``kept`` for as long as it is open.
     """
 
-    def __init__(self, settings: ScoreRun, first: Model, kept: ExitStack) -> None:
-        self._settings, self._first = settings, first
+    def __init__(self, settings: ScoreRun, first: Callable[[], build.Language], kept: ExitStack) -> None:
+        self._first = first
         self._texts: Texts | None = None
         self._tokenizer: Tokenizer | None = None
         load = build.function_loader(settings.reward, nullcontext, kept.enter_context)
@@ -56,22 +55,16 @@ class Scorer:
 
     @cached_property
     def _language(self) -> build.Language:
-        settings = self._settings
-        found = build.language(self._first, settings.device, settings.seed)
+        found = self._first()
         found.policy.requires_grad_(False)
         return found
 
     def _coherence(self, rollout: Rollout) -> Tensor:
         policy, own = self._language.policy, self._language.tokenizer
         likelihood = logprob_fn(policy, Distribution(1.0, 0, 1.0, 0, own.end), BATCH)
-        if self._tokenizer is None or not same_tokens(self._tokenizer, own):
+        if self._tokenizer is None or not self._tokenizer.same_words(own):
             rollout = retokenize(rollout, self._read(rollout), own, policy.context)
         return coherence(likelihood, len(own.raw))(rollout)
-
-
-def same_tokens(one: Tokenizer, other: Tokenizer) -> bool:
-    """True if both give a text the same tokens."""
-    return bool(one.raw.get_vocab() == other.raw.get_vocab())
 
 
 def changed_code(directory: Path, code: Mapping[str, str]) -> list[str]:

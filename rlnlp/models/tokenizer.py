@@ -57,6 +57,10 @@ class Tokenizer:
         """The text that ``ids`` add behind ``before``: some tokenizers drop a leading space when they start afresh."""
         return self._until_stop(self._rest(before, ids))
 
+    def same_words(self, other: "Tokenizer") -> bool:
+        """True if a token is the same text in both."""
+        return bool(self.raw.get_vocab() == other.raw.get_vocab())
+
     @property
     def stopper(self) -> Stopper | None:
         """``stops`` if there are stop texts: without any no text need be decoded while it grows."""

@@ -5,6 +5,7 @@ import shutil
 import signal
 import tempfile
 from collections import namedtuple
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -157,6 +158,7 @@ def test_weights_that_are_not_finite_and_a_model_that_sees_ahead_are_errors(chec
     assert "use a causal model" in record["findings"][0]["fix"]
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_prompts_is_told(checked, tmp_path):
     rows = [{"prompt": "the film </s> is", "reference": "good"}, {"prompt": "very " * 70, "reference": "good"},
             {"prompt": "a room", "reference": "good"}]  # fmt: skip
@@ -259,6 +261,15 @@ def test_an_interrupted_check_says_so_and_leaves_nothing(checked, monkeypatch, c
     assert main(["check", *words]) == 143
     assert capsys.readouterr().err == "rlnlp check: interrupted\n"
     assert not list((tmp_path / "tmp").iterdir())
+
+    def swallowed(*_):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise Failure(Exit.MODEL, "it could not be imported")
+
+    monkeypatch.setattr(look, "_draw", swallowed)
+    assert main(["check", *words]) == 143
+    assert capsys.readouterr() == ("", "rlnlp check: interrupted\n")
     monkeypatch.setattr(look, "_draw", lambda *_: (_ for _ in ()).throw(MemoryError("no room")))
     code, record = checked()
     assert (code, "algo.micro_batch_size" in named(record)["memory"]["fix"]) == (9, True)
@@ -288,6 +299,13 @@ def test_a_term_dominates_by_what_it_adds_not_by_its_value():
         "constant-reward", "term-constant", "term-constant",
     ]  # fmt: skip
     assert found_in(scores(a=[1.0, 2.0], b=[0.0, 3.0]), reward("a", "b", floor=5.0)) == ["term-vetoes"] * 2
+
+
+def test_what_is_said_of_a_term_is_of_the_responses_that_it_judges():
+    whole = scores(a=[1.0, 1.0, 2.0, 0.0], b=[0.0, 1.0, 2.0, 4.0])
+    given = torch.tensor([True, True, False, False])
+    assert found_in(Scores(whole.rewards, whole.terms, {"a": given}), reward("a", "b")) == ["term-constant"]
+    assert found_in(Scores(whole.rewards, whole.terms, {"a": given & False}), reward("a", "b")) == ["term-abstains"]
 
 
 def test_an_end_that_some_response_reaches_is_no_finding():

@@ -19,6 +19,8 @@ from rlnlp.commands.side_by_side import short_names, table
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
+from rlnlp.models.load import load_policy, load_tokenizer
+from rlnlp.models.policy import logprob_fn
 from rlnlp.run import manifest
 from rlnlp.types import Rollout
 from support import small
@@ -304,10 +306,9 @@ def test_scored_responses_come_best_first_with_what_each_term_gave(drawn, other_
     assert prompts(scored) == prompts(plain)
 
 
-def test_a_run_s_own_reward_scores_and_its_first_policy_says_what_is_coherent(finished, generate, model_dir):
-    from rlnlp.models.load import load_policy, load_tokenizer
-    from rlnlp.models.policy import logprob_fn
-
+def test_a_run_s_own_reward_scores_and_its_first_policy_says_what_is_coherent(finished, generate, model_dir, other_dir):
+    shutil.rmtree(finished / "policy")
+    shutil.copytree(other_dir, finished / "policy")
     config = finished / "config.yaml"
     text = config.read_text().replace("path: gone", f"path: {model_dir}").partition(manifest.CHECKSUM_LINE)[0]
     config.write_text(f"{text}{manifest.CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n")

@@ -49,7 +49,7 @@ GROUPS = [
         [
             ("the worst comes first", '-record["score"] if "score"', 'record["score"] if "score"'),
             ("the trained policy says what is coherent",
-             "settings.model if run is None else", "settings.model if True else"),
+             "        if run is not None:\n            config", "        if run is None:\n            config"),
         ],
     ),
     (

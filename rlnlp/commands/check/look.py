@@ -23,7 +23,7 @@ from rlnlp.commands.check.findings import Finding, Report, row_findings
 from rlnlp.config.algos import OnPolicy, Ppo
 from rlnlp.config.rates import with_rates
 from rlnlp.data.order import rows_of_step
-from rlnlp.errors import Exit, Failure, counted, one_line, out_of_memory
+from rlnlp.errors import Exit, Failure, Stopped, counted, one_line, out_of_memory
 from rlnlp.maths.masked import masked_mean
 from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.models.tokenizer import Tokenizer
@@ -56,6 +56,9 @@ def look(config: Any, directory: Path, display: Display, report: Report) -> None
     """Load what the settings name, draw responses, and try steps that change nothing; what is found goes to ``report``.
 
     A run would be made in ``directory``: here one is made in a temporary one.
+
+    Raises:
+        KeyboardInterrupt: a signal has arrived.
     """
     stopped: KeyboardInterrupt | None = None
     with TemporaryDirectory(prefix="rlnlp-check-") as folder:
@@ -72,6 +75,9 @@ def look(config: Any, directory: Path, display: Display, report: Report) -> None
                 if not out_of_memory(error):
                     raise
                 report.fail(memory_failure(error))
+    arrived = run.signals.arrived
+    if stopped is None and arrived is not None:  # someone's ``except`` has swallowed it
+        stopped = Stopped(arrived)
     if stopped is not None:
         raise stopped
 
