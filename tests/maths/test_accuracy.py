@@ -26,6 +26,11 @@ def test_accuracy_counts_equal_scores_half():
     assert 0 <= low < value < high <= 1
 
 
+def test_every_pair_counts_the_same_however_many_its_prompt_has():
+    differences, prompts = np.array([1.0, 1, 1, -1]), np.array([0, 0, 0, 1])
+    assert preference_accuracy(differences, prompts, rng()).value == 0.75
+
+
 def test_the_interval_of_the_accuracy_is_by_prompt():
     draw = rng(1)
     of_prompt = draw.normal(size=100)
@@ -149,11 +154,11 @@ def test_for_the_responses_of_a_prompt_it_is_the_correlation_within_prompts():
 
 def test_a_score_that_has_nothing_to_do_with_length_has_no_correlation():
     held = 0
-    for seed in range(15):
+    for seed in range(10):
         draw = rng(seed)
         low, high = length_correlation(draw.normal(size=200), draw.normal(size=200), np.arange(200), draw).interval
         held += low <= 0 <= high
-    assert held >= 12
+    assert held >= 8
 
 
 def test_without_a_spread_of_scores_or_lengths_there_is_no_correlation():

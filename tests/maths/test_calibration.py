@@ -42,14 +42,22 @@ def true_error(chance):
     return np.sum(np.abs(chance(size) - sigmoid(size)) * density) / density.sum()
 
 
-FAST = {"too sure": tempered(2), "right": tempered(1)}
-SLOW = {"far too sure": tempered(4), "timid": tempered(0.5), "noisy": noisy}
-ALL = pytest.mark.parametrize(
-    "chance", [*FAST.values(), *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW.values())], ids=FAST | SLOW
-)
+def blind(x):
+    """Right in three of four pairs, whatever the difference: timid where it is small, too sure where it is large."""
+    return np.where(x > 0, 0.75, 0.25)
 
 
-@ALL
+CHANCES = {"right": tempered(1), "too sure": tempered(2), "far too sure": tempered(4), "timid": tempered(0.5)}
+CHANCES |= {"noisy": noisy, "blind": blind}
+
+
+def fast(name):
+    """All chances; what is not so named is slow."""
+    marks = {each: () if each == name else pytest.mark.slow for each in CHANCES}
+    return pytest.mark.parametrize("chance", [pytest.param(CHANCES[i], marks=m, id=i) for i, m in marks.items()])
+
+
+@fast("blind")
 def test_at_10000_pairs_the_error_is_within_2_hundredths_of_the_true_one(chance):
     error, (low, high) = expected_calibration_error(*drawn(10_000, chance, 1), rng())
     assert abs(error - true_error(chance)) < 0.015
@@ -57,7 +65,7 @@ def test_at_10000_pairs_the_error_is_within_2_hundredths_of_the_true_one(chance)
     assert high - low < 0.05
 
 
-@ALL
+@fast("right")
 def test_at_400_pairs_the_interval_holds_the_true_error(chance):
     held, errors = 0, []
     for seed in range(20):
@@ -68,6 +76,17 @@ def test_at_400_pairs_the_interval_holds_the_true_error(chance):
         errors.append(error)
     assert held >= 18
     assert abs(np.mean(errors) - true_error(chance)) < 0.04
+
+
+def test_gaps_of_two_signs_do_not_cancel():
+    differences = np.repeat([math.log(0.6 / 0.4), math.log(0.9 / 0.1)], 500)
+    labels = np.concatenate([np.arange(500) < 400, np.arange(500) < 350]).astype(float)
+    error, (low, high) = expected_calibration_error(differences, labels, np.arange(1000), rng())
+    assert error == pytest.approx(0.2, abs=1e-6)
+    # of each half the fraction right has a deviation of about .019
+    deviation = math.sqrt(0.8 * 0.2 + 0.7 * 0.3) / math.sqrt(500) / 2
+    assert high == pytest.approx(0.2 + 1.96 * deviation, abs=0.002)
+    assert 0.2 - 3 * deviation < low < 0.2 - 1.96 * deviation
 
 
 def test_what_chance_adds_is_taken_off():
