@@ -89,6 +89,16 @@ def test_gaps_of_two_signs_do_not_cancel():
     assert 0.2 - 3 * deviation < low < 0.2 - 1.96 * deviation
 
 
+def test_errors_that_two_bins_share_do_not_widen_the_interval_where_their_gaps_have_two_signs():
+    # a prompt's two pairs are both right or both wrong: what is added to the one gap is taken from the other
+    differences = np.repeat([math.log(0.6 / 0.4), math.log(0.9 / 0.1)], 400)
+    labels, prompts = np.tile(np.arange(400) < 300, 2).astype(float), np.tile(np.arange(400), 2)
+    error, (low, high) = expected_calibration_error(differences, labels, prompts, rng())
+    assert error == pytest.approx(0.15, abs=1e-6)
+    assert low < 0.13
+    assert high == pytest.approx(0.15, abs=1e-6)
+
+
 def test_what_chance_adds_is_taken_off():
     # 2 bins of 50, with gaps of .1 and 0: an absolute normal of mean 0 has the mean sqrt(2 / pi) deviations
     low, high = math.log(0.6 / 0.4), math.log(0.9 / 0.1)
