@@ -1,9 +1,7 @@
 """Seconds that ``rlnlp evaluate`` of a run takes, start-up and report included, beside those that its training took.
 
-    python -m tests.bench.evaluate RUN [--runs 3]
-
-The part must stay below 30 seconds for the default run on two cores; the ratio to the training of the same run, on the
-same machine, is printed beside it.
+To run: ``python tests/bench/evaluate.py [RUN]``. The default run must stay below 30 seconds on two cores; the ratio to
+the training of the same run is printed beside it.
 """
 
 import argparse
