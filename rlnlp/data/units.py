@@ -9,6 +9,7 @@ from rlnlp.data.order import split
 from rlnlp.data.sources import heldout_part
 from rlnlp.errors import counted
 from rlnlp.models.chat import Prompt
+from rlnlp.rng import stream
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,25 @@ def parts_of(units: Sequence[int], size: int, seed: int, grouped: bool) -> Parts
         return Parts(everything, [i for i in everything if units[i] in measured], False, {"heldout-trained-on": text})
     train = [i for i in everything if units[i] not in held]
     return Parts(train, [i for i in everything if units[i] in held], True, {})
+
+
+def folds_of(units: Sequence[int], count: int, seed: int) -> list[list[int]]:
+    """The rows of at most ``count`` folds, each in ascending order: every unit is in one of them, as a whole.
+
+    The folds have the same number of units, or one more; there are no more folds than units.
+    """
+    distinct = list(dict.fromkeys(units))
+    count = min(count, len(distinct))
+    shuffled = stream(seed, "folds").permutation(len(distinct)).tolist()
+    fold = {distinct[unit]: i % count for i, unit in enumerate(shuffled)}
+    return [[row for row, unit in enumerate(units) if fold[unit] == i] for i in range(count)]
+
+
+def trained_on(train: Sequence[Judged], heldout: Sequence[Judged]) -> list[int]:
+    """The positions of those ``heldout`` rows, of a file of their own, that belong to a unit of ``train``."""
+    units = units_of([*train, *heldout])
+    known = set(units[: len(train)])
+    return [i for i, unit in enumerate(units[len(train) :]) if unit in known]
 
 
 def _keys(row: Judged) -> Iterator[Hashable]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rlnlp.data.judged import judged
-from rlnlp.data.units import parts_of, prompt_key, units_of
+from rlnlp.data.units import folds_of, parts_of, prompt_key, trained_on, units_of
 
 TEXTS = st.lists(st.lists(st.sampled_from("abcdefghij"), min_size=2, max_size=3, unique=True), min_size=1, max_size=12)
 
@@ -75,6 +75,28 @@ def test_a_split_parts_no_unit_and_loses_no_row(units, size, seed, grouped):
         assert len({units[i] for i in parts.heldout}) <= size
     assert (parts.train, parts.heldout) == (sorted(parts.train), sorted(parts.heldout))
     assert parts == parts_of(units, size, seed, grouped)
+
+
+@given(st.lists(st.integers(0, 30), max_size=80), st.integers(1, 9), st.integers(0, 3))
+def test_folds_have_every_row_once_and_part_no_unit(units, count, seed):
+    folds = folds_of(units, count, seed)
+    assert sorted(row for fold in folds for row in fold) == list(range(len(units)))
+    inside = [{units[row] for row in fold} for fold in folds]
+    assert sum(map(len, inside)) == len(set(units))
+    assert len(folds) == min(count, len(set(units)))
+    assert not inside or max(map(len, inside)) - min(map(len, inside)) <= 1
+    assert all(fold == sorted(fold) for fold in folds)
+    assert folds == folds_of(units, count, seed)
+
+
+def test_the_folds_are_a_matter_of_the_seed():
+    assert len({str(folds_of(range(20), 5, seed)) for seed in range(10)}) > 5
+
+
+def test_held_out_rows_of_a_file_of_their_own_that_are_trained_on_are_found():
+    train = [row("a", "b", prompt="p"), row("c", "d")]
+    held = [row("x", "y", prompt=" p"), row("a", "b", prompt="q"), row("e", "d"), row("x", "e"), row("a", "b")]
+    assert trained_on(train, held) == [0, 2, 3]
 
 
 def test_the_split_is_a_matter_of_the_seed():

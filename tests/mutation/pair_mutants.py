@@ -48,6 +48,7 @@ GROUPS = [
              "elif (prompt := prompt_key(row.prompt)) is not None:",
              "elif (prompt := prompt_key(row.prompt)) and False:"),
             ("no group is held out", "1 if grouped else 0", "0"),
+            ("every seed has the same folds", 'stream(seed, "folds")', 'stream(0, "folds")'),
         ],
     ),
 ]  # fmt: skip
