@@ -347,7 +347,7 @@ def test_the_first_trial_is_left_out_and_slow_steps_are_few(monkeypatch):
 
     assert costs.tried_steps(trial(1.0), 60) == [1.0] * 10
     clock[0] = 0.0
-    assert costs.tried_steps(trial(4.0), 60) == [4.0] * 3
+    assert costs.tried_steps(trial(4.0), 60) == [4.0] * 5
     clock[0] = 0.0
     assert costs.tried_steps(trial(20.0), 60) == [180.0]
     clock[0] = 0.0

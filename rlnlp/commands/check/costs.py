@@ -14,7 +14,7 @@ from rlnlp.device import peak_memory, whole_memory
 from rlnlp.errors import Exit, counted
 from rlnlp.run.disk import existing, size_text
 
-MOST_TRIED, ENOUGH = 10, 10.0  # steps; seconds of them
+MOST_TRIED, ENOUGH = 10, 20.0  # steps; seconds of them
 SLOW = 60.0  # seconds of a step that is tried once
 
 
