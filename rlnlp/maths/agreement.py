@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rlnlp.maths.resampling import Interval, Rows, Values, bootstrap_interval
+from rlnlp.maths.resampling import Interval, Values, fraction_interval_by_prompt
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,8 @@ def agreement_by_gap(gaps: Values, judged: Values, groups: int, rng: np.random.G
 
 def _agreement(size: Values, agrees: Values, chosen: NDArray[np.bool_], rng: np.random.Generator) -> Agreement:
     rows = chosen.any(1)  # the others have no pair in this group
-    count, total = chosen[rows].sum(1), np.where(chosen, agrees, 0)[rows].sum(1)
+    count, total = chosen[rows].sum(1).astype(np.float64), np.where(chosen, agrees, 0)[rows].sum(1)
 
-    def fraction(prompts: Rows) -> Values:
-        found: Values = total[prompts].sum(1) / count[prompts].sum(1)
-        return found
-
-    low, high = bootstrap_interval(fraction, int(rows.sum()), rng)
+    interval = fraction_interval_by_prompt(total, count, rng)
     mean = float(total.sum() / count.sum())
-    return Agreement(float(size[chosen].mean()), mean, (max(0.0, low), min(1.0, high)), int(count.sum()))
+    return Agreement(float(size[chosen].mean()), mean, interval, int(count.sum()))

@@ -77,6 +77,50 @@ def _jackknife(statistic: Callable[[Rows], Values], prompts: int) -> Values:
     return np.concatenate([statistic(rows) for rows in kept])
 
 
+def times_drawn(rows: Rows, prompts: int) -> Values:
+    """How often each prompt is in each resample. (R, n) -> (R, P)."""
+    flat = (rows + prompts * np.arange(len(rows))[:, None]).reshape(-1)
+    return np.bincount(flat, minlength=len(rows) * prompts).reshape(len(rows), prompts).astype(np.float64)
+
+
+def fraction_interval_by_prompt(total: Values, count: Values, rng: np.random.Generator) -> Interval:
+    """95 % confidence interval of a fraction: the sum of ``total`` (P,) over that of ``count`` (P,), within 0 and 1.
+
+    A prompt has ``count`` pairs, of which ``total`` are right; ties are halves. As ``bootstrap_interval``; if all pairs
+    are right, or all wrong, no resample differs: the exact interval of as many prompts (Clopper and Pearson 1934). Of
+    one prompt it is 0 to 1.
+
+    Raises:
+        ValueError: the shapes differ or are no vectors, there is no prompt, or one has no pair.
+    """
+    check_values(total)
+    check_values(count)
+    if total.shape != count.shape or not (count > 0).all():
+        raise ValueError(f"every prompt needs a count above 0: arrays of shapes {total.shape} and {count.shape}")
+    if len(count) == 1:
+        return 0.0, 1.0
+    if (total == count).all():
+        return float(0.025 ** (1 / len(count))), 1.0
+    if (total == 0).all():
+        return 0.0, float(1 - 0.025 ** (1 / len(count)))
+    low, high = bootstrap_interval(lambda rows: total[rows].sum(1) / count[rows].sum(1), len(count), rng)
+    return max(0.0, low), min(1.0, high)
+
+
+def sums_by_prompt(prompts: NDArray[Any], *values: Values) -> list[Values]:
+    """The sums of each of ``values`` (N,) over the entries of one prompt, (P,). ``prompts`` (N,) names the prompt.
+
+    Raises:
+        ValueError: the shapes differ or are no vectors, there is nothing, or a value is not finite.
+    """
+    for each in values:
+        check_values(each)
+        if each.shape != prompts.shape:
+            raise ValueError(f"shapes differ: {each.shape}, of prompts {prompts.shape}")
+    distinct, of_prompt = np.unique(prompts, return_inverse=True)
+    return [np.bincount(of_prompt, each, len(distinct)).astype(np.float64) for each in values]
+
+
 def sign_flip_p_value(x: Values, rng: np.random.Generator) -> float:
     """Two-sided p-value of a mean of 0 for ``x`` (P,), differences by prompt, by flipping their signs at random.
 

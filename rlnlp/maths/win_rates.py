@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rlnlp.maths.resampling import Interval, Rows, Values, bootstrap_interval, mean_interval_by_prompt
+from rlnlp.maths.resampling import Interval, Rows, Values, bootstrap_interval, mean_interval_by_prompt, times_drawn
 
 LEAST = 0.10  # of the pairs must have the longer response on either side, or its effect cannot be told
 RIDGE = 0.01  # on phi: a normal prior with a standard deviation of 10
@@ -111,17 +111,11 @@ def length_controlled_win_rate(
     np.add.at(wins, (np.arange(prompts)[:, None], of_pair.reshape(lengths.shape)), outcomes(scores))
 
     def fitted(rows: Rows) -> Values:
-        times = _times(rows, prompts)
+        times = times_drawn(rows, prompts)
         return equal_length_win_rates(distinct, times @ counts, times @ wins)
 
     low, high = bootstrap_interval(fitted, prompts, rng)
     return float(fitted(np.arange(prompts)[None])[0]), (max(0.0, low), min(1.0, high))
-
-
-def _times(rows: Rows, prompts: int) -> Values:
-    """How often each prompt is in each resample. (R, n) -> (R, P)."""
-    flat = (rows + prompts * np.arange(len(rows))[:, None]).reshape(-1)
-    return np.bincount(flat, minlength=len(rows) * prompts).reshape(len(rows), prompts).astype(np.float64)
 
 
 def equal_length_win_rates(lengths: Values, counts: Values, wins: Values) -> Values:

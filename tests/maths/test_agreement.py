@@ -44,7 +44,8 @@ def test_its_interval_is_of_prompts_and_not_of_pairs():
 def test_where_nothing_is_parted_or_the_gaps_are_few_there_are_fewer_groups():
     assert agreement_by_gap(np.zeros((3, 2)), np.ones((3, 2)), 5, rng()) == []
     two = agreement_by_gap(np.array([[1.0, 2.0]] * 30), np.ones((30, 2)), 5, rng())
-    assert [(each.gap, each.agreement, each.interval) for each in two] == [(1, 1, (1, 1)), (2, 1, (1, 1))]
+    unanimous = (pytest.approx(0.025 ** (1 / 30)), 1)  # of 30 prompts, all agreeing
+    assert [(each.gap, each.agreement, each.interval) for each in two] == [(1, 1, unanimous), (2, 1, unanimous)]
     (single,) = agreement_by_gap(np.array([[1.0]]), np.array([[-1.0]]), 3, rng())
     assert (single.agreement, single.interval) == (0, (0, 1)), "one prompt tells nothing of its spread"
 
