@@ -1,1 +1,1 @@
-"""Prompts and texts: data files, and the seeded order in which their rows are used."""
+"""Prompts, texts and judged answers: data files, and the seeded order in which their rows are used."""

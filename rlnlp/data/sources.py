@@ -5,8 +5,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
-from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text
+from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text, path_of
 from rlnlp.data.columns import check_columns, check_names, column_advice, renamed
 from rlnlp.data.formats import Record
 from rlnlp.data.messages import as_example, as_prompt, read_conversations
@@ -15,6 +16,7 @@ from rlnlp.embedded.grammar import corpus
 from rlnlp.errors import Exit, Failure, one_line
 
 FIELDS = ("prompt", "reference", "messages")  # of a record of prompts; what else it has are columns
+FILE = "file"  # the column that stands for the file of a row
 EMBEDDED_TEXTS = 60_000
 GENERATED = re.compile(r"embedded(?:/([1-9][0-9]{0,6}))?")  # embedded/5000: the first 5,000 of the grammar's texts
 
@@ -47,6 +49,23 @@ def text_records(key: str, named: Named, reading: Reading, best: float = 1.0, mo
         return Read(records, found.total)
     total = None if found.total is None else _part(found.total, best)
     return Read(_best(key, records, best), total)
+
+
+def preference_records(key: str, named: Named, reading: Reading, filed: bool = False, most: int | None = None) -> Read:
+    """The records of judged answers that the setting ``key`` means by ``named``; about ``most`` bytes of a file.
+
+    ``filed``: each record has the name of its file, without its ending, as the column ``FILE`` if it has no such one.
+
+    Raises:
+        Failure: exit 2, for a domain that is not embedded; exit 3, for a file that cannot be read.
+    """
+
+    def read(name: str) -> Read:
+        found = _prompts(key, name, reading.encoding, "preferences.jsonl", most)
+        stem = {FILE: _stem(path_of(name))} if filed else {}
+        return Read([(location, {**stem, **record}) for location, record in found.records], found.total)
+
+    return _rows(key, named, reading, read)
 
 
 def file_prompts(key: str, named: Named, reading: Reading) -> Located:
@@ -118,6 +137,10 @@ def _texts(key: str, name: str, encoding: str, most: int | None) -> Read:
     if (own := embedded_set(name, "texts")) is not None:
         return read_records(str(own), key, "text")
     return read_records(name, key, "text", encoding, most)
+
+
+def _stem(path: Path) -> str:
+    return (path.with_suffix("") if path.suffix.lower() == ".gz" else path).stem
 
 
 def generated_texts(name: str) -> int | None:

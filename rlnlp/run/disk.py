@@ -100,6 +100,11 @@ def storage_failure(action: str, path: Path, error: Exception) -> Failure:
     return Failure(Exit.STORAGE, f"{action} in {path} failed: {error} ({free})\nfree disk space or fix the disk")
 
 
+def existing(directory: Path) -> Path:
+    """The directory, or the nearest one above it that is there."""
+    return next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())
+
+
 def size_text(size: int) -> str:
     """Bytes in the unit that fits."""
     return f"{size / 2**20:.1f} MiB" if size < 2**30 else f"{size / 2**30:.1f} GiB"

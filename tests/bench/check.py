@@ -48,7 +48,7 @@ def main() -> None:
     for algo in ALGORITHMS if model is None else ALGORITHMS[:1]:
         least: dict[str, tuple[float, float]] = {}
         with tempfile.TemporaryDirectory() as folder:
-            for number in range(ROUNDS if model is None else 1):
+            for number in range(ROUNDS if model is None else ROUNDS // 2):
                 said, real = figures([f"algo={algo}", *more], Path(folder), number)
                 for name, value in said.items():
                     before = least.get(name, (value, real[name]))

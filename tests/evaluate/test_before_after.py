@@ -50,18 +50,31 @@ def test_distinct_repeated_and_rouge_l_by_hand():
 
 
 def test_the_difference_is_the_mean_of_the_means_of_the_prompts():
-    before = draws([[0, 1], [2, 2], [0, 0]], term=[[0, np.nan], [np.nan, np.nan], [1, 1]])
+    before = draws([[0, 1], [2, 2], [0, 0]], term=[[1, np.nan], [np.nan, np.nan], [1, 1]])
     after = draws([[1, 1], [2, 4], [0, 6]], term=[[2, 4], [1, 1], [1, 1]], kl=3.0)
     found = record(before, after)
     assert found["score"]["before"] == pytest.approx((0.5 + 2 + 0) / 3)
     assert found["score"]["difference"] == pytest.approx((0.5 + 1 + 3) / 3)
     term = found["terms"]["term"]  # the second prompt has no value before
-    assert (term["n"], term["before"], term["after"], term["difference"]) == (2, 0.5, 2.0, 1.5)
+    assert (term["n"], term["before"], term["after"], term["difference"]) == (2, 1.0, 2.0, 1.0)
     assert term["p_holm"] == term["p"]
     assert (found["kl"], found["kl_interval"]) == (3.0, [3.0, 3.0])
     assert found["measures"]["perplexity"]["before"] == pytest.approx(2)
-    # of the first prompt 1 against 0 is won and 1 against 1 a tie; of the others one is a tie and one is won
+    # of each prompt one pair of different draws is a tie and one is won
     assert found["win_rate"] == pytest.approx(((1 + 0.5) / 2 + (0.5 + 1) / 2 + (0.5 + 1) / 2) / 3)
+
+
+def test_win_rates_pair_different_draws_only():
+    found = record(draws([[0, 1]] * 20), draws([[0, 3]] * 20))  # 3 beats 0, and 0 loses against 1
+    assert found["win_rate"] == 0.5
+
+
+def test_an_interval_around_0_shows_no_difference():
+    gain = np.tile([[1.0, 1.0], [-1.0, -1.0]], (15, 1))
+    found = record(draws(np.zeros((30, 2))), draws(gain))
+    low, high = found["score"]["difference_interval"]
+    assert low < -0.2 < 0.2 < high
+    assert found["verdict"] == "no difference shown"
 
 
 def test_equal_sides_show_no_difference_and_the_interval_is_a_point():
@@ -173,9 +186,10 @@ def test_a_policy_against_itself_shows_no_difference_but_other_draws_differ(ppo,
     same = json.loads(evaluated(ppo, "--json", "-n", 2, "--against", ppo)[1])
     assert same["verdict"] == "no difference shown"
     assert same["score"]["difference_interval"] == [0.0, 0.0]
-    code, out, _ = evaluated(ppo, "-n", 2, "--against", ppo, "--independent", "seed=3")
+    apart = json.loads(evaluated(ppo, "--json", "-n", 2, "--against", ppo, "--independent")[1])
+    assert apart["score"]["difference"] != 0
+    code, out, _ = evaluated(ppo, "-n", 2, "--against", ppo, "seed=3")
     assert code == 0
-    assert "+0.000 [+0.000, +0.000]" not in out.split("\n")[0]
     assert "(none of them seen in training) x 2 responses a side" in out
     assert (ppo / "evaluations").is_dir()
 

@@ -27,9 +27,11 @@ from mutation import (
     data_mutants,
     early_mutants,
     ending_mutants,
+    evaluate_mutants,
     face_mutants,
     model_mutants,
     page_mutants,
+    pair_mutants,
     ppo_mutants,
     preference_mutants,
     rates_mutants,
@@ -90,7 +92,7 @@ def _mutants(file, *tests_and_changes):
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
-    page_mutants, preference_mutants,
+    page_mutants, evaluate_mutants, pair_mutants, preference_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

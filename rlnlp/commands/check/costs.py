@@ -12,9 +12,9 @@ from rlnlp.commands.check.findings import Finding, Report
 from rlnlp.config.description import duration, measurements
 from rlnlp.device import peak_memory, whole_memory
 from rlnlp.errors import Exit, counted
-from rlnlp.run.disk import size_text
+from rlnlp.run.disk import existing, size_text
 
-MOST_TRIED, ENOUGH = 10, 10.0  # steps; seconds of them
+MOST_TRIED, ENOUGH = 10, 20.0  # steps; seconds of them
 SLOW = 60.0  # seconds of a step that is tried once
 
 
@@ -67,8 +67,3 @@ def tried_steps(trial: Trial, total: int) -> list[float]:
     while len(tried) < min(MOST_TRIED, total) and (not tried or time.monotonic() - begun < ENOUGH):
         tried.append(trial(len(tried) + 1))
     return tried
-
-
-def existing(directory: Path) -> Path:
-    """The directory, or the one above it that is there."""
-    return next(path for path in (directory.absolute(), *directory.absolute().parents) if path.is_dir())

@@ -122,12 +122,22 @@ def _stages(config: Any, directory: Path, run: Run, report: Report) -> None:
         drawn = _draw(around, config, run)
     _look_at_probabilities(around, config, drawn, report)
     _look_at_end(around, config, drawn, report)
-    measured = drawn.seconds
     if isinstance(around, OnPolicySetup):
         with run.display.waiting("calling the reward"):
-            measured += _look_at_reward(around, config, drawn, report)
+            measured = drawn.seconds + _look_at_reward(around, config, drawn, report)
+    else:
+        measured = _seconds_of_texts(around, config)
     with run.display.waiting("trying steps"):
-        costs(config, directory, prepared, loaded, measured / len(drawn.texts), report)
+        costs(config, directory, prepared, loaded, measured / SAMPLES, report)
+
+
+def _seconds_of_texts(around: Any, config: Any) -> float:
+    """Seconds of scoring ``SAMPLES`` texts, as a measurement does; a text may be there more than once."""
+    held = around.table.heldout
+    batch = around.table.batch([held[i % len(held)] for i in range(SAMPLES)], around.policy.device)
+    begun = time.monotonic()
+    logprob_fn(around.policy, around.distribution, config.algo.micro_batch_size)(batch)
+    return time.monotonic() - begun
 
 
 def _look_at_rates(asked: Any, config: Any, language: build.Language, report: Report) -> None:

@@ -1,6 +1,7 @@
 """A check of the settings of a run: everything that is known before training, in words or as a record."""
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,9 @@ from rlnlp.commands.explain.main import laid_out
 from rlnlp.commands.preflight import with_faults
 from rlnlp.commands.train import check_device
 from rlnlp.config.description import left_out_lines
-from rlnlp.errors import Failure, command, counted, safe_text
+from rlnlp.errors import Exit, Failure, command, counted, safe_text
+from rlnlp.run.disk import existing
+from rlnlp.run.manifest import check_free
 
 COLUMN = 17  # of the labels
 
@@ -30,6 +33,7 @@ def check_run(settings: Any, directory: Path, words: Sequence[str], as_json: boo
         config, faults = with_faults(settings)
         for fault in faults:
             report.fail(fault)
+        look_at_directory(directory, report)
         if not faults:
             for line in left_out_lines(left_out(settings, config)):
                 report.warn("term-left-out", line, "add the field to the data if the term is to count")
@@ -44,6 +48,18 @@ def check_run(settings: Any, directory: Path, words: Sequence[str], as_json: boo
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(json.dumps({**report.record(), "command": way}) if as_json else "\n".join(lines(report, way, width)))
     return report.exit_code
+
+
+def look_at_directory(directory: Path, report: Report) -> None:
+    """Whether a run can be made in ``directory``."""
+    try:
+        check_free(directory, saved=False)
+    except Failure as failure:
+        report.fail(failure)
+    above = existing(directory)
+    if not os.access(above, os.W_OK | os.X_OK):
+        what = f"no run can be made in {directory}: {above} cannot be written to"
+        report.add(Finding("directory", "error", what, "put it elsewhere with hydra.run.dir=", Exit.STORAGE))
 
 
 def lines(report: Report, way: str, width: int | None) -> Iterator[str]:

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from rlnlp.errors import counted, one_line
 from rlnlp.evaluate.page import draw_figures, report_html, report_markdown, verdict_sentence
+from rlnlp.evaluate.page.content import sentence
 from rlnlp.evaluate.page.numbers import interval, p_value, percent, percents
 from rlnlp.evaluate.report import print_lines
 from rlnlp.evaluate.summary import LABEL, RESPONSE, STRONG, TEXT, WARNING, Line, aligned, table_row
@@ -40,13 +41,13 @@ def lines(record: dict[str, Any]) -> Iterator[Line]:
     if len(record.get("best_of_n", [])) > 1:
         yield Line(best_of_text(record), "", 2)
     for note in record["notes"]:
-        yield Line(note, "", 2)
+        yield Line(sentence(note), "", 2)
     for pair in record.get("regressions", [])[:REGRESSIONS]:
         yield Line(f"worse   {one_line(pair['prompt'], TEXT)}  ({pair['difference']:+.3f})", STRONG, LABEL)
         yield Line(f"before  {one_line(pair['before'], RESPONSE)}", "", LABEL)
         yield Line(f"after   {one_line(pair['after'], RESPONSE)}", "", LABEL)
-    for sentence in record["not_shown"][:1]:
-        yield Line(f"not shown: {sentence}", WARNING, 2)
+    for limit in record["not_shown"][:1]:
+        yield Line(f"not shown: {limit}", WARNING, 2)
     yield Line("")
     yield Line(f"report: {record['report']} (all of it; also report.md beside it)")
 
