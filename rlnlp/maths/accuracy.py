@@ -22,6 +22,7 @@ from rlnlp.maths.resampling import (
     check_values,
     fraction_interval_by_prompt,
     sums_by_prompt,
+    times_drawn,
 )
 
 GROUP = 10  # pairs, at least, in a group of the accuracy by something
@@ -153,7 +154,7 @@ def length_correlation(
     products = np.stack(sums_by_prompt(prompts, scores * sizes, scores**2, sizes**2), 1)
 
     def correlation(rows: Rows) -> Values:
-        both, of_score, of_length = np.moveaxis(products[rows].sum(1), -1, 0)
+        both, of_score, of_length = (times_drawn(rows, len(products)) @ products).T
         spread = np.sqrt(of_score * of_length)
         return np.where(spread > 0, both / np.where(spread > 0, spread, 1.0), 0.0)
 

@@ -45,14 +45,14 @@ def expected_calibration_error(
     preferred, 0 if the second is, 0.5 for a tie; ``prompts`` (N,) names the prompt of each pair. The mean of
     |accuracy - confidence| over bins of equal mass (Guo et al. 2017, arXiv:1706.04599, equation 3; up to 15 bins, of
     50 or more pairs) is too large, because chance moves the accuracy of a bin either way. What a normal error would
-    add is taken off (the debiased estimate of Kumar et al. 2019, arXiv:1909.10155, section 5, for the absolute error as
-    in their code; here in closed form, with an error by prompt).
+    add is taken off (the debiased estimate of Kumar et al. 2019, arXiv:1909.10155, definition 5.2, for the absolute
+    error as in their code; here in closed form, with an error by prompt).
 
-    The interval is of resamples by prompt. Let e be the errors of the bins' gaps, times the bins' weights: the mean gap
-    is at most its true value plus the sum of |e|, and at least that plus the sum of e, each with the sign of its true
-    gap. The lower end is 0 unless calibrated probabilities would give such gaps in fewer than 2.5 % of the cases. A
-    bootstrap of the estimate itself would miss the truth too often, for it is never below 0. With few prompts the
-    interval is wider, as Student's t is; of one prompt it is 0 to 1.
+    The interval is of resamples by prompt. Let e be the errors of the bins' gaps, times the bins' weights: what is
+    observed is at most the true mean plus the sum of |e|, and at least that plus the sum of e, each with the sign of
+    its true gap. The lower end is 0 unless calibrated probabilities would give such gaps in fewer than 2.5 % of the
+    cases. A bootstrap of the estimate itself would miss the truth too often, for it is never below 0. With few prompts
+    the interval is wider, as Student's t is; of one prompt it is 0 to 1.
 
     Raises:
         ValueError: the shapes differ or are no vectors, there is no pair, a difference is not finite, or an outcome is

@@ -162,7 +162,7 @@ def ensemble_mean(scores: Tensor) -> Tensor:
 def ensemble_minimum(scores: Tensor) -> Tensor:
     """The lowest of the members' scores. (M, N) -> (N,).
 
-    Worst-case optimization of Coste et al. 2023 (arXiv:2310.02743), section 3.
+    The worst-case optimization of Coste et al. 2023 (arXiv:2310.02743).
 
     Raises:
         ValueError: ``scores`` is no matrix or has no member.
@@ -174,8 +174,8 @@ def ensemble_minimum(scores: Tensor) -> Tensor:
 def ensemble_mean_minus_uncertainty(scores: Tensor, factor: float) -> Tensor:
     """The members' mean less ``factor`` times their population standard deviation. (M, N) -> (N,).
 
-    Coste et al. 2023 (arXiv:2310.02743, section 3) take off the variance. The standard deviation has the unit of a
-    score: what ``factor`` means does not change with the scale of the scores.
+    The uncertainty-weighted optimization of Coste et al. 2023 (arXiv:2310.02743) takes off the variance. The standard
+    deviation has the unit of a score: what ``factor`` means does not change with the scale of the scores.
 
     Raises:
         ValueError: ``scores`` is no matrix or has no member.
