@@ -133,6 +133,7 @@ def test_the_screen_has_one_line_for_each_job_and_one_for_how_it_ended(seeds):
         assert "before  after  difference" in (directory / str(job) / "output.log").read_text()
 
 
+@pytest.mark.slow
 def test_resume_does_what_is_missing_of_a_sweep(seeds, tmp_path, monkeypatch, capfd):
     place, *_ = seeds
     monkeypatch.chdir(tmp_path)
