@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -139,6 +140,15 @@ def read(terminal: int, until: bytes, begun: float) -> bytes:
     return found
 
 
+def ended_by(key: bytes, terminal: int, child: subprocess.Popen[bytes]) -> int:
+    """Press the key, and again if nothing comes of it: Python loses one that arrives just before it begins to read."""
+    for _ in range(3):
+        os.write(terminal, key)
+        with suppress(subprocess.TimeoutExpired):
+            return child.wait(SECONDS / 3)
+    raise AssertionError(f"pressed {key!r} three times")
+
+
 @pytest.mark.parametrize("key", [b"\x04", pytest.param(b"\x03", marks=pytest.mark.slow)])
 def test_a_conversation_in_a_terminal_ends_with_ctrl_d_or_ctrl_c(key, model):
     ours, theirs = pty.openpty()
@@ -154,8 +164,7 @@ def test_a_conversation_in_a_terminal_ends_with_ctrl_d_or_ctrl_c(key, model):
         read(ours, b"> ", begun)
         os.write(ours, "Hällo\n".encode())
         assert "Hällo".encode() in read(ours, b"\n> ", begun)
-        os.write(ours, key)
-        assert child.wait(SECONDS) == 0
+        assert ended_by(key, ours, child) == 0
     finally:
         child.kill()
         os.close(ours)
