@@ -10,7 +10,7 @@ from typing import Any
 from rlnlp.commands.generate import config_of
 from rlnlp.commands.preflight import all_of, faults
 from rlnlp.commands.resume import check_named
-from rlnlp.commands.words import parse_words
+from rlnlp.commands.words import parse_words, run_and_settings
 from rlnlp.config.choices import choice, is_run, merged
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import REWARDS, Reward
@@ -82,14 +82,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print all of it as a record")
     args = parse_words(parser, argv, PpoRun)
-    words = [args.run, *args.words]
-    runs = [word for word in words if "=" not in word or Path(word).expanduser().is_dir()]
-    args.run = (runs or words)[0]
-    words.remove(args.run)
-    args.words = words
-    for word in words:
-        if "=" not in word:
-            raise Failure(Exit.CONFIG, f"'{one_line(word, 60)}' is no setting: want key=value")
+    args.run, args.words = run_and_settings([args.run, *args.words])
     for name in ("samples", "best_of"):
         if (value := vars(args)[name]) is not None and value < (2 if name == "samples" else 1):
             parser.error(f"--{name.replace('_', '-')} must be at least {2 if name == 'samples' else 1}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlnlp.commands.preflight import check_files, parse_run_config, settled_config
 from rlnlp.commands.train import check_device, run_training, train
-from rlnlp.commands.words import parse_words
+from rlnlp.commands.words import parse_words, run_and_settings
 from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, resume_class
 from rlnlp.config.choices import merged, plain_word
 from rlnlp.config.schema import PpoRun
@@ -51,15 +51,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument("words", metavar="key=value", nargs="*", help="settings that are to change, or are asked for")
     args = parse_words(parser, argv, PpoRun)
-    words = [args.run, *args.words]
-    runs = [word for word in words if "=" not in word or Path(word).expanduser().is_dir()]
-    args.run = (runs or words)[0]
-    words.remove(args.run)
-    args.words = words
-    for word in args.words:
-        if "=" not in word.strip("="):
-            spaced = "; it has no spaces around '='" if "=" in words else ""
-            raise Failure(Exit.CONFIG, f"'{one_line(word, 60)}' is no setting: want key=value{spaced}")
+    args.run, args.words = run_and_settings([args.run, *args.words])
     return args
 
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import MISSING
 from difflib import get_close_matches
+from pathlib import Path
 
 from rlnlp.config.hints import did_you_mean, hint_for, resembles
 from rlnlp.errors import Exit, Failure, one_line
@@ -31,6 +32,23 @@ def parse_words(parser: argparse.ArgumentParser, argv: list[str], schema: type) 
     if faults:
         raise Failure(Exit.CONFIG, "\n".join(faults))
     return args
+
+
+def run_and_settings(words: list[str]) -> tuple[str, list[str]]:
+    """The run among ``words``, whose name may have an equals sign, and the others, which are settings.
+
+    Raises:
+        Failure: exit 2, for another word that is no setting.
+    """
+    runs = [word for word in words if "=" not in word or Path(word).expanduser().is_dir()]
+    run = (runs or words)[0]
+    settings = list(words)
+    settings.remove(run)
+    for word in settings:
+        if "=" not in word.strip("="):
+            spaced = "; it has no spaces around '='" if "=" in settings else ""
+            raise Failure(Exit.CONFIG, f"'{one_line(word, 60)}' is no setting: want key=value{spaced}")
+    return run, settings
 
 
 def check_text(words: list[str], schema: type, flags: Mapping[str, str]) -> None:
