@@ -58,10 +58,7 @@ def expected_calibration_error(
         ValueError: the shapes differ or are no vectors, there is no pair, a difference is not finite, or an outcome is
             not within 0 and 1.
     """
-    confidence, right = confidence_and_right(differences, outcomes)
-    if prompts.shape != differences.shape:
-        raise ValueError(f"shapes differ: differences {differences.shape}, prompts {prompts.shape}")
-    bins = _equal_mass_bins(confidence)
+    confidence, right, bins = _in_bins(differences, outcomes, prompts)
     gaps, errors = _gaps_and_errors(right - confidence, bins, prompts)
     plain, count = float(np.abs(gaps).sum()), len(errors)
     if count == 1:
@@ -124,6 +121,14 @@ def _resampled_sums(errors: Values, rng: np.random.Generator) -> Values:
     return np.concatenate([times_drawn(rows, prompts) @ errors for rows in drawn])
 
 
+def _in_bins(differences: Values, outcomes: Values, prompts: NDArray[Any]) -> tuple[Values, Values, NDArray[np.intp]]:
+    """Confidence, whether it was right, and the bin of each pair: all (N,)."""
+    confidence, right = confidence_and_right(differences, outcomes)
+    if prompts.shape != differences.shape:
+        raise ValueError(f"shapes differ: differences {differences.shape}, prompts {prompts.shape}")
+    return confidence, right, _equal_mass_bins(confidence)
+
+
 def reliability(
     differences: Values, outcomes: Values, prompts: NDArray[Any], rng: np.random.Generator
 ) -> list[ReliabilityPoint]:
@@ -135,10 +140,7 @@ def reliability(
         ValueError: the shapes differ or are no vectors, there is no pair, a difference is not finite, or an outcome is
             not within 0 and 1.
     """
-    confidence, right = confidence_and_right(differences, outcomes)
-    if prompts.shape != differences.shape:
-        raise ValueError(f"shapes differ: differences {differences.shape}, prompts {prompts.shape}")
-    bins = _equal_mass_bins(confidence)
+    confidence, right, bins = _in_bins(differences, outcomes, prompts)
     points = []
     for i in range(bins.max() + 1):
         chosen = bins == i
