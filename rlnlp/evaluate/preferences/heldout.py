@@ -17,9 +17,6 @@ class HeldoutScores:
 
     ``units`` (N,) numbers what each row belongs to: its prompt, or its group. ``raw`` has the scores (K,) of each row
     before they are normalized: their differences are log-odds. ``lengths`` (K,) are in tokens.
-
-    Raises:
-        ValueError: the shapes differ.
     """
 
     rows: Sequence[Judged]
@@ -28,6 +25,11 @@ class HeldoutScores:
     lengths: Sequence[Sequence[int]]
 
     def __post_init__(self) -> None:
+        """Check the shapes.
+
+        Raises:
+            ValueError: they differ.
+        """
         counts = [len(each) for each in (self.rows, self.units, self.raw, self.lengths)]
         if len(set(counts)) > 1:
             raise ValueError(f"rows, units, raw and lengths differ in number: {counts}")
