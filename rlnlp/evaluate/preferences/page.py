@@ -117,7 +117,7 @@ def curve(record: Record) -> Section:
     how = [
         f"Each point is a model that was fitted to a part of the {plural(record['unit'])}, measured on the same"
         f" {where(record)}. Twice the labels: the straight line of accuracy over the logarithm of the number of"
-        f" {plural(record['unit'])}, by least squares. Its interval is of held-out {plural(record['unit'])} drawn anew;"
+        f" {plural(record['unit'])}, by least squares. Its interval is of measured {plural(record['unit'])} drawn anew;"
         " other training data would give another curve, which is not in it.",
     ]
     return Section("curve", "Would more labels help?", sentences.curve(record), tables.curve_table(record), method=how)

@@ -24,7 +24,7 @@ NO_LOG_ODDS = "its scores are fitted to ratings: their differences are no log-od
 LIMITS = (
     "Whether the labels are right: the accuracy is how often the model agrees with them.",
     "How the model scores text unlike these pairs, such as what a policy writes that was trained to please it.",
-    "How another seed comes out: the intervals are of held-out {units} drawn anew, not of training anew.",
+    "How another seed comes out: the intervals are of measured {units} drawn anew, not of training anew.",
 )
 
 
