@@ -24,6 +24,7 @@ from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
 from rlnlp.evaluate.summary import Line, Report, Row, markdown, report_lines, table_row
 from rlnlp.run.disk import replace, size_text
+from rlnlp.run.progress import POLICY
 from rlnlp.run.run import Run
 
 SAMPLES = 3
@@ -52,9 +53,12 @@ def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], hea
 
 def finish(
     run: Run, report: Report, result: Mapping[str, Any], heldout: Iterable[Mapping[str, Any]], ends: Ends,
-    device: torch.device,
+    device: torch.device, folder: str = POLICY,
 ) -> None:  # fmt: skip
-    """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves."""
+    """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves.
+
+    ``folder`` has the model that the run hands over.
+    """
     directory, memory = run.directory, peak_memory(device)
     with run.display.waiting("drawing the curves"):
         return_freed()  # before matplotlib needs memory too
@@ -62,7 +66,7 @@ def finish(
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
     replace(directory / "summary.md", markdown(report, description(run.config), took))
-    replace(directory / "policy" / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
+    replace(directory / folder / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
     run.facts["peak_memory_bytes"] = memory
     run.finish(**result)
     lines = report_lines(report, directory, took)
