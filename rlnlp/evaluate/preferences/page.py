@@ -79,7 +79,7 @@ def baselines(record: Record) -> Section:
         " difference may exclude 0 where those of the two accuracies overlap.",
         "Which side and which length wins is learned from the labels of the training pairs.",
     ]
-    return Section("baselines", "Is it better than rules that read nothing?",
+    return Section("baselines", "Is it better than rules that read nothing?", sentences.cross_validation(record),
                    tables=tables.baselines_table(record), method=how)  # fmt: skip
 
 

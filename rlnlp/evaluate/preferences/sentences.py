@@ -5,6 +5,7 @@ from typing import Any
 
 from rlnlp.errors import counted
 from rlnlp.evaluate.page.numbers import interval, number
+from rlnlp.evaluate.page.parts import sentence
 from rlnlp.evaluate.preferences.grouped import MARGIN, OWN, RATINGS
 from rlnlp.evaluate.preferences.words import plural, points, points_interval, rate, rates, where
 
@@ -33,7 +34,7 @@ def accuracy(record: Record) -> str:
     if record["accuracy"] is None:
         return "nothing measured"
     ends = rates(record["accuracy_interval"])
-    what = f"{counted(record['n'], where(record)[:-1])}"
+    what = counted(record["n"], record.get("where") or where(record)[:-1])
     return f"accuracy {rate(record['accuracy'])}{f' {ends}' if ends else ''} on {what}"
 
 
@@ -120,3 +121,12 @@ def annotators(record: Record) -> list[str]:
         right = f"{rate(unseen['accuracy'])}{f' {ends}' if ends else ''} of {counted(unseen['n'], 'pair')}"
         found.append(f"Of {unseen['annotators']:,} annotators that training has not seen, it is right in {right}.")
     return found
+
+
+def cross_validation(record: Record) -> list[str]:
+    """How it does on all pairs, each scored by a model that was trained on the other folds."""
+    found = record.get("cross_validation")
+    if not found:
+        return []
+    how = f"Cross-validation, every pair scored by one of {found['folds']} models that were not trained on it"
+    return [f"{how}: {accuracy({**found, 'where': 'pair'})}. {sentence(found['verdict'])}"]

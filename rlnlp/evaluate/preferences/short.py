@@ -17,17 +17,33 @@ DOUBTED = 2  # labels that are shown
 
 
 def reward_model_lines(record: Record) -> list[Line]:
-    """The verdict, what was measured, the baselines, calibration, length, the curve, annotators, doubted labels."""
-    lines = [Line(sentence(record["verdict"]), STRONG if record["separate"] else WARNING, 2)]
-    lines.append(Line(subtitle(record), "", 2))
+    """The verdict, what was measured, the baselines, and all that ``reward_model_notes`` say."""
+    verdict, *notes = reward_model_notes(record)
+    lines = [Line(verdict, STRONG if record["separate"] else WARNING, 2), Line(subtitle(record), "", 2)]
     if record["accuracy"] is not None:
         lines += map(Line, aligned(list(_rows(record))))
-    for name in ("calibration", "length", "curve", "annotators"):
-        lines += [Line(text, "", 2) for text in _told(record, name)]
-    lines += [Line(sentence(note), "", 2) for note in record["notes"]]
+    lines += [Line(note, "", 2) for note in notes]
     for each in record["mislabelled"][:DOUBTED] if record["separate"] else []:
         lines += _doubted(each)
     return lines
+
+
+def reward_model_notes(record: Record) -> list[str]:
+    """The verdict, calibration, length, the curve, annotators, cross-validation and what else must be known."""
+    found = [sentences.calibration(record), sentences.length(record), _curve(record), sentences.annotators(record)]
+    found.append(sentences.cross_validation(record))
+    told = [" ".join(each) for each in found if each]
+    return [sentence(record["verdict"]), *told, *map(sentence, record["notes"])]
+
+
+def _curve(record: Record) -> list[str]:
+    """The learning curve with its figures, which have a table on the page."""
+    if not record["learning_curve"]:
+        return []
+    sizes = ", ".join(f"{point['prompts']:,}" for point in record["learning_curve"])
+    reached = ", ".join(rate(point["accuracy"]) for point in record["learning_curve"])
+    whole = f"Learning curve over {sizes} {plural(record['unit'])}: {reached}."
+    return [whole, *sentences.curve(record)]
 
 
 def _rows(record: Record) -> Iterator[Row]:
@@ -36,20 +52,6 @@ def _rows(record: Record) -> Iterator[Row]:
     for each in record["baselines"]:
         if each["accuracy"] is not None:
             yield f"  {named(each)}", rate(each["accuracy"]), rates(each["interval"]), gain_words(each)
-
-
-def _told(record: Record, name: str) -> list[str]:
-    """The findings on one thing as one paragraph; where there are none, nothing."""
-    tell = {
-        "calibration": sentences.calibration, "length": sentences.length, "curve": sentences.curve,
-        "annotators": sentences.annotators,
-    }[name]  # fmt: skip
-    found = tell(record)
-    if name == "curve" and found:
-        sizes = ", ".join(f"{point['prompts']:,}" for point in record["learning_curve"])
-        reached = ", ".join(rate(point["accuracy"]) for point in record["learning_curve"])
-        found = [f"Learning curve over {sizes} {plural(record['unit'])}: {reached}.", *found]
-    return [" ".join(found)] if found else []
 
 
 def _doubted(each: Record) -> Iterator[Line]:

@@ -19,14 +19,22 @@ OF = {MARGIN: "margin", RATINGS: "ratings apart", OWN: "scores apart"}
 
 
 def baselines_table(record: Record) -> list[Table]:
-    """The model and what it must beat."""
+    """The model and what it must beat; on all pairs too, where there was cross-validation."""
+    head = ("", ACCURACY, "the model minus it, points")
+    measured = [(f"On the same {where(record)}", record)]
+    if folds := record.get("cross_validation"):
+        measured.append((f"On all {folds['n']:,} pairs, each by a model that was not trained on it", folds))
+    rows = [(caption, _baseline_rows(each)) for caption, each in measured if each["accuracy"] is not None]
+    return [Table(caption, head, [Group("", each)]) for caption, each in rows]
+
+
+def _baseline_rows(record: Record) -> list[list[Cell]]:
     rows = [[Cell("the model"), _rate(record["accuracy"], record["accuracy_interval"]), Cell("")]]
     for each in record["baselines"]:
         if each["accuracy"] is not None:
             gain = Cell(points(each["gain"]), points_interval(each["gain_interval"]), TONES[each["beaten"]])
             rows.append([Cell(named(each)), _rate(each["accuracy"], each["interval"]), gain])
-    head = ("", ACCURACY, "the model minus it, points")
-    return [Table(f"On the same {where(record)}", head, [Group("", rows)])] if record["accuracy"] is not None else []
+    return rows
 
 
 def _rate(value: float | None, ends: Sequence[float] | None) -> Cell:
