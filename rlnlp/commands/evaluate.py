@@ -17,6 +17,7 @@ from rlnlp.config.reward import REWARDS, Reward
 from rlnlp.config.schema import PpoRun, SftRun
 from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
+from rlnlp.models.locate import is_reward_model
 from rlnlp.run.manifest import read_config
 
 USED = ("model", "sampler", "data", "reward", "device")  # groups of a run's settings that an evaluation reads
@@ -72,7 +73,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--judge", metavar="JUDGE", action="append", default=[],
-        help="a reward that training did not see: reward=NAME, a built-in term, FILE.py:FUNCTION, or a classifier",
+        help="a reward that training did not see: reward=NAME, a built-in term, FILE.py:FUNCTION, a run of rlnlp"
+        " reward-model, or a classifier",
     )  # fmt: skip
     parser.add_argument("--prompts", metavar="FILE", help="prompts of a file instead of the run's held-out ones")
     parser.add_argument("-n", "--samples", type=int, help="responses per prompt; about 512 in all, if not given")
@@ -158,11 +160,13 @@ def judge(word: str) -> Reward:
     if ":" in word or word in REWARDS:
         return _of_one_term(word, {})
     path = Path(word).expanduser()
+    if is_reward_model(word):
+        return _of_one_term("learned", {"run" if is_run(path) else "path": word})
     if is_run(path):
         raise Failure(Exit.CONFIG, f"--judge {one_line(word, 60)}: a run of {_algo(path)} holds no reward model")
     if not path.is_dir() and "/" not in word:
         hint = nearest(word, list(REWARDS))
-        choices = "reward=NAME, a built-in term, FILE.py:FUNCTION or the directory of a classifier"
+        choices = "reward=NAME, a built-in term, FILE.py:FUNCTION, a run of rlnlp reward-model, or a classifier's folder"
         raise Failure(Exit.CONFIG, f"no judge '{one_line(word, 60)}'{hint}\nit is {choices}")
     return _of_one_term("classifier", {"path": word})
 

@@ -5,12 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.choices import is_run
+from rlnlp.config.data import path_of
 from rlnlp.config.model import Model
 from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, one_line
-from rlnlp.models.files import ADAPTER, adapter_base, check_model_files, check_tokenizer_files, read_object
+from rlnlp.models.files import (
+    ADAPTER,
+    REWARD_RECORD,
+    adapter_base,
+    check_model_files,
+    check_tokenizer_files,
+    read_object,
+)
+from rlnlp.run.manifest import read_settings
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx")
+REWARD_MODEL = "reward_model"  # the folder of a run, and of its checkpoints, that a reward model is in
+TRAINED = "one is trained with: rlnlp reward-model data.preferences=FILE"
+CAUSAL = ("ForCausalLM", "LMHeadModel")  # how transformers' classes of language models are called
 UNBOUNDED = 2**30  # tokens; of models whose positions have no table
 TEXT_PARTS = ("text_config", "decoder", "llm_config", "generator")  # of the config of a model of several kinds of input
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -65,10 +78,67 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
     """Where to load a critic from: a directory or hub id; None if it starts as a copy of the policy.
 
     Raises:
-        Failure: exit 4, if it does not exist and may not be fetched.
+        Failure: exit 4, if it does not exist and may not be fetched, or is a reward model that no critic can start from.
     """
-    allow = "model.allow_download"
-    return None if path is None else resolve("algo.critic_path", path, "config.json", allow_download, allow)
+    if path is None:
+        return None
+    found = locate_reward_model("algo.critic_path", path, allow_download, "model.allow_download")
+    record = read_object(Path(found) / REWARD_RECORD)
+    several = int(record.get("members", 1)) > 1
+    if record and (record.get("head") != "linear" or not (Path(found) / "config.json").is_file()):
+        kind = f"an ensemble of {record['members']}" if several else f"one with the head {record.get('head')}"
+        raise Failure(
+            Exit.MODEL,
+            f"algo.critic_path '{one_line(path)}': {kind} has no score of a text that is not yet whole\n"
+            "a critic can start from a reward model with one linear head",
+        )
+    return found
+
+
+def locate_reward_model(key: str, name: str, allow_download: bool, allow: str = "") -> str:
+    """The directory or hub id of the reward model that ``key`` means by ``name``: of a run, what it holds as one.
+
+    ``allow`` is as in ``resolve``.
+
+    Raises:
+        Failure: exit 4, if it does not exist, holds a policy alone, or may not be fetched.
+    """
+    path = path_of(name)
+    if lacking := without_reward_model(path):
+        raise Failure(Exit.MODEL, f"{key}: {lacking}")
+    if is_reward_model(name):
+        return str(path / REWARD_MODEL if (path / REWARD_MODEL).is_dir() else path)
+    if (path / REWARD_MODEL).is_dir():
+        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}': its {REWARD_MODEL}/ has no {REWARD_RECORD}\n{TRAINED}")
+    found = resolve(key, name, "config.json", allow_download, allow)
+    kinds = read_object(Path(found) / "config.json").get("architectures")
+    named = [str(kind) for kind in kinds] if isinstance(kinds, list) else []
+    if named and all(kind.endswith(CAUSAL) for kind in named):
+        raise Failure(
+            Exit.MODEL,
+            f"{key} '{one_line(name)}' is no reward model but a language model ({one_line(named[0], 60)})\n{TRAINED}",
+        )
+    return found
+
+
+def is_reward_model(name: str) -> bool:
+    """True for a reward model that rlnlp has saved: its folder, or the run that holds it."""
+    path = path_of(name)
+    return any((folder / REWARD_RECORD).is_file() for folder in (path / REWARD_MODEL, path))
+
+
+def without_reward_model(directory: Path) -> str | None:
+    """What is to be told of a run that holds no reward model, or of its checkpoint; None for anything else.
+
+    Raises:
+        Failure: exit 6, if the run's settings cannot be read.
+    """
+    above = directory.parent.parent
+    run = directory if is_run(directory) else above if is_run(above) and (directory / "policy").is_dir() else None
+    if run is None or (directory / REWARD_MODEL).is_dir():
+        return None
+    algo, shown = read_settings(run)["algo"]["name"], one_line(str(directory))
+    return f"'{shown}' is of a run of {algo} and has no {REWARD_MODEL}/\n{TRAINED}"
 
 
 def context_length(weights: str) -> int | None:
