@@ -166,7 +166,7 @@ def judge(word: str) -> Reward:
         raise Failure(Exit.CONFIG, f"--judge {one_line(word, 60)}: a run of {_algo(path)} holds no reward model")
     if not path.is_dir() and "/" not in word:
         hint = nearest(word, list(REWARDS))
-        choices = "reward=NAME, a built-in term, FILE.py:FUNCTION, a run of rlnlp reward-model, or a classifier's folder"
+        choices = "reward=NAME, a built-in term, FILE.py:FUNCTION, a run of reward-model or a classifier's directory"
         raise Failure(Exit.CONFIG, f"no judge '{one_line(word, 60)}'{hint}\nit is {choices}")
     return _of_one_term("classifier", {"path": word})
 

@@ -23,8 +23,8 @@ Scored = tuple[Candidate, float]
 FLAGS = {"prompt": "--prompt", "file": "--file", "json": "--json"}  # by names typed as settings
 SCALE = (
     "A reward model of rlnlp is normalized: on the responses that it was normalized on, scores have mean 0 and, among"
-    " the responses to one prompt, a standard deviation of 1. Of a model of others the score is its raw logit. Settings:"
-    " device=cpu, data.columns={text: COLUMN}, data.encoding=cp1252, model.allow_download=true, ..."
+    " the responses to one prompt, a standard deviation of 1. Of a model of others the score is its raw logit."
+    " Settings: device=cpu, data.columns={text: COLUMN}, data.encoding=cp1252, model.allow_download=true, ..."
 )
 
 
@@ -87,8 +87,8 @@ def config_of(source: str, settings: list[str]) -> RankRun:
     """
     defaults = choice("data", "default")
     reading = {f.name: defaults[f.name] for f in fields(Reading)}
-    base = {"model": choice("model", "embedded") | {"path": source}, "device": choice("device", "auto"), "data": reading}
-    config = parse(RankRun, merged(base, settings))
+    model = choice("model", "embedded") | {"path": source}
+    config = parse(RankRun, merged({"model": model, "device": choice("device", "auto"), "data": reading}, settings))
     for f in fields(Conversations):
         if vars(config.data)[f.name] != reading[f.name]:
             raise Failure(Exit.CONFIG, f"data.{f.name}: a reward model shows conversations by its own chat template")

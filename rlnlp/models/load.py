@@ -114,9 +114,9 @@ def load_critic(model_id: str, local_only: bool, policy: Policy, tokenizer: Toke
     rows = model.get_input_embeddings().num_embeddings
     if rows < policy.vocabulary:
         raise Failure(Exit.MODEL, f"{what} knows {rows} tokens, the policy {policy.vocabulary}")
-    if tokenizer is not None and (Path(model_id) / "tokenizer_config.json").is_file():
-        if not load_tokenizer(model_id, local_only).knows(tokenizer):
-            raise Failure(Exit.MODEL, f"{what} has other tokens than the policy: a critic reads the policy's own")
+    told = tokenizer is not None and (Path(model_id) / "tokenizer_config.json").is_file()
+    if told and tokenizer is not None and not load_tokenizer(model_id, local_only).knows(tokenizer):
+        raise Failure(Exit.MODEL, f"{what} has other tokens than the policy: a critic reads the policy's own")
     head = ValueHead(model.config.get_text_config().hidden_size)
     with torch.no_grad():
         head.linear.weight.copy_(model.score.weight)

@@ -78,7 +78,7 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
     """Where to load a critic from: a directory or hub id; None if it starts as a copy of the policy.
 
     Raises:
-        Failure: exit 4, if it does not exist and may not be fetched, or is a reward model that no critic can start from.
+        Failure: exit 4, if it does not exist and may not be fetched, or no critic can start from it.
     """
     if path is None:
         return None

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp import __version__
+from rlnlp.config.changes import code_in
+from rlnlp.config.choices import plain_word
 from rlnlp.config.data import Named, names_in, path_of
 from rlnlp.config.migrate import CONFIG_VERSION, migrate, migrate_facts
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, Common
-from rlnlp.config.setting import declared
+from rlnlp.config.setting import declared, leaves
 from rlnlp.errors import Exit, Failure, command
 from rlnlp.run.disk import replace
 
@@ -235,6 +237,15 @@ def redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
         return {k: redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
     secret = key in hidden or SECRET.search(key.rpartition(".")[2])
     return REDACTED if isinstance(node, str) and secret else node
+
+
+def words_to_name(config: Any, hidden: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """(code, secrets): the words that a directory must not name or does not hold, needed again to go on from it.
+
+    Secrets are also the keys ``hidden``.
+    """
+    code = [f"{key}={plain_word(value)}" for key, value in code_in(config)]
+    return code, [f"{key}=..." for key, value in leaves(redacted(asdict(config), hidden)) if value == REDACTED]
 
 
 def _processor() -> str:

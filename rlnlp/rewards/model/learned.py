@@ -33,15 +33,23 @@ def learned(
     Raises:
         Failure: exit 2, for both of the two or neither; exit 4, for a model that is missing or unfit.
     """
-    key, source = one_source(name, {"run": run, "path": path})
-    loaded = load_reward_model(locate_reward_model(key, source, allow_download), not allow_download, context.device)
-    context.note_content(key, weights_sha256({"reward model": loaded.model}))
-    score = scorer(key, loaded, batch_size)
+    score = scores_of(*one_source(name, {"run": run, "path": path}), context, batch_size, allow_download)
 
     def term(rollout: Rollout) -> Tensor:
         return score(list(with_prompts(context.texts_of(rollout))))
 
     return term
+
+
+def scores_of(key: str, source: str, context: RewardContext, batch_size: int, allow_download: bool) -> ScoreTexts:
+    """The scores of the reward model that the setting ``key`` names as ``source``; its content is noted.
+
+    Raises:
+        Failure: exit 4, for a model that is missing or unfit.
+    """
+    loaded = load_reward_model(locate_reward_model(key, source, allow_download), not allow_download, context.device)
+    context.note_content(key, weights_sha256({"reward model": loaded.model}))
+    return scorer(key, loaded, batch_size)
 
 
 def scorer(what: str, loaded: LoadedRewardModel, batch_size: int) -> ScoreTexts:
@@ -72,6 +80,11 @@ def scorer(what: str, loaded: LoadedRewardModel, batch_size: int) -> ScoreTexts:
         return values[torch.tensor([distinct[each] for each in read], device=values.device, dtype=torch.long)]
 
     return score
+
+
+def without_prompts(texts: Texts) -> Iterator[Asked]:
+    """The completions alone."""
+    yield from ((None, completion) for completion in texts.completions)
 
 
 def with_prompts(texts: Texts) -> Iterator[Asked]:
