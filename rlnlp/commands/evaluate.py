@@ -17,7 +17,7 @@ from rlnlp.config.reward import REWARDS, Reward
 from rlnlp.config.schema import PpoRun, SftRun
 from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
-from rlnlp.models.locate import is_reward_model
+from rlnlp.models.locate import saved_reward_model
 from rlnlp.run.manifest import read_config
 
 USED = ("model", "sampler", "data", "reward", "device")  # groups of a run's settings that an evaluation reads
@@ -160,7 +160,7 @@ def judge(word: str) -> Reward:
     if ":" in word or word in REWARDS:
         return _of_one_term(word, {})
     path = Path(word).expanduser()
-    if is_reward_model(word):
+    if saved_reward_model(word) is not None:
         return _of_one_term("learned", {"run" if is_run(path) else "path": word})
     if is_run(path):
         raise Failure(Exit.CONFIG, f"--judge {one_line(word, 60)}: a run of {_algo(path)} holds no reward model")

@@ -128,8 +128,9 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
         raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")
     config = parse_run_config(new)
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
-    check_allowed(changed, allow, ALLOW, falling=config.algo.lr_schedule != "constant")
     facts = read_facts(directory)
+    falling = config.algo.lr_schedule != "constant"
+    check_allowed(changed, allow, ALLOW, falling, facts.get("code", {}))
     if facts.get("status") == "done":  # else the steps that are saved may be fewer
         check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:

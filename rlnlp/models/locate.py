@@ -84,13 +84,13 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
         return None
     found = locate_reward_model("algo.critic_path", path, allow_download, "model.allow_download")
     record = read_object(Path(found) / REWARD_RECORD)
-    several = int(record.get("members", 1)) > 1
     if record and (record.get("head") != "linear" or not (Path(found) / "config.json").is_file()):
-        kind = f"an ensemble of {record['members']}" if several else f"one with the head {record.get('head')}"
+        one = record.get("members") == 1
+        kind = f"has the head {record.get('head')}" if one else "is an ensemble whose members are no single head"
         raise Failure(
             Exit.MODEL,
-            f"algo.critic_path '{one_line(path)}': {kind} has no score of a text that is not yet whole\n"
-            "a critic can start from a reward model with one linear head",
+            f"algo.critic_path '{one_line(path)}': this reward model {kind}\n"
+            "a critic starts from one linear head: train one with algo.head=linear and one member",
         )
     return found
 
@@ -106,8 +106,8 @@ def locate_reward_model(key: str, name: str, allow_download: bool, allow: str = 
     path = path_of(name)
     if lacking := without_reward_model(path):
         raise Failure(Exit.MODEL, f"{key}: {lacking}")
-    if is_reward_model(name):
-        return str(path / REWARD_MODEL if (path / REWARD_MODEL).is_dir() else path)
+    if (saved := saved_reward_model(name)) is not None:
+        return str(saved)
     if (path / REWARD_MODEL).is_dir():
         raise Failure(Exit.MODEL, f"{key} '{one_line(name)}': its {REWARD_MODEL}/ has no {REWARD_RECORD}\n{TRAINED}")
     found = resolve(key, name, "config.json", allow_download, allow)
@@ -121,10 +121,10 @@ def locate_reward_model(key: str, name: str, allow_download: bool, allow: str = 
     return found
 
 
-def is_reward_model(name: str) -> bool:
-    """True for a reward model that rlnlp has saved: its folder, or the run that holds it."""
+def saved_reward_model(name: str) -> Path | None:
+    """The folder of a reward model that rlnlp has saved, which ``name`` or the run of that name is; else None."""
     path = path_of(name)
-    return any((folder / REWARD_RECORD).is_file() for folder in (path / REWARD_MODEL, path))
+    return next((folder for folder in (path / REWARD_MODEL, path) if (folder / REWARD_RECORD).is_file()), None)
 
 
 def without_reward_model(directory: Path) -> str | None:

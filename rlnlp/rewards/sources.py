@@ -10,8 +10,8 @@ from types import NoneType
 from typing import Any, Literal
 
 from rlnlp.config.reward import REWARDS
-from rlnlp.errors import Exit, Failure, describe
-from rlnlp.models.locate import is_reward_model, locate_reward_model, resolve
+from rlnlp.errors import Exit, Failure, describe, one_line
+from rlnlp.models.locate import locate_reward_model, resolve, saved_reward_model
 from rlnlp.rewards.arguments import Parameters, Wanted, arguments
 
 TYPES: dict[str, Any] = {"int": int, "str": str, "float": float, "bool": bool, "None": NoneType}
@@ -60,7 +60,7 @@ def one_source(name: str, given: Mapping[str, str | None]) -> tuple[str, str]:
     """The full key of the one argument of the term ``name`` that says where its model is, and its value.
 
     Raises:
-        Failure: exit 2, if several of them are given, or none.
+        Failure: exit 2, if several of them are given, or none; exit 4, for a run that is not there.
     """
     named = [(word, source) for word, source in given.items() if source is not None]
     if len(named) != 1:
@@ -69,6 +69,11 @@ def one_source(name: str, given: Mapping[str, str | None]) -> tuple[str, str]:
         what = f"{key}: {found} are two reward models; give one of them" if named else f"{key} names no reward model"
         raise Failure(Exit.CONFIG, f"{what}\ngive {ways}" if not named else what)
     word, source = named[0]
+    if word == "run" and not Path(source).expanduser().is_dir():
+        what = f"reward.terms.{name}.args.run '{one_line(source)}' not found (no such directory)"
+        raise Failure(
+            Exit.MODEL, f"{what}\nif the run was moved, say where it is now: reward.terms.{name}.args.run=DIR"
+        )
     return f"reward.terms.{name}.args.{word}", source
 
 
@@ -82,7 +87,7 @@ def check_model_arguments(name: str, fn: str, args: Mapping[str, Any]) -> None:
     allow = given["allow_download"]
     if "run" in given:
         locate_reward_model(*one_source(name, {"run": given["run"], "path": given["path"]}), allow)
-    elif given["path"] is not None and not is_reward_model(given["path"]):
+    elif given["path"] is not None and saved_reward_model(given["path"]) is None:
         resolve(f"reward.terms.{name}.args.path", given["path"], "config.json", allow)
 
 

@@ -126,6 +126,12 @@ def read_facts(directory: Path) -> dict[str, Any]:
     return migrate_facts(found) if isinstance(found, dict) else {}
 
 
+def changed_content(directory: Path, content: Mapping[str, str]) -> list[str]:
+    """The settings whose content, by its sha256, is not what the run in ``directory`` was rewarded with."""
+    before = read_facts(directory).get("code", {})
+    return [key for key, sha256 in content.items() if key in before and before[key] != sha256]
+
+
 def write_facts(directory: Path, facts: dict[str, Any]) -> None:
     """Write ``facts`` to ``run.json``."""
     replace(directory / "run.json", json.dumps(facts, allow_nan=False, indent=1) + "\n")

@@ -8,7 +8,7 @@ from torch import nn
 
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.load import pretrained, pretrained_tokenizer
-from rlnlp.models.locate import is_reward_model, resolve
+from rlnlp.models.locate import resolve, saved_reward_model
 from rlnlp.rewards.model.learned import scores_of, with_prompts, without_prompts
 from rlnlp.rewards.terms import RewardContext, Term, text_term
 
@@ -30,7 +30,7 @@ def classifier(
         Failure: exit 2, for a label that the model does not have; exit 4, for a model that is missing or unfit.
     """
     key = f"reward.terms.{name}.args"
-    if is_reward_model(path):
+    if saved_reward_model(path) is not None:
         _column(f"{key}.label", label, ["LABEL_0"])
         score = scores_of(f"{key}.path", path, context, batch_size, allow_download)
         asked = with_prompts if of == "both" else without_prompts
