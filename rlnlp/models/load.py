@@ -19,11 +19,13 @@ from rlnlp.models.tokenizer_file import tokenizer_of_files, unloadable
 from rlnlp.run.checksums import MANIFEST, faults
 
 
-def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, device: torch.device) -> tuple[Any, Any]:
+def pretrained(
+    auto_class: Any, model_id: str, what: str, local_only: bool, device: torch.device, **settings: Any
+) -> tuple[Any, Any]:
     """The model at ``model_id``, a directory or hub id, in float32; and transformers' record of how it was loaded.
 
     ``auto_class`` is one of transformers' ``AutoModelFor...``. The model stays on the CPU: ``device``
-    is where it will be used. ``what`` names it in messages.
+    is where it will be used. ``what`` names it in messages; ``settings`` go into its config.
 
     Raises:
         Failure: exit 4, if it cannot be loaded, or if a weight is not finite.
@@ -38,6 +40,7 @@ def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, devi
             dtype=torch.float32,
             attn_implementation=attention_kind(device),
             output_loading_info=True,
+            **settings,
         )
         model = model if base is None else with_adapter(model, model_id)
     except Exception as error:

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from rlnlp.maths.preferences import ensemble_mean, ensemble_mean_minus_uncertainty, ensemble_minimum
 from rlnlp.models.policy import Policy
+from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_heads import LinearHead, MlpHead, new_head
 from rlnlp.models.reward_padding import fit_rows
-from rlnlp.models.reward_trunk import POOLS, CausalTrunk
+from rlnlp.models.reward_pooling import POOLS
+from rlnlp.models.reward_trunk import CausalTrunk
 from rlnlp.models.text_tokens import TextBatch, TextTokens, text_batch
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rng import stream
@@ -35,8 +37,8 @@ class RewardModel(nn.Module):
     heads: Any
 
     def __init__(
-        self, trunks: Sequence[CausalTrunk], heads: Sequence[LinearHead | MlpHead], pad: int, combine: str = MEAN,
-        uncertainty_coef: float = 1.0, frozen: bool = False,
+        self, trunks: Sequence[CausalTrunk | EncoderTrunk], heads: Sequence[LinearHead | MlpHead | ClassHead], pad: int,
+        combine: str = MEAN, uncertainty_coef: float = 1.0, frozen: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         if len(trunks) not in (1, len(heads)) or combine not in COMBINED:
@@ -53,6 +55,11 @@ class RewardModel(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.gain.device
+
+    @property
+    def context(self) -> int:
+        """The longest text that the model can read, tokens."""
+        return int(self.trunks[0].context)
 
     def train(self, mode: bool = True) -> Self:
         """As it is: it has no training mode."""

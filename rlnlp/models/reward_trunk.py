@@ -1,6 +1,5 @@
 """What a reward model's heads stand on: a text as one vector."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,20 +7,9 @@ from torch import Tensor, nn
 
 from rlnlp.device import computing_in
 from rlnlp.models.calling import argument_names, hidden_of, named_only, positions
+from rlnlp.models.locate import UNBOUNDED, context_in
+from rlnlp.models.reward_pooling import Pool
 from rlnlp.models.text_tokens import TextBatch
-
-Pool = Callable[[Tensor, Tensor], Tensor]  # hidden states (B, L, D) and where they are real (B, L) -> (B, D)
-
-
-def last_token(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The hidden state of each text's last real token. (B, L, D), (B, L) right-padded -> (B, D)."""
-    return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
-
-
-def mean_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean of each text's hidden states over its real tokens. (B, L, D), (B, L) -> (B, D)."""
-    real = mask.unsqueeze(-1)
-    return hidden.float().masked_fill(~real, 0).sum(1) / real.sum(1)
 
 
 class CausalTrunk(nn.Module):
@@ -43,6 +31,12 @@ class CausalTrunk(nn.Module):
         """Rows of the embedding: tokens that the model knows."""
         return int(self.body.get_input_embeddings().num_embeddings)
 
+    @property
+    def context(self) -> int:
+        """The longest text that the model can read, tokens."""
+        limit = context_in(self.body.config.to_dict())
+        return UNBOUNDED if limit is None else limit - self.first_position
+
     def forward(self, batch: TextBatch) -> Tensor:
         """One vector for each text, (B, D)."""
         tokens, mask = batch.rows()
@@ -56,6 +50,3 @@ class CausalTrunk(nn.Module):
         }  # fmt: skip
         with computing_in(self.dtype, tokens.device):
             return hidden_of(self.body(**named_only(self.names, arguments)))
-
-
-POOLS: dict[str, Pool] = {"linear": last_token, "mlp": mean_of_tokens}  # by the name of the head
