@@ -12,6 +12,7 @@ from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.files import (
     ADAPTER,
+    OF_CLASS,
     REWARD_RECORD,
     adapter_base,
     check_model_files,
@@ -85,8 +86,9 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
     found = locate_reward_model("algo.critic_path", path, allow_download, "model.allow_download")
     record = read_object(Path(found) / REWARD_RECORD)
     if record and (record.get("head") != "linear" or not (Path(found) / "config.json").is_file()):
-        one = record.get("members") == 1
-        kind = f"has the head {record.get('head')}" if one else "is an ensemble whose members are no single head"
+        several = record.get("members") != 1
+        kind = "is an ensemble whose members are no single head" if several else f"has the head {record.get('head')}"
+        kind = "is an encoder, which reads in both directions" if record.get("head") == OF_CLASS else kind
         raise Failure(
             Exit.MODEL,
             f"algo.critic_path '{one_line(path)}': this reward model {kind}\n"

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rlnlp.errors import one_line
 from rlnlp.models.chat import PLAIN
-from rlnlp.models.files import REWARD_RECORD, read_object
+from rlnlp.models.files import OF_CLASS, REWARD_RECORD, read_object
 from rlnlp.models.reward_classes import classifier_of
 from rlnlp.models.reward_encoder import EncoderTrunk, with_body
 from rlnlp.models.reward_heads import HEADS
@@ -23,7 +23,6 @@ from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_fai
 
 FORMAT = 1
 MEMBERS, TRUNK = "rlnlp_heads.safetensors", "trunk"
-OF_CLASS = "class"  # the head of an encoder
 HERE = "."  # the folder of a trunk that is beside the record, with a head as transformers reads it
 NO_CLASS = "transformers has no class that gives this reward model's scores: only rlnlp can load it"
 

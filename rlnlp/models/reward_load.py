@@ -11,12 +11,12 @@ from torch import nn
 from rlnlp.config.conversations import AUTO, Conversations
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import Chat, chat_of
-from rlnlp.models.files import REWARD_RECORD, SCORE_BIAS
+from rlnlp.models.files import OF_CLASS, REWARD_RECORD, SCORE_BIAS
 from rlnlp.models.load import load_tokenizer, pretrained
 from rlnlp.models.reward_check import check_reward_model
 from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_encoder_load import encoder_tokenizer, parts_of
-from rlnlp.models.reward_files import HERE, MEMBERS, OF_CLASS, Record
+from rlnlp.models.reward_files import HERE, MEMBERS, Record
 from rlnlp.models.reward_heads import LinearHead, MlpHead, new_head
 from rlnlp.models.reward_model import RewardModel
 from rlnlp.models.reward_padding import fit_rows, padded_apart
