@@ -92,7 +92,7 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
         raise Failure(
             Exit.MODEL,
             f"algo.critic_path '{one_line(path)}': this reward model {kind}\n"
-            "a critic starts from one linear head: train one with algo.head=linear and one member",
+            "a critic starts from one linear head: train one with algo.head=linear algo.ensemble_size=1",
         )
     return found
 
