@@ -20,7 +20,7 @@ from rlnlp.config.reward import REWARDS
 from rlnlp.config.schema import RUNS, GenerateRun, RankRun, RewardRun, ScoreRun
 from rlnlp.config.setting import NAME, declared
 from rlnlp.metrics import METRICS
-from rlnlp.models.locate import REWARD_MODEL
+from rlnlp.run.manifest import REWARD_MODEL
 
 VALUES = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all"), "--info": ("all", "config", "defaults")}
 DIRECTORY_FLAGS = ("--config-dir", "-cd")

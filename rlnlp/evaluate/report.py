@@ -24,12 +24,11 @@ from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
 from rlnlp.evaluate.summary import Line, Report, Row, markdown, report_lines, table_row
 from rlnlp.run.disk import replace, size_text
-from rlnlp.run.manifest import words_to_name
+from rlnlp.run.manifest import POLICY, words_to_name
 from rlnlp.run.run import Run
 
 SAMPLES = 3
 TYPED = 60  # characters of a prompt that one would type
-RANKED = 2  # texts that one would type
 
 
 def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], health: Health) -> None:
@@ -57,9 +56,12 @@ def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], hea
 
 def finish(
     run: Run, report: Report, result: Mapping[str, Any], heldout: Iterable[Mapping[str, Any]], ends: Ends,
-    device: torch.device,
+    device: torch.device, folder: str = POLICY,
 ) -> None:  # fmt: skip
-    """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves."""
+    """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves.
+
+    ``folder`` has the model that the run hands over.
+    """
     directory, memory = run.directory, peak_memory(device)
     with run.display.waiting("drawing the curves"):
         return_freed()  # before matplotlib needs memory too
@@ -67,7 +69,7 @@ def finish(
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
     replace(directory / "summary.md", markdown(report, description(run.config), took))
-    replace(directory / "policy" / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
+    replace(directory / folder / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
     run.facts["peak_memory_bytes"] = memory
     run.finish(**result)
     lines = report_lines(report, directory, took)
@@ -130,17 +132,6 @@ def evaluate_command(run: Run) -> str:
     """The command that says whether a run worked, with what a directory must not name or does not hold."""
     code, secrets = words_to_name(run.asked, run.hidden)
     return command("evaluate", run.directory, *code, *secrets)
-
-
-def rank_command(directory: Path, prompt: str | None, texts: Sequence[str]) -> str:
-    """The command that scores and ranks texts by the reward model of a run: a few of ``texts`` that are easy to type.
-
-    ``prompt`` is the one that they are answers to, if there is one. Without such texts it is for a file's.
-    """
-    easy = [text for text in dict.fromkeys(texts) if is_easy(text)][:RANKED]
-    if len(easy) < RANKED or (prompt is not None and not is_easy(prompt)):
-        return command("rank", directory, "--file", "texts.txt")
-    return command("rank", directory, *(["--prompt", prompt] if prompt is not None else []), *easy)
 
 
 def is_easy(text: str) -> bool:

@@ -19,10 +19,9 @@ from rlnlp.models.files import (
     check_tokenizer_files,
     read_object,
 )
-from rlnlp.run.manifest import read_settings
+from rlnlp.run.manifest import REWARD_MODEL, read_settings
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx")
-REWARD_MODEL = "reward_model"  # the folder of a run, and of its checkpoints, that a reward model is in
 TRAINED = "one is trained with: rlnlp reward-model data.preferences=FILE"
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # how transformers' classes of language models are called
 UNBOUNDED = 2**30  # tokens; of models whose positions have no table

@@ -27,6 +27,7 @@ SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$
 SECRET_OVERRIDE = re.compile(
     r"((?:^|[._{,\s])(?:\w*_)?(?:token|secret|password|passwd|api_?key|credentials?)\s*[=:]\s*)[^,}\]]+", re.IGNORECASE
 )
+POLICY, REWARD_MODEL = "policy", "reward_model"  # the part of a run that is its result, and its folder
 REDACTED = "***"
 FILES = ("config.yaml", "run.json")
 STAGED = r"config\.yaml|run\.json|(summary|report)\.md|report\.html|heldout\.jsonl|[\w-]+\.png"

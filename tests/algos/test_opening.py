@@ -50,7 +50,7 @@ def test_every_algorithm_prints_one_block_before_its_first_step_and_logs_it(algo
     before, _, after = err.partition("step 1/2")
     block = before.partition("run directory")[2].partition("warning: ")[0]  # of the first step, if there is one
     labels = [line[:12].strip() for line in block.split("\n")[1:] if line[:1].isalpha()]
-    data = ["texts"] if algo == "sft" else ["prompts", "reward"]
+    data = {"sft": ["texts"], "reward-model": ["preferences"]}.get(algo, ["prompts", "reward"])
     assert labels == ["algorithm", "model", "device", *data, "responses", "optimizer", "schedule", "time", "disk"]
     assert "algorithm" not in after
     log = (directory / "train.log").read_text()

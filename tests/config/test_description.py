@@ -16,7 +16,7 @@ def said(*words):
 @pytest.mark.parametrize("algo", RUNS)
 def test_every_algorithm_is_described_by_every_label(algo):
     found = said(f"algo={algo}")
-    data, reward = ("texts", []) if algo == "sft" else ("prompts", ["reward"])
+    data, reward = {"sft": ("texts", []), "reward-model": ("preferences", [])}.get(algo, ("prompts", ["reward"]))
     assert list(found) == ["algorithm", "model", "device", data, *reward, "responses", "optimizer", "schedule"]
     assert found["algorithm"].endswith(f" ({algo})")
     assert all(found.values())

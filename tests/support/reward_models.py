@@ -7,11 +7,11 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from rlnlp.models.chat import Chat
 from rlnlp.models.load import load_policy, load_tokenizer
-from rlnlp.models.locate import REWARD_MODEL
 from rlnlp.models.reward_files import save_reward_model
 from rlnlp.models.reward_model import reward_model_of
 from rlnlp.models.reward_padding import padded_apart
 from rlnlp.models.text_tokens import TextReader
+from rlnlp.run.manifest import REWARD_MODEL
 from support import small
 
 CPU = torch.device("cpu")

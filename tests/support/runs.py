@@ -23,6 +23,14 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "checkpoint.result=best",
         "checkpoint.keep_models=1",
     ],
+    "reward-model": [
+        "algo.head=mlp",
+        "algo.ensemble_size=2",
+        "algo.optimizer=muon",
+        "heldout.every=2",
+        "checkpoint.result=best",
+        "algo.learning_curve=[0.5]",
+    ],
     "ppo": [
         "algo.kl_target=1.0",
         "algo.num_generations=2",
@@ -41,8 +49,9 @@ def words(algo: str, place: Path, *more: str) -> list[str]:
     if not data.exists():
         small.save_model(model)
         texts = [f"the {a} is {b} ." for a in small.WORDS[2:5] for b in small.WORDS[9:14]][:12]
-        data.write_text("".join(json.dumps({"prompt": t[:-4], "text": t, "reference": t}) + "\n" for t in texts))
-    key = "texts" if algo == "sft" else "prompts"
+        rows = [{"prompt": t[:-4], "text": t, "reference": t, "chosen": t[-4:], "rejected": "the ."} for t in texts]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    key = {"sft": "texts", "reward-model": "preferences"}.get(algo, "prompts")
     return [
         f"algo={algo}", f"model.path={model}", f"data.{key}={data}", f"algo.total_steps={STEPS}", "algo.batch_size=4",
         "algo.learning_rate=1e-2", "sampler.max_new_tokens=5", "heldout.size=1", "checkpoint.every=1",
