@@ -14,8 +14,8 @@ from rlnlp.commands.words import parse_words, run_and_settings
 from rlnlp.config.choices import choice, is_run, merged
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import REWARDS, Reward
-from rlnlp.config.schema import PpoRun, SftRun
-from rlnlp.errors import Exit, Failure, command, one_line
+from rlnlp.config.schema import OnPolicyRun, PpoRun, SftRun
+from rlnlp.errors import Exit, Failure, command, one_line, shell_word
 from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
 from rlnlp.models.locate import saved_reward_model
 from rlnlp.run.manifest import read_config
@@ -110,6 +110,9 @@ def requested(args: argparse.Namespace, directory: Path) -> Request:
         Failure: exit 2, 3, 4, 6 or 7.
     """
     stored = read_config(directory)
+    if not isinstance(stored, OnPolicyRun | SftRun):
+        way = f"to have it judge another run: rlnlp evaluate RUN --judge {shell_word(directory)}"
+        raise Failure(Exit.RUN, f"{directory} has no policy to compare; what it reached is in its summary.md\n{way}")
     words = [word for word in args.words if word.partition("=")[0] != SEED]
     seeds = [word.partition("=")[2] for word in args.words if word.partition("=")[0] == SEED]
     other_groups = [word for word in words if word.partition("=")[0].partition(".")[0] not in USED]

@@ -20,7 +20,7 @@ from rlnlp.config.schema import GenerateRun, OnPolicyRun, ScoreRun
 from rlnlp.data.formats import Record
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import check_template
-from rlnlp.models.locate import locate, locate_tokenizer
+from rlnlp.models.locate import locate, locate_tokenizer, without_policy
 from rlnlp.run.manifest import read_config
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def base(source: str) -> dict[str, Any]:
             "data": _reading(),
         }
     if not (directory / "policy").is_dir():
-        raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
+        raise Failure(Exit.RUN, without_policy(directory))
     return _of_run(run, directory / "policy")
 
 

@@ -9,7 +9,7 @@ from rlnlp.config.choices import is_run
 from rlnlp.config.data import path_of
 from rlnlp.config.model import Model
 from rlnlp.config.parse import nearest
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.models.files import (
     ADAPTER,
     OF_CLASS,
@@ -134,12 +134,21 @@ def without_reward_model(directory: Path) -> str | None:
     Raises:
         Failure: exit 6, if the run's settings cannot be read.
     """
-    above = directory.parent.parent
-    run = directory if is_run(directory) else above if is_run(above) and (directory / "policy").is_dir() else None
-    if run is None or (directory / REWARD_MODEL).is_dir():
+    kept = directory.parent.name in ("checkpoints", "models")
+    run = directory.parent.parent if kept else directory
+    if not is_run(run) or (directory / REWARD_MODEL).is_dir():
         return None
     algo, shown = read_settings(run)["algo"]["name"], one_line(str(directory))
+    if run != directory and (run / REWARD_MODEL).is_dir():
+        return f"'{shown}' is no model by itself; the reward model of its run is in {one_line(str(run))}"
     return f"'{shown}' is of a run of {algo} and has no {REWARD_MODEL}/\n{TRAINED}"
+
+
+def without_policy(run: Path) -> str:
+    """What is to be told of a run that has no policy."""
+    if (run / REWARD_MODEL).is_dir():
+        return f"{run} holds a reward model and no policy; it scores texts: {command('rank', run)} TEXT ..."
+    return f"{run} has no policy/ yet: the run has not finished"
 
 
 def context_length(weights: str) -> int | None:
@@ -178,8 +187,9 @@ def resolve(key: str, name: str, needed: str, allow_download: bool, allow: str =
         base_of(str(path), allow_download)
         return str(path)
     if path.is_dir() and not (path / needed).is_file():
-        unfinished = "is a run that has no policy/ yet" if (path / "run.json").is_file() else f"has no {needed}"
-        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' {unfinished}: it is not a model")
+        if (path / "run.json").is_file():
+            raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' is no model: {without_policy(path)}")
+        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' has no {needed}: it is not a model")
     if path.is_dir():
         check = check_model_files if needed == "config.json" else check_tokenizer_files
         check(f"{key} '{one_line(name)}'", path)

@@ -25,6 +25,7 @@ from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
 from rlnlp.evaluate.before_after.sides import Answering, answering, answers, references
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.resampling import few_prompts_notes
+from rlnlp.models.locate import without_policy
 from rlnlp.models.policy import logprob_fn, remembered
 from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.terms import Reward as RewardFunction
@@ -136,7 +137,7 @@ def trained_model(directory: Path, config: Trained) -> Model:
         Failure: exit 6, if it has not saved one yet.
     """
     if not (directory / "policy").is_dir():
-        raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
+        raise Failure(Exit.RUN, without_policy(directory))
     return replace(config.model, path=str(directory / "policy"), tokenizer=None)
 
 
