@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import sys
 
 import pytest
@@ -217,6 +218,8 @@ def faulty(folder, model_dir):
     yield ["embedded", "a"], 4, "is no reward model but a language model"
     yield ["policy-run", "a"], 6, "'policy-run' is of a run of reinforce and has no reward_model/"
     yield ["empty-run", "a"], 6, "'empty-run' is of a run of reinforce and has no reward_model/"
+    yield ["empty-run/checkpoints/step-1", "a"], 6, "'empty-run/checkpoints/step-1' is of a run of reinforce and has"
+    yield ["RM/checkpoints/step-1", "a"], 6, "is no model by itself; the reward model of its run is in RM"
     yield ["RM", "a", "--file", "good.jsonl"], 2, "give texts as words or with --file, not both"
     yield ["RM", "--file", "good.jsonl", "--prompt", "the"], 2, "--prompt is the prompt of all, and good.jsonl:1 has"
     yield ["RM", "--file", "none.jsonl"], 3, "--file: no such file: none.jsonl"
@@ -233,12 +236,31 @@ def faulty(folder, model_dir):
 def test_what_is_wrong_is_told_before_torch_is_needed(run, model_dir, tmp_path, rank, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "rlnlp.commands.ranking", None)  # an import of it would fail
-    (tmp_path / "RM").symlink_to(run)
+    reward_models.as_run(shutil.copytree(run, tmp_path / "RM"))
     for words, code, text in faulty(tmp_path, model_dir):
         status, out, err = rank(*words)
         assert (status, out) == (code, ""), words
         assert text in err
         assert 1 <= err.count("\n") <= 3
+
+
+def test_a_run_with_a_reward_model_says_so_where_a_policy_is_asked_of_it(run, tmp_path, capsys):
+    here = reward_models.as_run(shutil.copytree(run, tmp_path / "RM"))
+    for words, code, text in (
+        (
+            ["generate", here, "a"],
+            6,
+            f"{here} holds a reward model and no policy; it scores texts: rlnlp rank",
+        ),
+        (
+            ["train", f"model.path={here}"],
+            4,
+            f"model.path '{here}' is no model: {here} holds a reward model",
+        ),
+        (["evaluate", here], 6, f"to have it judge another run: rlnlp evaluate RUN --judge {here}"),
+    ):
+        assert main([*map(str, words)]) == code
+        assert text in capsys.readouterr().err
 
 
 def test_a_model_with_two_labels_is_exit_4(tmp_path, rank):

@@ -5,14 +5,16 @@ from pathlib import Path
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from rlnlp.config.parse import parse
+from rlnlp.config.schema import RUNS
 from rlnlp.models.chat import Chat
 from rlnlp.models.load import load_policy, load_tokenizer
 from rlnlp.models.reward_files import save_reward_model
 from rlnlp.models.reward_model import reward_model_of
 from rlnlp.models.reward_padding import padded_apart
 from rlnlp.models.text_tokens import TextReader
-from rlnlp.run.manifest import REWARD_MODEL
-from support import small
+from rlnlp.run.manifest import REWARD_MODEL, config_text
+from support import runs, small
 
 CPU = torch.device("cpu")
 GAIN, BIAS = 1.5, 0.25
@@ -29,6 +31,14 @@ def save(
     model = reward_model_of(policy, tokenizer, head, members, "heads", combine, 0.5, True, seed)
     model.normalize([GAIN + i for i in range(members)], [BIAS - i for i in range(members)])
     save_reward_model(run / REWARD_MODEL, model, TextReader(Chat(tokenizer, template, {}), longest))
+    return run
+
+
+def as_run(run: Path) -> Path:
+    """``run`` with the two files that make it a run directory of reward-model."""
+    config = parse(RUNS["reward-model"], runs.settings(["algo=reward-model"]))
+    (run / "config.yaml").write_text(config_text(config))
+    (run / "run.json").write_text("{}")
     return run
 
 
