@@ -109,7 +109,7 @@ def main(config: RewardModelRun, run: Run) -> None:
     train(model, fitting, observe, run)
     result = reward_model_result(config, run, model, setup.reader, table, raw)
     outcome = save_result(run, result, views, loss_gain)
-    finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table))
+    finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table, algo))
 
 
 def keep_samples(
