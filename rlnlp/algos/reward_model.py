@@ -22,7 +22,7 @@ from rlnlp.evaluate.preferences.finish import finish_run
 from rlnlp.evaluate.preferences.fit import PairFit, loss_gain, pair_fit
 from rlnlp.models.reward_model import RewardModel
 from rlnlp.models.text_tokens import TextReader
-from rlnlp.run.progress import REWARD_MODEL
+from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 
 

@@ -19,7 +19,7 @@ from rlnlp.models.reward_files import save_reward_model
 from rlnlp.models.reward_model import RewardModel, Rngs
 from rlnlp.models.save import round_weights
 from rlnlp.models.text_tokens import TextReader, TextTokens, text_batch
-from rlnlp.run.progress import REWARD_MODEL
+from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 
 Scorer = Callable[[JudgedBatch, Rngs | None], Tensor]

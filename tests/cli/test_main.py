@@ -131,7 +131,9 @@ def test_a_group_that_the_algorithm_does_not_read_is_not_advised(tmp_path):
 def test_wrong_settings_and_a_missing_model_are_told_before_anything_heavy_is_imported(tmp_path):
     text = "import sys\nfrom rlnlp.cli.main import main\ncode = main({words!r})\n"
     text += "print(code, *{{'torch', 'transformers', 'matplotlib'}} & set(sys.modules))"
-    for words, code in ((["train", "seed=x"], 2), (["train", NOWHERE], 4), (["generate", "./nowhere", "hi"], 4)):
+    wrong = [(["train", "seed=x"], 2), (["train", NOWHERE], 4), (["train", "reward=learned"], 2)]
+    wrong += [(["generate", "./nowhere", "hi"], 4), (["rank", "./nowhere", "hi"], 4)]
+    for words, code in wrong:
         _, out, err = script(text.format(words=words), tmp_path)
         assert out == f"{code}\n", err
 

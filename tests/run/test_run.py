@@ -91,6 +91,7 @@ def test_a_run_ends_with_exit_0_and_prints_where_it_is(run):
     assert code == 0
     assert "the run/" in out
     assert "next: rlnlp generate 'the run' 'the " in out
+    assert out.endswith("\n      rlnlp evaluate 'the run'\n")
     assert f"step {STEPS}/{STEPS}" in err
     assert err.startswith("run directory the run\n")
     assert "Traceback" not in err
