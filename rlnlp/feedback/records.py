@@ -96,8 +96,8 @@ class Verdict:
 class Judgement:
     """A verdict that was saved; of an item and an annotator the one with the highest ``revision`` (1, 2, ...) counts.
 
-    ``shown_first`` is the response (0 or 1) that was shown on the left, or above. ``request`` is the name that who
-    asked gave it: the same one is never saved twice.
+    ``shown_first`` is the response (0 or 1) that was shown on the left, or above; None if that is not known.
+    ``request`` is the name that who asked gave it: the same one is never saved twice.
     """
 
     id: int
@@ -105,7 +105,7 @@ class Judgement:
     annotator: int
     revision: int
     verdict: Verdict
-    shown_first: int
+    shown_first: int | None
     seconds: float | None
     request: str
     made: str

@@ -27,7 +27,7 @@ FIRST_VERSION = (
         annotator INTEGER NOT NULL REFERENCES annotators, revision INTEGER NOT NULL CHECK (revision >= 1),
         kind TEXT NOT NULL CHECK (kind IN ('better', 'rated', 'skipped', 'undone')),
         preference REAL CHECK (preference IN (0, 0.5, 1)), rating INTEGER CHECK (rating BETWEEN 1 AND 10),
-        confidence REAL CHECK (confidence BETWEEN 0 AND 1), shown_first INTEGER NOT NULL CHECK (shown_first IN (0, 1)),
+        confidence REAL CHECK (confidence BETWEEN 0 AND 1), shown_first INTEGER CHECK (shown_first IN (0, 1)),
         seconds REAL, request TEXT NOT NULL UNIQUE, made TEXT NOT NULL,
         UNIQUE (item, annotator, revision),
         CHECK ((kind = 'better') = (preference IS NOT NULL) AND (kind = 'rated') = (rating IS NOT NULL)))""",

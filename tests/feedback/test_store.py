@@ -254,9 +254,9 @@ def test_everything_is_there_after_the_file_is_opened_again(tmp_path):
 
 
 def test_every_commit_waits_for_the_disk(store):
-    assert store._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._connection.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
-    assert store._connection.execute("PRAGMA foreign_keys").fetchone() == (1,)
+    assert store.tables.read("PRAGMA journal_mode")[0] == ("wal",)
+    assert store.tables.read("PRAGMA synchronous")[0] == (2,), "FULL"
+    assert store.tables.read("PRAGMA foreign_keys")[0] == (1,)
 
 
 def test_what_is_no_feedback_set_is_refused_and_left_alone(tmp_path):
@@ -292,7 +292,7 @@ def test_a_set_of_an_earlier_version_is_brought_to_this_one_and_of_a_later_one_r
         for _ in range(2):
             with Store(path) as store:
                 assert (store.items(), store.judgements()) == before
-                assert store._read("SELECT DISTINCT note FROM judgements") == [("",)]
+                assert store.tables.read("SELECT DISTINCT note FROM judgements") == [("",)]
     with pytest.raises(Failure, match="later version") as failure:
         Store(path)
     assert failure.value.code == Exit.DATA
@@ -306,19 +306,19 @@ def test_a_migration_that_fails_changes_nothing(tmp_path, monkeypatch):
         with pytest.raises(Failure):
             Store(path)
     with Store(path) as store:
-        assert store._read("SELECT count(*) FROM sqlite_master WHERE name = 'more'") == [(0,)]
+        assert store.tables.read("SELECT count(*) FROM sqlite_master WHERE name = 'more'") == [(0,)]
 
 
 def test_a_full_disk_is_told_and_confirms_nothing(store, tmp_path):
     store.add(pairs(2))
     me = store.annotator("ann")
     question = store.next(me)
-    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store.tables.read("PRAGMA page_count")[0][0]
+    store.tables.read(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(Failure, match="full") as failure:
         store.add(NewItem("x" * 5000, (str(number), "b")) for number in count())
     assert failure.value.code == Exit.STORAGE
-    store._connection.execute("PRAGMA max_page_count = 100000")
+    store.tables.read("PRAGMA max_page_count = 100000")
     assert store.judge(me, question, question.prefers(0)).revision == 1
     assert len(store.judgements()) == 1
 

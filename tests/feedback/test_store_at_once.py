@@ -26,8 +26,8 @@ def check_all_judged(path, items, people):
         assert Counter(j.item for _, j in standing) == dict.fromkeys(range(1, items + 1), people)
         assert len({(j.item, j.annotator) for _, j in standing}) == len(standing) == items * people
         assert store.wanted() == 0
-        assert store._read("SELECT count(*) FROM leases") == [(0,)]
-        assert store._read("PRAGMA integrity_check") == [("ok",)]
+        assert store.tables.read("SELECT count(*) FROM leases") == [(0,)]
+        assert store.tables.read("PRAGMA integrity_check") == [("ok",)]
 
 
 def test_threads_that_share_a_store_and_threads_that_do_not_judge_each_item_once(tmp_path):
@@ -99,7 +99,7 @@ def test_many_processes_make_a_set_at_the_same_moment(tmp_path):
     assert failures == []
     with Store(path) as store:
         assert len(store.items()) == 1
-        assert len(store._read("SELECT * FROM feedback_set")) == 1
+        assert len(store.tables.read("SELECT * FROM feedback_set")) == 1
 
 
 def check_kills(tmp_path, kills, seed):
@@ -115,7 +115,7 @@ def check_kills(tmp_path, kills, seed):
     with Store(path) as store:
         assert {j.item for _, j in store.standing()} <= set(range(1, items + 1))
         assert len({j.item for _, j in store.standing()}) == len(store.standing())
-        assert store._read("PRAGMA integrity_check") == [("ok",)]
+        assert store.tables.read("PRAGMA integrity_check") == [("ok",)]
     return at_work
 
 

@@ -1,6 +1,7 @@
 """Mistakes in how judgements are kept, asked for and read."""
 
 STORE, AT_ONCE = "feedback/test_store", "feedback/test_store_at_once"
+SIMULATED, IMPORTING = "feedback/test_simulated", "feedback/test_importing"
 
 GROUPS = [
     (
@@ -12,15 +13,15 @@ GROUPS = [
              "(SELECT count(*) FROM standing AS s WHERE s.item = i.id AND s.kind != 'skipped') + (",
              "(SELECT count(*) FROM standing AS s WHERE s.item = i.id) + ("),
             ("an old window's answer counts", "!= question.revision:", "< question.revision:"),
-            ("a request is saved twice", "for row in self._read(f\"SELECT {JUDGEMENT} FROM judgements WHERE request",
-             "for row in self._read(f\"SELECT {JUDGEMENT} FROM judgements WHERE ''"),
-            ("undo takes the first answer back", "ORDER BY id DESC LIMIT 1", "ORDER BY id LIMIT 1"),
+            ("a request is saved twice",
+             'request = ?", request) if request else ():', 'request = ?", request) if 0 else ():'),
+            ("undo takes the first answer back", 'table="standing")[-1:]', 'table="standing")[:1]'),
             ("a repeat has its sides as before", "len(item.responses))[::-1]", "len(item.responses))"),
             ("what has been asked again is asked again", "r.repeat_of = i.id AND r.annotator = s.annotator)",
              "r.repeat_of = -1 AND r.annotator = s.annotator)"),
             ("an undone answer waits behind the one on the screen",
              "ORDER BY l.until DESC, l.rowid DESC", "ORDER BY l.rowid"),
-            ("an item of a known name may ask something else", "if known[1] != sha256:", "if False:"),
+            ("an item of a known name may ask something else", "if known and known[0].sha256 != sha256:", "if False:"),
         ],
     ),
     (
@@ -43,6 +44,67 @@ GROUPS = [
              "    if True:\n        version"),
             ("old revisions count",
              "k.annotator = j.annotator AND k.revision > j.revision)", "k.annotator = j.annotator AND 0)"),
+        ],
+    ),
+    (
+        "feedback/simulated.py", (SIMULATED,),
+        [
+            ("the bias is for the second side",
+             "/ self.temperature + self.position_bias", "/ self.temperature - self.position_bias"),
+            ("twice the difference", "math.exp(d / 2 - top), self.nu", "math.exp(d - top), self.nu"),
+            ("ties are flipped to nothing",
+             "return (1 - e) * one + e * two, tie,", "return (1 - e) * one + e * two, (1 - e) * tie,"),
+            ("an error is a random answer", "(1 - e) * one + e * two", "(1 - e) * one + e / 2"),
+            ("the taste is of the item, not of what is shown",
+             "tastes[i] for i in question.order", "tastes[i] for i in (0, 1)"),
+            ("all raters draw alike", ":{rater.name}:{question.revision}", ":{question.revision}"),
+            ("only the first rater works", "enumerate(people):", "enumerate(people[:1]):"),
+            ("weights are not kept to their sum", "weights *= np.sum", "weights += 0 * np.sum"),
+        ],
+    ),
+    (
+        "feedback/incoming.py", (IMPORTING,),
+        [
+            ("what was preferred stays behind when the sides are swapped",
+             "else 1 - verdict.preference", "else verdict.preference"),
+            ("a second judgement of the same texts is lost", "if number == 1 else", "if number else"),
+            ("the first text is always preferred", "FIRST if pair.chosen == i else SECOND", "FIRST"),
+        ],
+    ),
+    (
+        "feedback/platforms.py", (IMPORTING,),
+        [
+            ("a skipped task is an answer",
+             'if annotation.get("was_cancelled") or annotation.get("skipped"):', "if False:"),
+            ("the tag's names are not looked at", "if len(tags) == 2 and all", "if len(tags) == 9 and all"),
+            ("the lowest rank is the worst", "FIRST if ranks[one] < ranks[two]", "FIRST if ranks[one] > ranks[two]"),
+            ("equal ranks are an order", "int(one.get(\"rank\") or place)", "place"),
+            ("a comment is a choice", "not in STEMS:", "in ():"),
+            ("what was discarded counts", '== "discarded"', '== "thrown away"'),
+        ],
+    ),
+    (
+        "feedback/merge.py", (IMPORTING,),
+        [
+            ("a record is added twice", "if judgement.request not in requests:", "if True:"),
+            ("a repeat is of the item with the old number",
+             "replace(item, repeat_of=original,", "replace(item, repeat_of=person,"),
+            ("a file that is read again is a revision",
+             "== 0:\n                _make_room", "< 99:\n                _make_room"),
+        ],
+    ),
+    (
+        "feedback/from_file.py", (IMPORTING,),
+        [
+            ("the preference is of the file's order", "item.responses != one.item.responses:", "False:"),
+            ("texts of others are saved", "sum(_key(one.item) not in items for one in found)", "0"),
+        ],
+    ),
+    (
+        "feedback/pairs.py", (IMPORTING,),
+        [
+            ("repeats are learned from", "== BETTER and item.repeat_of is None]", "== BETTER]"),
+            ("the worse one is chosen", "== FIRST else Pair(", "== SECOND else Pair("),
         ],
     ),
 ]  # fmt: skip
