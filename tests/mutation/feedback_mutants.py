@@ -2,6 +2,7 @@
 
 STORE, AT_ONCE = "feedback/test_store", "feedback/test_store_at_once"
 SIMULATED, IMPORTING = "feedback/test_simulated", "feedback/test_importing"
+AUDIT, RELIABILITY = "feedback/test_audit", "maths/test_reliability"
 
 GROUPS = [
     (
@@ -105,6 +106,32 @@ GROUPS = [
         [
             ("repeats are learned from", "== BETTER and item.repeat_of is None]", "== BETTER]"),
             ("the worse one is chosen", "== FIRST else Pair(", "== SECOND else Pair("),
+        ],
+    ),
+    (
+        "feedback/audit.py", (AUDIT,),
+        [
+            ("the bias is of the item's first, not of the shown one",
+             "one.verdict.preference == one.shown_first for", "one.verdict.preference == 0 for"),
+            ("ties count as a side", "and one.verdict.preference != TIE]", "]"),
+            ("one is compared with oneself", "if other != person]", "]"),
+            ("ratings must be the very same", "<= 1\n", "<= 0\n"),
+            ("the number of raters that fewest items have",
+             "raters = max(numbers, key=lambda number: (numbers[number], number))",
+             "raters = 3 - 1 if len(numbers) > 1 else 9"),
+            ("words are characters", "len(text.split())", "len(text)"),
+        ],
+    ),
+    (
+        "maths/reliability.py", (RELIABILITY,),
+        [
+            ("chance is not taken off", "(observed - chance) / (1 - chance)", "observed + 0 * chance"),
+            ("an item with more answers counts more", "np.maximum(answers - 1, 1)[:, None, None]", "1.0"),
+            ("an answer is paired with itself", "(counts[:, None, :] - np.eye(counts.shape[1]))", "counts[:, None, :]"),
+            ("alpha forgets the size of the sample", "* (n - 1)\n", "* n\n"),
+            ("the interval is that of Wald", "+ Z**2 / (4 * total**2))", ")"),
+            ("answers of items with one annotator count",
+             "coincidences(counts[counts.sum(1) >= 2])", "coincidences(counts[counts.sum(1) >= 0])"),
         ],
     ),
 ]  # fmt: skip
