@@ -169,22 +169,24 @@ def reward_terms(
     reward: Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU,
     load: LoadFunctions = IN_THIS_PROCESS,
 ) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:  # fmt: skip
-    """The terms with their weights; and the sha256 of each user function's source, which ``load`` loads.
+    """The terms with their weights; and by setting the sha256 of what they are made of.
+
+    That is the source of each function of the user's, which ``load`` loads, and the weights of each reward model.
 
     Raises:
         Failure: exit 2, for a name or an argument that does not exist; exit 4, for a model that is missing or unfit.
     """
     paths = {name: term.fn for name, term in reward.terms.items() if ":" in term.fn}
     functions = load(paths) if paths else {}
+    content = {f"reward.terms.{name}.fn": function.sha256 for name, function in functions.items()}
     terms: dict[str, tuple[Term, float]] = {}
     for name, term in reward.terms.items():
         if name in functions:
             made = function_term(name, functions[name].callee, term.args, read, term.conversational)
         else:
-            made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))
+            made = built_in(name, term.fn, term.args, RewardContext(read, likely, device, content.__setitem__))
         terms[name] = (made, term.weight)
-    code = {f"reward.terms.{name}.fn": function.sha256 for name, function in functions.items()}
-    return terms, code
+    return terms, content
 
 
 def shapings(reward: Reward) -> dict[str, Shaping]:

@@ -76,7 +76,8 @@ METRICS = (
     ),
     Metric(
         ("entropy",), "mean of -sum_a p log p where tokens were drawn", "nats per token", low=0.1, of_first=True,
-        trend="falling slowly", algorithms=("sft", *ON_POLICY), label="entropy per token", panel="entropy, nats per token", live={"entropy": 3},
+        trend="falling slowly", algorithms=("sft", *ON_POLICY), label="entropy per token",
+        panel="entropy, nats per token", live={"entropy": 3},
     ),
     Metric(
         ("loss", "heldout/loss"),
@@ -86,7 +87,7 @@ METRICS = (
     ),
     Metric(
         ("accuracy", "heldout/accuracy"),
-        "fraction of the step's decided pairs whose preferred answer scores higher; `heldout/accuracy` of held-out ones",
+        "fraction of decided pairs whose preferred answer scores higher; `heldout/accuracy` of held-out pairs",
         low=0.5, trend="rising; the held-out one with it", algorithms=("reward-model",), label="accuracy",
         panel="accuracy", curve=2, live={"accuracy": 22, "heldout/accuracy": 23},
     ),

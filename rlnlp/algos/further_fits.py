@@ -9,6 +9,7 @@ from rlnlp import build
 from rlnlp.algos.optim import descend, optimizers
 from rlnlp.algos.reward_scores import FeatureCache, scorer, scores_of_rows
 from rlnlp.algos.reward_updates import Fitting, accumulate
+from rlnlp.config.algos import FitRewardModel
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import batches, bootstrap_weights, rating_scale
 from rlnlp.data.preference_table import PreferenceTable
@@ -61,10 +62,9 @@ def fresh_model(config: RewardModelRun, language: build.Language) -> Callable[[]
     return fresh
 
 
-def further_fits(refit: Refit, table: PreferenceTable) -> FurtherFits:
+def further_fits(refit: Refit, table: PreferenceTable, algo: FitRewardModel) -> FurtherFits:
     """The fits that the settings ask for."""
-    config, run = refit.config, refit.run
-    algo = config.algo
+    run = refit.run
 
     def fitted(what: str, rows: PreferenceTable, train: Sequence[int], scored: Sequence[int]) -> HeldoutScores:
         with run.display.waiting(f"fitting to {what}, for the report"):

@@ -22,7 +22,7 @@ from rlnlp.evaluate.preferences.finish import finish_run
 from rlnlp.evaluate.preferences.fit import PairFit, loss_gain, pair_fit
 from rlnlp.models.reward_model import RewardModel
 from rlnlp.models.text_tokens import TextReader
-from rlnlp.run.progress import REWARD_MODEL
+from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 
 
@@ -109,7 +109,7 @@ def main(config: RewardModelRun, run: Run) -> None:
     train(model, fitting, observe, run)
     result = reward_model_result(config, run, model, setup.reader, table, raw)
     outcome = save_result(run, result, views, loss_gain)
-    finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table))
+    finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table, algo))
 
 
 def keep_samples(

@@ -16,13 +16,13 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.evaluate.best import Result
 from rlnlp.maths.preferences import Normalization, normalization_overall, normalization_within_prompts
 from rlnlp.models.reward_files import save_reward_model
-from rlnlp.models.reward_model import RewardModel
+from rlnlp.models.reward_model import RewardModel, Rngs
 from rlnlp.models.save import round_weights
 from rlnlp.models.text_tokens import TextReader, TextTokens, text_batch
-from rlnlp.run.progress import REWARD_MODEL
+from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 
-Scorer = Callable[[JudgedBatch, torch.Generator | None], Tensor]
+Scorer = Callable[[JudgedBatch, Rngs | None], Tensor]
 Raw = Callable[[Sequence[int]], list[Tensor]]  # rows -> the members' raw scores of each, (M, K)
 RESPONSES = 512  # of a model, that its scores are normalized on
 OVERALL = "one response a prompt: scores are normalized by their standard deviation over all prompts, not within them"
@@ -56,8 +56,8 @@ class FeatureCache:
 def scorer(model: RewardModel, cache: FeatureCache | None) -> Scorer:
     """``batch -> raw scores`` of the members, (M, B); with a ``cache`` only the heads are computed."""
     if cache is not None:
-        return lambda batch, drop: model.heads_on(cache(batch), drop)
-    return lambda batch, drop: model(text_batch(batch.texts, model.pad, model.device), drop)
+        return lambda batch, rngs: model.heads_on(cache(batch), rngs)
+    return lambda batch, rngs: model(text_batch(batch.texts, model.pad, model.device), rngs)
 
 
 @torch.no_grad()

@@ -51,11 +51,11 @@ def accumulate(fitting: Fitting, step: int) -> Update:
     """Leave the gradient of the loss over the rows of ``step`` in the weights."""
     algo, rows = fitting.algo, fitting.rows(step)
     total = sum(fitting.table.rows[r].row.weight for r in rows)
-    drop = torch.Generator().manual_seed(int(stream(fitting.seed, "dropout", step).integers(2**63)))
+    rngs = [stream(fitting.seed, "dropout", step, member) for member in range(len(fitting.counts))]
     loss_sum, texts, tokens, differences = 0.0, 0, 0, []
     for group in row_groups(fitting.table, rows, algo.micro_batch_size):
         batch = fitting.batch(group)
-        raw = fitting.score(batch, drop)
+        raw = fitting.score(batch, rngs)
         loss = loss_of(raw, batch, fitting.counts[:, group], algo, total)
         backward(loss)
         loss_sum += loss.item()

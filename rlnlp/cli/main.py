@@ -14,6 +14,7 @@ PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
     "evaluate": ("rlnlp.commands.evaluate", "whether a run worked: before and after, intervals, a report"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
+    "rank": ("rlnlp.commands.rank", "score texts with a reward model, the best first"),
     "runs": ("rlnlp.commands.runs", "the runs there are, and how to continue the unfinished ones"),
     "compare": ("rlnlp.commands.compare", "runs or a sweep: what differs, statistics over seeds, plots"),
     "check-reward": ("rlnlp.commands.check_reward", "what a reward function gives for a few responses, and its time"),

@@ -21,9 +21,9 @@ from rlnlp.data.preferences import read_judgements
 from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import check_template
-from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights, resolve
-from rlnlp.rewards.arguments import MODELS, arguments, check_without_reference, text_arguments
-from rlnlp.rewards.sources import model_arguments, user_parameters
+from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights
+from rlnlp.rewards.arguments import MODELS, check_without_reference, text_arguments
+from rlnlp.rewards.sources import check_model_arguments, user_parameters
 
 AnyData = PromptData | TextData | PreferenceData
 MOST = 20 * 2**20  # bytes; of a larger data file only the beginning is checked here, and the rest when it is read
@@ -229,7 +229,6 @@ def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> No
     Raises:
         Failure: exit 2, 3, 4 or 7.
     """
-    key = f"reward.terms.{name}.args"
     if ":" in term.fn:
         parameters = user_parameters(name, term.fn)
         if parameters is not None:
@@ -238,9 +237,7 @@ def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> No
             columns = sorted({column for record in records for column in record} - set(FIELDS))
             parameters.check_available(name, [*COLUMNS, *columns, *term.args])
     elif REWARDS[term.fn].startswith(MODELS):
-        given = arguments(key, model_arguments(term.fn), term.args, ("name", "context"))
-        if given["path"] is not None:
-            resolve(f"{key}.path", given["path"], "config.json", given["allow_download"])
+        check_model_arguments(name, term.fn, term.args)
     else:
         function, checked = text_arguments(name, term.fn, term.args)
         if records is not None and any(record.get("reference") is None for record in records):

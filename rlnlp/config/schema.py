@@ -115,6 +115,15 @@ class RewardRun(GenerateRun):
     reward: Reward = setting("what is rewarded")
 
 
+@dataclass(frozen=True)
+class RankRun:
+    """`rlnlp rank`: what scoring texts needs."""
+
+    model: Model = setting("the reward model")
+    device: Device = setting("where to compute")
+    data: Reading = setting("reading of a file of texts")
+
+
 AnyRun = SftRun | RewardModelRun | ReinforceRun | PpoRun
 RUNS: dict[str, type[AnyRun]] = {
     "sft": SftRun, "reward-model": RewardModelRun, "reinforce": ReinforceRun, "ppo": PpoRun,

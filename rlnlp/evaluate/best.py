@@ -16,7 +16,7 @@ from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
 from rlnlp.models.save import round_weights, save_policy
 from rlnlp.models.tokenizer import Tokenizer
-from rlnlp.run.progress import POLICY
+from rlnlp.run.manifest import POLICY
 from rlnlp.run.run import Run
 
 M = TypeVar("M")

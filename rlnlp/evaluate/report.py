@@ -24,7 +24,7 @@ from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
 from rlnlp.evaluate.summary import Line, Report, Row, markdown, report_lines, table_row
 from rlnlp.run.disk import replace, size_text
-from rlnlp.run.progress import POLICY
+from rlnlp.run.manifest import POLICY, words_to_name
 from rlnlp.run.run import Run
 
 SAMPLES = 3
@@ -45,7 +45,10 @@ def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], hea
         [*outcome_lines(result), *left_out_lines(run.facts.get("left_out", {}))],
         list(result["health"].values()),
         list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES],
-        generate_command(run.directory, before.prompts, data_file(run.config)),
+        [
+            generate_command(run.directory, before.prompts, data_file(run.config)),
+            evaluate_command(run),
+        ],
     )
     ends = {"heldout/score": (old["score"], new["score"]), "heldout/kl": (old["kl"], new["kl"])}
     finish(run, report, result, heldout_rows(before, after), ends, outcome.device)
@@ -120,9 +123,20 @@ def generate_command(directory: Path, prompts: Sequence[str], file: Sequence[str
 
     ``file`` is the file with the settings that it is read by; empty if there is none.
     """
-    easy = [p for p in prompts if p == one_line(p, TYPED) != "" and p[0] != "-" and "=" not in p]
+    easy = [prompt for prompt in prompts if is_easy(prompt)]
     words = [min(easy, key=len)] if easy else ["--file", *(file or [Path("prompts.jsonl")])]
     return command("generate", directory, *words)
+
+
+def evaluate_command(run: Run) -> str:
+    """The command that says whether a run worked, with what a directory must not name or does not hold."""
+    code, secrets = words_to_name(run.asked, run.hidden)
+    return command("evaluate", run.directory, *code, *secrets)
+
+
+def is_easy(text: str) -> bool:
+    """True for a text that can be typed as a word of a command line."""
+    return text == one_line(text, TYPED) != "" and text[0] != "-" and "=" not in text
 
 
 def data_file(config: Trained) -> list[str | Path]:

@@ -38,7 +38,7 @@ class Report:
     """``title`` is what was trained and what came of it, ``measured`` on what that was measured.
 
     ``rows`` compare before and after, ``notes`` and ``warnings`` are sentences, ``samples`` are prompts with the
-    responses before and after, ``command`` is what to type next, ``files`` are those of the run with what they hold.
+    responses before and after, ``commands`` are what to type next, ``files`` are those of the run with what they hold.
     """
 
     title: str
@@ -47,7 +47,7 @@ class Report:
     notes: Sequence[str]
     warnings: Sequence[str]
     samples: Sequence[tuple[str, str, str]]
-    command: str
+    commands: Sequence[str]
     files: Mapping[str, str] = field(default_factory=lambda: FILES)
 
 
@@ -66,7 +66,12 @@ def report_lines(report: Report, directory: Path, took: str) -> list[Line]:
         lines.append(Line(f"before  {one_line(before, RESPONSE)}", "", LABEL))
         lines.append(Line(f"after   {one_line(after, RESPONSE)}", "", LABEL))
     files = [f"  {name:<15}{what}" for name, what in report.files.items()]
-    return [*lines, *map(Line, ["", took, f"{directory}/", *files, f"next: {report.command}"])]
+    return [*lines, *map(Line, ["", took, f"{directory}/", *files, *next_lines(report.commands)])]
+
+
+def next_lines(commands: Sequence[str]) -> list[str]:
+    """What to type next, below each other."""
+    return [f"{'next:' if i == 0 else '':<6}{each}" for i, each in enumerate(commands)]
 
 
 def aligned(rows: Sequence[Row]) -> list[str]:
@@ -98,7 +103,7 @@ def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
         "## Files",
         "\n".join(f"- `{name}`: {escaped(what)}" for name, what in report.files.items() if name != "summary.md"),
         "## Next",
-        fenced(report.command),
+        fenced("\n".join(report.commands)),
     ]
     return "\n\n".join(parts) + "\n"
 

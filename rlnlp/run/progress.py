@@ -18,7 +18,6 @@ from rlnlp.run.nonfinite import ADVICE, broken_weight
 from rlnlp.run.parts import Parts, Pretrained, StepSnapshot
 
 DETERMINISTIC = ("metrics", "samples")  # the same seed gives the same lines; timing holds clock readings
-POLICY, REWARD_MODEL = "policy", "reward_model"  # the part that is the result, and its folder
 BEST_BY = {"heldout/score": 1.0, "heldout/loss": -1.0}  # the metric that names the best checkpoint, and its sign
 
 

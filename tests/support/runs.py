@@ -39,7 +39,8 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "algo.critic=separate",
     ],
 }
-SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl", "policy/model.safetensors")
+SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl")
+RESULTS = ("policy", "reward_model")  # the folder of what a run hands over
 TOTALS = ("steps", "episodes", "tokens", "result")
 
 
@@ -91,7 +92,7 @@ def go_on(directory: Path, *asked: str) -> None:
 def broken_off(whole: Path, place: Path, step: int) -> Path:
     """A copy of a finished run as it was when ``step`` had been saved and the next two steps were done."""
     shutil.copytree(whole, place)
-    shutil.rmtree(place / "policy")
+    shutil.rmtree(result_of(place))
     for name in ("summary.md", "heldout.jsonl"):
         (place / name).unlink()
     for each in (place / "checkpoints").iterdir():
@@ -110,11 +111,16 @@ def broken_off(whole: Path, place: Path, step: int) -> Path:
 def outcome(directory: Path) -> dict[str, object]:
     """All that must be the same: the files that say so, every file of the checkpoints, counts and result."""
     facts = json.loads((directory / "run.json").read_text())
-    files = [directory / name for name in SAME]
+    files = [*(directory / name for name in SAME), *sorted(result_of(directory).rglob("*.safetensors"))]
     for name in ("checkpoints", "models"):
         files += sorted(p for p in directory.glob(f"{name}/step-*/**/*") if p.is_file())
     found: dict[str, object] = {str(p.relative_to(directory)): p.read_bytes() for p in files}
     return found | {name: facts[name] for name in TOTALS} | {"summary.md": summary(directory)}
+
+
+def result_of(directory: Path) -> Path:
+    """The folder of what a run hands over."""
+    return next(directory / name for name in RESULTS if (directory / name).is_dir())
 
 
 def summary(directory: Path) -> str:

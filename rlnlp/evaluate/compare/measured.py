@@ -70,8 +70,11 @@ def _facets(run: StoredRun) -> dict[str, str]:
         return {**found, "tokenizer": _tokenizer(run), "loss": str(run.settings["algo"].get("loss_temperature"))}
     terms = run.settings.get("reward", {}).get("terms", {})
     counted = {name: term for name, term in terms.items() if term.get("weight") or term.get("floor") is not None}
-    code = {name: run.facts.get("code", {}).get(f"reward.terms.{name}.fn") for name in counted}
-    found |= {f"reward.terms.{key}": shown(value) for key, value in leaves(counted) if key and not _usual(key, value)}
+    content = run.facts.get("code", {})
+    code = {name: content.get(f"reward.terms.{name}.fn") for name in counted}
+    models = {key for key in content if key.split(".")[-2:-1] == ["args"]}  # reward models: their weights, wherever
+    named = {f"reward.terms.{key}": shown(value) for key, value in leaves(counted) if key and not _usual(key, value)}
+    found |= {key: str(content[key])[:12] if key in models else value for key, value in named.items()}
     return found | {f"the code of reward.terms.{name}.fn": str(sha)[:12] for name, sha in code.items() if sha}
 
 

@@ -14,9 +14,9 @@ from rlnlp.evaluate.preferences.fit import FurtherFits, PairFit, comparison
 from rlnlp.evaluate.preferences.page import write_preference_report
 from rlnlp.evaluate.preferences.record import preference_record
 from rlnlp.evaluate.preferences.short import reward_model_notes
-from rlnlp.evaluate.report import TYPED, finish, title
+from rlnlp.evaluate.report import TYPED, finish, is_easy, title
 from rlnlp.evaluate.summary import FILES, Report, Row, table_row
-from rlnlp.run.progress import POLICY, REWARD_MODEL
+from rlnlp.run.manifest import POLICY, REWARD_MODEL
 from rlnlp.run.run import Run
 
 LOADED = "the reward model, for rlnlp rank, reward=learned and transformers' from_pretrained"
@@ -49,7 +49,7 @@ def finish_run(
         [*reward_model_notes(record), *outcome_lines(result, REWARD_MODEL)],
         list(result["health"].values()),
         [],
-        command("rank", run.directory, *typed(after)),
+        [command("rank", run.directory, *typed(after))],
         {
             f"{REWARD_MODEL}/": LOADED, "report.html": PAGE,
             **{name: text for name, text in FILES.items() if name != f"{POLICY}/"},
@@ -107,9 +107,7 @@ def rows(result: dict[str, Any]) -> list[Row]:
 def typed(fit: PairFit) -> list[str]:
     """Two answers of a row that are easy to type; any two words if there are none."""
     for row in fit.scores.rows:
-        easy = [
-            text for text in row.texts if text == one_line(text, TYPED) != "" and text[0] != "-" and "=" not in text
-        ]
+        easy = [text for text in row.texts if is_easy(text)]
         if len(easy) > 1:
             asked = shown_prompt(row.prompt)
             prompt = ["--prompt", asked] if asked and asked == one_line(asked, 2 * TYPED) else []
