@@ -44,7 +44,7 @@ def majority(pairs: Decided, train: Sequence[Judged]) -> Rule:
     Where it always stands first, as in records of "chosen" and "rejected", the place is the label itself: a coin.
     """
     places = [0.5 if pair.target == TIE else float(pair.chosen < pair.rejected) for _, pair in _pairs(train)]
-    by_form = all(place == 1 for place in places) and bool((pairs.stands_first > 0).all())
+    by_form = all(place == 1 for place in places) or bool((pairs.stands_first > 0).all())
     side = 0.0 if by_form or not places else more_frequent_side(np.array(places))
     words = {1.0: "the first wins", -1.0: "the second wins", 0.0: COIN}
     return Rule(MAJORITY, words[side], side * pairs.stands_first)

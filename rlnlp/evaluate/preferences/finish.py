@@ -57,7 +57,7 @@ def finish_run(
     )  # fmt: skip
     with run.display.waiting("drawing the report"):
         more = {
-            "title": report.title,
+            "run": str(run.directory),
             "settings": description(run.config),
             "command": command("evaluate", run.directory),
         }
