@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlnlp.models.files import SCORE_BIAS
 from rlnlp.models.reward_encoder import EncoderTrunk, with_body
 from rlnlp.models.reward_heads import LinearHead
 from rlnlp.models.reward_model import MEAN, RewardModel
-
-SCORE_BIAS = "rlnlp_score_bias"  # in config.json: what the logit lacks
 
 
 def folded(model: RewardModel) -> tuple[Tensor, float] | None:

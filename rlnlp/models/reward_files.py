@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rlnlp.errors import one_line
 from rlnlp.models.chat import PLAIN
-from rlnlp.models.files import read_object
+from rlnlp.models.files import OF_CLASS, REWARD_RECORD, read_object
 from rlnlp.models.reward_classes import classifier_of
 from rlnlp.models.reward_encoder import EncoderTrunk, with_body
 from rlnlp.models.reward_heads import HEADS
@@ -22,8 +22,7 @@ from rlnlp.run.checksums import file_sha256
 from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 
 FORMAT = 1
-RECORD, MEMBERS, TRUNK = "rlnlp_reward_model.json", "rlnlp_heads.safetensors", "trunk"
-OF_CLASS = "class"  # the head of an encoder
+MEMBERS, TRUNK = "rlnlp_heads.safetensors", "trunk"
 HERE = "."  # the folder of a trunk that is beside the record, with a head as transformers reads it
 NO_CLASS = "transformers has no class that gives this reward model's scores: only rlnlp can load it"
 
@@ -61,16 +60,16 @@ class Record:
         Raises:
             ValueError: it is none, or a file differs; the message says how.
         """
-        stored = read_object(directory / RECORD)
+        stored = read_object(directory / REWARD_RECORD)
         if stored.get("format") != FORMAT:
-            raise ValueError(f"{RECORD} is damaged, or of a later version of rlnlp")
+            raise ValueError(f"{REWARD_RECORD} is damaged, or of a later version of rlnlp")
         try:
             record = cls(**stored)
             sound = _sound(record)
         except TypeError as error:
-            raise ValueError(f"{RECORD} is damaged: {one_line(str(error))}") from error
+            raise ValueError(f"{REWARD_RECORD} is damaged: {one_line(str(error))}") from error
         if not sound:
-            raise ValueError(f"{RECORD} is damaged: its values do not fit each other")
+            raise ValueError(f"{REWARD_RECORD} is damaged: its values do not fit each other")
         for name, digest in record.files.items():
             path = directory / name
             if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink() or not path.is_file():
@@ -135,7 +134,7 @@ def _write(staged: Path, model: RewardModel, reader: TextReader) -> str | None:
     files = {
         path.relative_to(staged).as_posix(): file_sha256(path) for path in sorted(staged.rglob("*")) if path.is_file()
     }
-    (staged / RECORD).write_text(json.dumps(asdict(record_of(model, reader, names, files)), indent=2) + "\n")
+    (staged / REWARD_RECORD).write_text(json.dumps(asdict(record_of(model, reader, names, files)), indent=2) + "\n")
     return NO_CLASS if classifier is None else None
 
 

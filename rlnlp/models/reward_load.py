@@ -11,13 +11,12 @@ from torch import nn
 from rlnlp.config.conversations import AUTO, Conversations
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import Chat, chat_of
+from rlnlp.models.files import OF_CLASS, REWARD_RECORD, SCORE_BIAS
 from rlnlp.models.load import load_tokenizer, pretrained
-from rlnlp.models.locate import resolve
 from rlnlp.models.reward_check import check_reward_model
-from rlnlp.models.reward_classes import SCORE_BIAS
 from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_encoder_load import encoder_tokenizer, parts_of
-from rlnlp.models.reward_files import HERE, MEMBERS, OF_CLASS, RECORD, Record
+from rlnlp.models.reward_files import HERE, MEMBERS, Record
 from rlnlp.models.reward_heads import LinearHead, MlpHead, new_head
 from rlnlp.models.reward_model import RewardModel
 from rlnlp.models.reward_padding import fit_rows, padded_apart
@@ -27,7 +26,6 @@ from rlnlp.models.text_tokens import TextReader
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.models.vocabulary import token_count
 
-FOLDER = "reward_model"  # of a run
 LONGEST = 2048  # tokens of a text, for a model whose config has no limit
 
 
@@ -40,21 +38,8 @@ class LoadedRewardModel:
     notes: tuple[str, ...]
 
 
-def locate_reward_model(key: str, path: str, allow_download: bool, allow: str = "") -> str:
-    """The directory or hub id that the setting ``key`` means by ``path``: of a run, its reward model.
-
-    Raises:
-        Failure: exit 4, if it does not exist, holds no model, or may not be fetched.
-    """
-    place = Path(path).expanduser()
-    inner = place / FOLDER if (place / FOLDER).is_dir() else place
-    if (inner / RECORD).is_file():
-        return str(inner)
-    return resolve(key, str(inner) if inner != place else path, "config.json", allow_download, allow)
-
-
 def load_reward_model(path: str, local_only: bool, device: torch.device) -> LoadedRewardModel:
-    """The reward model at ``path``, a directory or hub id as ``locate_reward_model`` finds it.
+    """The reward model at ``path``, a directory or hub id as ``models.locate.locate_reward_model`` finds it.
 
     A model that was not saved by rlnlp gives its logit: gain 1, bias 0.
 
@@ -63,7 +48,7 @@ def load_reward_model(path: str, local_only: bool, device: torch.device) -> Load
     """
     what = f"reward model '{one_line(path)}'"
     directory = Path(path)
-    if (directory / RECORD).is_file():
+    if (directory / REWARD_RECORD).is_file():
         try:
             return _own(directory, Record.read(directory), what, device)
         except ValueError as error:
@@ -94,7 +79,7 @@ def _own(directory: Path, record: Record, what: str, device: torch.device) -> Lo
     try:
         model.heads.load_state_dict(load_file(directory / MEMBERS))
     except RuntimeError as error:
-        raise ValueError(f"{MEMBERS} does not fit {RECORD}") from error
+        raise ValueError(f"{MEMBERS} does not fit {REWARD_RECORD}") from error
     model.normalize(record.gain, record.bias)
     chat = Chat(tokenizer, record.template, record.template_args, record.system, record.plainly)
     return _checked(model.to(device), TextReader(chat, record.max_tokens), what)

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from rlnlp.rng import stream
 
 MEAN, MINIMUM, LESS_UNCERTAINTY = "mean", "minimum", "mean-minus-uncertainty"
 COMBINED = (MEAN, MINIMUM, LESS_UNCERTAINTY)
+Rngs = Sequence[np.random.Generator]  # one for each member
 SHARED, APART = "heads", "models"  # what the members of an ensemble are: heads on one trunk, or models
 
 
@@ -69,12 +71,12 @@ class RewardModel(nn.Module):
         """The weights that learn."""
         return [weight for weight in self.parameters() if weight.requires_grad]
 
-    def forward(self, batch: TextBatch, rng: torch.Generator | None = None) -> Tensor:
-        """The raw scores of each member, (M, B), with gradient; with ``rng``, dropout of heads that have it is on."""
+    def forward(self, batch: TextBatch, rngs: Rngs | None = None) -> Tensor:
+        """The raw scores of each member, (M, B), with gradient; with ``rngs``, dropout of heads that have it is on."""
         if len(self.trunks) == 1:
-            return self.heads_on(self.features(batch), rng)
-        pairs = zip(self.trunks, self.heads, strict=True)
-        return torch.stack([head(trunk(batch), rng) for trunk, head in pairs])
+            return self.heads_on(self.features(batch), rngs)
+        members = zip(self.trunks, self.heads, self._each(rngs), strict=True)
+        return torch.stack([head(trunk(batch), rng) for trunk, head, rng in members])
 
     def features(self, batch: TextBatch) -> Tensor:
         """What the trunk makes of each text, (B, D); without gradient if it is frozen.
@@ -88,9 +90,12 @@ class RewardModel(nn.Module):
             features: Tensor = self.trunks[0](batch)
         return features
 
-    def heads_on(self, features: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def heads_on(self, features: Tensor, rngs: Rngs | None = None) -> Tensor:
         """The raw scores of each member from the features of its texts. (B, D) -> (M, B)."""
-        return torch.stack([head(features, rng) for head in self.heads])
+        return torch.stack([head(features, rng) for head, rng in zip(self.heads, self._each(rngs), strict=True)])
+
+    def _each(self, rngs: Rngs | None) -> Sequence[np.random.Generator | None]:
+        return [None] * len(self.heads) if rngs is None else rngs
 
     @torch.no_grad()
     def normalize(self, gain: Sequence[float], bias: Sequence[float]) -> None:

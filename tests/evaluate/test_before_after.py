@@ -12,14 +12,16 @@ from rlnlp.cli.main import main
 from rlnlp.config.choices import choice
 from rlnlp.config.data import PromptData
 from rlnlp.config.parse import parse
+from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.data.prompts import prompt_table, same_prompts
 from rlnlp.evaluate.before_after.draws import Draws
 from rlnlp.evaluate.before_after.frontier import best_of_n_rows
+from rlnlp.evaluate.before_after.limits import trained_on
 from rlnlp.evaluate.before_after.paired import Resampling, compared, pairs_for
 from rlnlp.evaluate.before_after.sides import same_tokens
 from rlnlp.evaluate.before_after.text_measures import distinct, repeated, rouge_l
 from rlnlp.models.load import load_tokenizer
-from support import runs, small
+from support import reward_models, runs, small
 
 
 def draws(score, length=None, kl=0.0, **terms):
@@ -180,6 +182,31 @@ def test_an_evaluation_of_a_run_gives_its_record_and_its_report(ppo, evaluated):
     assert (ppo / "report.html").is_file()
     again = json.loads(evaluated(ppo, "--json", "-n", 2, "--judge", "gold-sentiment", "--best-of", 4)[1])
     assert again == found
+
+
+def test_a_reward_model_judges_and_a_run_without_one_is_told(ppo, place, evaluated):
+    judge = reward_models.save(place / "judge", place / "model")
+    code, out, err = evaluated(ppo, "--json", "-n", 2, "--judge", judge, "--judge", judge / "reward_model")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    one, same = found["judges"].values()
+    assert one == same
+    assert one["before"] != one["after"]
+    assert 0 <= found["win_rates"][str(judge)]["win_rate"] <= 1
+    assert not any("no held-out judge was asked" in sentence for sentence in found["not_shown"])
+    assert evaluated(ppo, "--judge", ppo)[::2] == (
+        2, f"rlnlp evaluate: --judge {ppo}: a run of ppo holds no reward model\n"
+    )  # fmt: skip
+
+
+def test_a_judge_that_goes_by_what_training_rewarded_has_been_seen(model_dir, tmp_path):
+    run = reward_models.save(tmp_path / "RM", model_dir)
+    learned = Reward({"a": RewardTerm("learned", 0.5, {"run": str(run), "path": None}), "b": RewardTerm("diversity")})
+    for args, seen in (({"run": str(run)}, True), ({"path": str(run / "reward_model")}, True), ({"path": "o"}, False)):
+        assert trained_on(Reward({"learned": RewardTerm("learned", 1.0, args)}), learned) is seen
+    assert trained_on(Reward({"diversity": RewardTerm("diversity")}), learned)
+    assert not trained_on(Reward({"x": RewardTerm("diversity"), "y": RewardTerm("sentiment")}), learned)
+    assert not trained_on(Reward({"x": RewardTerm("sentiment")}), Reward({"s": RewardTerm("sentiment", 0.0)}))
 
 
 def test_a_policy_against_itself_shows_no_difference_but_other_draws_differ(ppo, evaluated):
