@@ -3,7 +3,7 @@
 A few short texts are read alone and in batches, as the models of policies are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from rlnlp.errors import Exit, Failure, describe, out_of_memory
 from rlnlp.models.check import exact_products
-from rlnlp.models.reward_model import RewardModel
 from rlnlp.models.reward_trunk import CausalTrunk
 from rlnlp.models.text_tokens import TextBatch, TextTokens, text_batch
 
@@ -21,15 +20,19 @@ EXTRA = 3  # columns of padding that no text needs
 
 
 @torch.no_grad()
-def check_reward_model(model: RewardModel, what: str) -> None:
+def check_trunks(trunks: Iterable[Any], pad: int, device: torch.device, what: str) -> None:
     """Check that each trunk gives a text the same vector wherever it stands; let it share prompts where it can.
+
+    ``pad`` fills up, ``what`` names the model in messages.
 
     Raises:
         Failure: exit 4 with the difference, if one does not.
     """
     with exact_products():
-        for trunk in model.trunks:
-            _check_trunk(trunk, model.pad, model.device, what)
+        for trunk in trunks:
+            computes_in, trunk.dtype = trunk.dtype, torch.float32  # a fault must stand out from rounding
+            _check_trunk(trunk, pad, device, what)
+            trunk.dtype = computes_in
 
 
 def check_texts(vocabulary: int, most: int) -> list[TextTokens]:

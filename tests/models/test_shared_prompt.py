@@ -4,9 +4,7 @@ import pytest
 import torch
 from transformers import BloomConfig, BloomModel, MistralConfig, MistralModel, Qwen2Config, Qwen2Model
 
-from rlnlp.models.reward_check import check_reward_model
-from rlnlp.models.reward_heads import LinearHead
-from rlnlp.models.reward_model import RewardModel
+from rlnlp.models.reward_check import check_trunks
 from rlnlp.models.reward_pooling import last_token, mean_of_tokens
 from rlnlp.models.reward_trunk import CausalTrunk
 from rlnlp.models.shared_prompt import Size, answers_in_a_row
@@ -54,7 +52,7 @@ def test_vectors_and_gradients_are_those_of_each_text_alone(body, count, pool):
 
 def checked(body):
     trunk = CausalTrunk(body.eval(), last_token)
-    check_reward_model(RewardModel([trunk], [LinearHead(32)], 0), "it")
+    check_trunks([trunk], 0, CPU, "it")
     return trunk
 
 
