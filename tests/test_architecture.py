@@ -14,8 +14,9 @@ from support.small import ROOT
 PACKAGE = ROOT / "rlnlp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (  # folders and loose modules of the package, from the top to the ground: each imports from itself and below
-    "__main__", "api", "cli", "commands", "algos", "evaluate", "build", "rollout", "rewards", "data", "embedded",
-    "models", "batching", "types", "run", "metrics", "device", "maths", "config", "rng", "errors", "__init__",
+    "__main__", "api", "cli", "commands", "algos", "evaluate", "build", "rollout", "feedback", "rewards", "data",
+    "embedded", "models", "batching", "types", "run", "metrics", "device", "maths", "config", "rng", "errors",
+    "__init__",
 )  # fmt: skip
 HANDED_ON = ("rlnlp/__init__.py", "rlnlp.api")  # imported when the names of the Python interface are asked for
 RANK = {name: rank for rank, name in enumerate(ROOMS)}

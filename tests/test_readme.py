@@ -11,7 +11,7 @@ from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
 from rlnlp.models.locate import ASSETS
-from support import chat, reward_models, small
+from support import chat, forked, inside, reward_models, small
 
 DOCUMENTS = [
     small.ROOT / "README.md", small.ROOT / "CONTRIBUTING.md", small.ROOT / "CHANGELOG.md",
@@ -58,7 +58,7 @@ def directory(tmp_path_factory, model_dir):
     (directory / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in judged))
     (directory / "answers.jsonl").write_text("".join(json.dumps({"text": each["prompt"]}) + "\n" for each in judged))
     reward_models.as_run(reward_models.save(directory / "RM", ASSETS / "embedded"))
-    status, _, errors = small.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)
+    status, _, errors = inside.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)
     assert status == 0, errors
     shutil.copytree(directory / "RUN", directory / "SWEEP" / "0")
     (directory / "DIR").symlink_to("SWEEP")
@@ -81,8 +81,8 @@ def test_each_figure_that_the_script_renews_stands_in_one_place():
 def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     words = shlex.split(command)[1:]
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
-    typed = "hello\n" if "--chat" in words else None
-    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, stdin=typed, timeout=300)
+    typed = "hello\n" if "--chat" in words else ""
+    status, output, errors = forked.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, stdin=typed, timeout=300)
     assert status == 0, errors
     assert output
 
@@ -97,7 +97,7 @@ def test_every_command_of_the_tool_stands_in_a_code_block_that_is_run():
 def test_wrong_settings_are_reported_as_the_handbook_says(tmp_path):
     (block,) = [block for _, _, block in BLOCKS if block.startswith("$ rlnlp train algo.learning_rte")]
     first, *lines = block.splitlines()
-    status, _, errors = small.rlnlp(*shlex.split(first)[2:], cwd=tmp_path)
+    status, _, errors = inside.rlnlp(*shlex.split(first)[2:], cwd=tmp_path)
     assert (status, errors.splitlines()) == (2, lines)
 
 

@@ -8,7 +8,8 @@ import pytest
 from rlnlp.cli.hydra_words import flags_first, forced
 from rlnlp.cli.main import HYDRA, PLAIN, main
 from rlnlp.config.choices import conf_dir
-from support.small import ROOT, rlnlp
+from support.inside import rlnlp
+from support.small import ROOT
 
 NOWHERE = "model.path=./nowhere"  # checked settings end here, before anything heavy
 CANARY = 'open("canary", "w").close()\n\n\nclass Touch:\n    def __init__(self, *_, **__):\n        pass\n'
@@ -212,7 +213,7 @@ def test_a_target_in_the_settings_runs_nothing(words, code, tmp_path):
                 path = tmp_path / "own" / begun.partition("=")[0].rstrip("@") / f"{word.rpartition('=')[2]}.yaml"
                 path.parent.mkdir(parents=True)
                 path.write_text(files[begun])
-    got, _, err = rlnlp("train", NOWHERE, *words, cwd=tmp_path, env={"PYTHONPATH": f"{ROOT}:{tmp_path}"})
+    got, _, err = rlnlp("train", NOWHERE, *words, cwd=tmp_path)
     assert not (tmp_path / "canary").exists()
     assert got == (code or got) != 0
     assert "Traceback" not in err

@@ -15,7 +15,7 @@ from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Failure
 from rlnlp.models.locate import resolve
-from support.small import rlnlp
+from support.inside import rlnlp
 
 GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
 NESTING = """\

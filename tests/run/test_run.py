@@ -22,7 +22,9 @@ from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.manifest import read_config
-from support.small import rlnlp, write_prompts
+from support import small
+from support.inside import rlnlp
+from support.small import write_prompts
 
 STEPS, PROMPTS, GENERATIONS, HELDOUT = 3, 4, 4, 6
 DESIGNED = {"config.yaml", "run.json", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "lock", "train.log"}
@@ -52,7 +54,7 @@ def given(model_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(given, tmp_path_factory):
-    """A finished run in a directory of its own choice, and what the command printed."""
+    """A finished run in a directory of its own choice, and what the command printed, in this process."""
     root = tmp_path_factory.mktemp("run")
     printed = rlnlp("train", *given, "hydra.run.dir=the run", cwd=root)
     return root / "the run", *printed
@@ -245,7 +247,7 @@ def test_the_same_command_gives_the_same_bytes_in_a_process_with_other_habits(ru
     before = os.umask(0o027)
     try:
         env = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C", "OMP_NUM_THREADS": "2"}
-        code, _, err = rlnlp("reinforce", *given, cwd=tmp_path, env=env)
+        code, _, err = small.rlnlp("reinforce", *given, cwd=tmp_path, env=env)
     finally:
         os.umask(before)
     assert code == 0, err

@@ -4,20 +4,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from rlnlp.config.algos import FitRewardModel
+from rlnlp.config.description import description
 from rlnlp.data.preference_table import PreferenceTable, shown_prompt
 from rlnlp.errors import command, one_line
 from rlnlp.evaluate.advice import settings_of
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.preferences.fit import FurtherFits, PairFit, comparison
+from rlnlp.evaluate.preferences.page import write_preference_report
 from rlnlp.evaluate.preferences.record import preference_record
+from rlnlp.evaluate.preferences.short import reward_model_notes
 from rlnlp.evaluate.report import TYPED, finish, is_easy, title
 from rlnlp.evaluate.summary import FILES, Report, Row, table_row
 from rlnlp.run.manifest import POLICY, REWARD_MODEL
 from rlnlp.run.run import Run
 
 LOADED = "the reward model, for rlnlp rank, reward=learned and transformers' from_pretrained"
-SHORT = ("n", "accuracy", "accuracy_interval", "ece", "ece_interval", "baselines", "verdict")  # of cross-validation
+PAGE = "how far it can be trusted, with its pictures, for a browser (also report.md)"
+SHORT = (  # of cross-validation
+    "n", "prompts", "unit", "separate", "accuracy", "accuracy_interval", "ece", "ece_interval", "baselines", "verdict",
+)  # fmt: skip
 
 
 def finish_run(
@@ -28,19 +34,34 @@ def finish_run(
     after = outcome.after
     record = report_record(run, algo, after, table, fits)
     kept = {name: value for name, value in record.items() if name != "values"}
-    result = {**kept, "heldout": table.heldout_is_separate, **comparison(before, after), **outcome_facts(run, outcome)}
+    result = {
+        **kept,
+        "heldout": table.heldout_is_separate,
+        **comparison(before, after, run.rng("gain")),
+        **outcome_facts(run, outcome),
+    }
     result["health"] = dict(result_findings(result, settings_of(run.config)))
     separate = table.heldout_is_separate
     report = Report(
         title(run.config, *headline(before, after, separate)),
         f"{'held-out' if separate else 'training'} pairs: {record['n']} of {record['prompts']} {record['unit']}s",
         rows(result),
-        [record["verdict"], *outcome_lines(result, REWARD_MODEL)],
+        [*reward_model_notes(record), *outcome_lines(result, REWARD_MODEL)],
         list(result["health"].values()),
         [],
         [command("rank", run.directory, *typed(after))],
-        {f"{REWARD_MODEL}/": LOADED, **{name: text for name, text in FILES.items() if name != f"{POLICY}/"}},
-    )
+        {
+            f"{REWARD_MODEL}/": LOADED, "report.html": PAGE,
+            **{name: text for name, text in FILES.items() if name != f"{POLICY}/"},
+        },
+    )  # fmt: skip
+    with run.display.waiting("drawing the report"):
+        more = {
+            "title": report.title,
+            "settings": description(run.config),
+            "command": command("evaluate", run.directory),
+        }
+        write_preference_report({**record, **more}, run.directory)
     ends = {"heldout/loss": (result["before"]["loss"], result["after"]["loss"])}
     if before.accuracy is not None and after.accuracy is not None:
         ends["heldout/accuracy"] = (before.accuracy, after.accuracy)
@@ -76,8 +97,9 @@ def rows(result: dict[str, Any]) -> list[Row]:
     before, after, difference = result["before"], result["after"], result["difference"]
     accuracy = []
     if before["accuracy"] is not None and after["accuracy"] is not None:
-        gain = after["accuracy"] - before["accuracy"]
-        accuracy.append(table_row("accuracy", before["accuracy"], after["accuracy"], gain, None))
+        gain = difference["accuracy"]
+        figures = before["accuracy"], after["accuracy"], gain["mean"], gain["interval"]
+        accuracy.append(table_row("accuracy", *figures))
     loss = table_row("loss, nats per pair", before["loss"], after["loss"], difference["loss"], difference["interval"])
     return [*accuracy, loss]
 

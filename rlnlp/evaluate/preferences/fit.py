@@ -12,8 +12,10 @@ from rlnlp.config.algos import FitRewardModel
 from rlnlp.data.judged import Judged
 from rlnlp.data.judged_batch import RatingScale, rating_scale
 from rlnlp.data.preference_table import PreferenceTable
+from rlnlp.evaluate.preferences.baselines import differences_of
 from rlnlp.evaluate.preferences.curve import CurvePoint
-from rlnlp.evaluate.preferences.heldout import HeldoutScores, decided
+from rlnlp.evaluate.preferences.heldout import HeldoutScores, decided, known
+from rlnlp.maths.accuracy import accuracy_gain
 from rlnlp.maths.preferences import bradley_terry
 from rlnlp.maths.statistics import mean_interval
 
@@ -84,11 +86,23 @@ def loss_gain(one: PairFit, other: PairFit) -> Tensor:
     return other.loss - one.loss
 
 
-def comparison(before: PairFit, after: PairFit) -> dict[str, Any]:
-    """Loss and accuracy before and after, for ``run.json``; the 95 % interval is paired by row."""
+def comparison(before: PairFit, after: PairFit, rng: np.random.Generator) -> dict[str, Any]:
+    """Loss and accuracy before and after, for ``run.json``; the 95 % intervals are paired by row, or by pair."""
     mean, low, high = mean_interval(after.loss - before.loss)
     return {
         "before": {"loss": float(before.loss.mean()), "accuracy": before.accuracy},
         "after": {"loss": float(after.loss.mean()), "accuracy": after.accuracy},
-        "difference": {"loss": mean, "interval": [low, high] if len(before.loss) > 1 else None},
-    }
+        "difference": {
+            "loss": mean, "interval": [low, high] if len(before.loss) > 1 else None,
+            "accuracy": _accuracy_gain(before, after, rng),
+        },
+    }  # fmt: skip
+
+
+def _accuracy_gain(before: PairFit, after: PairFit, rng: np.random.Generator) -> dict[str, Any]:
+    """The change of the accuracy on the pairs that are decided, with its interval by prompt; None of none."""
+    pairs = decided(after.scores)
+    if not len(pairs.differences):
+        return {"mean": None, "interval": None}
+    gain = accuracy_gain(pairs.differences, differences_of(before.scores, pairs), pairs.units, rng)
+    return {"mean": gain.value, "interval": known(gain.interval, pairs.unit_count)}
