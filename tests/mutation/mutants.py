@@ -385,9 +385,11 @@ MUTANTS = [
         ("two may own a directory", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
     ),
     *_mutants(
+        "run/manifest.py", f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again",
+        ("a directory names code", "for key, value in code_in(config)]", "for key, value in []]"),
+    ),
+    *_mutants(
         "commands/resume.py",
-        ("a directory names code", "for key, value in code_in(config)]", "for key, value in []]",
-         f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again"),
         ("changed settings are taken", "    check_unchanged(directory)", "    pass",
          f"{RESUME}::test_settings_that_were_changed_in_the_directory_are_refused"),
         ("a sweep goes on with other settings", "    if other:", "    if False:",
