@@ -20,6 +20,7 @@ from rlnlp.maths.resampling import few_prompts_notes
 from rlnlp.rng import stream
 
 NO_CURVE = "no models were fitted to parts of the data"
+ON_TRAINING = "on pairs that were trained on, every curve rises"
 NO_SHUFFLED = "no model was fitted to shuffled labels"
 NO_LOG_ODDS = "its scores are fitted to ratings: their differences are no log-odds"
 LIMITS = (
@@ -104,8 +105,9 @@ def _groups(record: dict[str, Any], pairs: Decided, rng: np.random.Generator) ->
 
 def _curve(record: dict[str, Any], pairs: Decided, curve: Sequence[CurvePoint], rng: np.random.Generator) -> None:
     record |= {"learning_curve": [], "twice_the_labels": None}
-    if not curve or not record["n"]:
-        record["missing"]["learning_curve"] = NO_CURVE if record["n"] else NOTHING
+    if not curve or not record["n"] or not record["separate"]:
+        reason = NOTHING if not record["n"] else NO_CURVE if not curve else ON_TRAINING
+        record["missing"]["learning_curve"] = reason
         return
     points = curve_points(curve, pairs, (record["trained_pairs"], record["trained_prompts"]))
     record["learning_curve"] = learning_curve(points, pairs, rng)
