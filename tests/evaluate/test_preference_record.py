@@ -112,6 +112,15 @@ def test_a_model_that_beats_both_rules_is_told_to():
     assert baseline(record, "majority")["beaten"] is True
 
 
+def test_a_gain_that_may_be_chance_is_neither_a_yes_nor_a_no():
+    right = [True] * 17 + [False] * 13
+    longer = [5 if (i < 15) else -5 for i in range(30)]
+    record = made(pairs([1.0 if each else -1.0 for each in right], longer, first=[i % 2 == 0 for i in range(30)]))
+    assert baseline(record, "longer")["gain"] > 0
+    assert baseline(record, "longer")["beaten"] is None
+    assert record["verdict"].startswith("not shown: it may be no better than ")
+
+
 def test_longer_or_shorter_and_first_or_second_are_learned_from_the_training_pairs():
     heldout = pairs([1.0] * 30, [5] * 30, first=[True] * 20 + [False] * 10)
     train = pairs([0.0] * 30, [-5] * 30, first=[False] * 20 + [True] * 10).rows
