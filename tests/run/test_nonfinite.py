@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -37,8 +38,8 @@ class Spoiling:
 
     def __call__(self, directory):
         """Arm it in this process."""
-        module = sys.modules[f"rlnlp.algos.{self.algo.replace('-', '_')}"]
-        update = sys.modules["rlnlp.algos.reward_updates" if self.algo == "reward-model" else "rlnlp.algos.update"]
+        module = import_module(f"rlnlp.algos.{self.algo.replace('-', '_')}")
+        update = import_module(f"rlnlp.algos.{'reward_updates' if self.algo == 'reward-model' else 'update'}")
         backward, descend = update.backward, module.descend
         metrics = directory / "metrics.jsonl"
 
