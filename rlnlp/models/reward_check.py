@@ -3,7 +3,7 @@
 A few short texts are read alone and in batches, as the models of policies are.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,24 +11,28 @@ from torch import Tensor
 
 from rlnlp.errors import Exit, Failure, describe, out_of_memory
 from rlnlp.models.check import exact_products
-from rlnlp.models.reward_model import RewardModel
+from rlnlp.models.reward_trunk import CausalTrunk
 from rlnlp.models.text_tokens import TextBatch, TextTokens, text_batch
 
-LENGTHS = ((7, 5), (7, 2), (4, 3), (0, 6))  # tokens of prompt and answer; the first two share their prompt
+LENGTHS = ((7, 5), (7, 2), (7, 3), (4, 3), (0, 6))  # tokens of prompt and answer; the first three share their prompt
 TOLERANCE = 1e-3  # of the vectors' deviation between texts; rounding is below 1e-4 of it, a fault above 1e-2
 EXTRA = 3  # columns of padding that no text needs
 
 
 @torch.no_grad()
-def check_reward_model(model: RewardModel, what: str) -> None:
-    """Check that each trunk gives a text the same vector wherever it stands.
+def check_trunks(trunks: Iterable[Any], pad: int, device: torch.device, what: str) -> None:
+    """Check that each trunk gives a text the same vector wherever it stands; let it share prompts where it can.
+
+    ``pad`` fills up, ``what`` names the model in messages.
 
     Raises:
         Failure: exit 4 with the difference, if one does not.
     """
     with exact_products():
-        for trunk in model.trunks:
-            _check_trunk(trunk, model.pad, model.device, what)
+        for trunk in trunks:
+            computes_in, trunk.dtype = trunk.dtype, torch.float32  # a fault must stand out from rounding
+            _check_trunk(trunk, pad, device, what)
+            trunk.dtype = computes_in
 
 
 def check_texts(vocabulary: int, most: int) -> list[TextTokens]:
@@ -43,6 +47,8 @@ def check_texts(vocabulary: int, most: int) -> list[TextTokens]:
 
 def _check_trunk(trunk: Any, pad: int, device: torch.device, what: str) -> None:
     texts = check_texts(trunk.vocabulary, trunk.context)
+    if isinstance(trunk, CausalTrunk):
+        trunk.shares = False
 
     def read(batch: TextBatch) -> Tensor:
         return _tried(lambda: trunk(batch), what).float()
@@ -56,12 +62,28 @@ def _check_trunk(trunk: Any, pad: int, device: torch.device, what: str) -> None:
         ("a batch in another order", read(text_batch(texts[::-1], pad, device)).flip(0)),
         ("a batch with other padding", read(_widened(text_batch(texts, texts[0].answer[0], device)))),
     ):
-        apart = float((got - alone).abs().max()) / max(scale, 1e-30)
+        apart = _apart(got, alone, scale)
         if not apart <= TOLERANCE:
             raise _refusal(
                 what, "padding", f"in {name} a text has another score, by {apart:.2g} of what texts differ by",
                 "its code counts padding as text, or its rows depend on each other; use another model",
             )  # fmt: skip
+    if isinstance(trunk, CausalTrunk):
+        trunk.shares = _shares(trunk, text_batch(texts, pad, device), alone, scale)
+
+
+def _shares(trunk: CausalTrunk, batch: TextBatch, alone: Tensor, scale: float) -> bool:
+    """True if answers that stand behind one prompt get the vectors that they have alone."""
+    try:
+        return _apart(trunk.shared(batch, len(LENGTHS)).float(), alone, scale) <= TOLERANCE
+    except Exception as error:  # a model that has no place for such a mask may raise anything
+        if out_of_memory(error):
+            raise
+        return False
+
+
+def _apart(got: Tensor, alone: Tensor, scale: float) -> float:
+    return float((got - alone).abs().max()) / max(scale, 1e-30)
 
 
 def _widened(batch: TextBatch) -> TextBatch:

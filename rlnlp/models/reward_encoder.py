@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rlnlp.device import computing_in
 from rlnlp.models.calling import argument_names, hidden_of, named_only
 from rlnlp.models.locate import UNBOUNDED, context_in
-from rlnlp.models.reward_pooling import Pool
+from rlnlp.models.reward_pooling import Pool, pooled
 from rlnlp.models.text_tokens import TextBatch
 
 
@@ -47,8 +47,8 @@ class EncoderTrunk(nn.Module):
         tokens, mask = batch.rows()
         with computing_in(self.dtype, tokens.device):
             out = self.body(**named_only(self.names, {"input_ids": tokens, "attention_mask": mask.long()}))
-        vector, pooled = self.pool(hidden_of(out), mask), out.get("pooler_output")
-        return vector if pooled is None else torch.cat([vector, pooled], dim=1)
+        vector, own = pooled(self.pool, hidden_of(out), mask), out.get("pooler_output")
+        return vector if own is None else torch.cat([vector, own], dim=1)
 
 
 class Replay(nn.Module):
@@ -63,10 +63,8 @@ class Replay(nn.Module):
         from transformers.modeling_outputs import BaseModelOutputWithPooling
 
         given = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor) and x.is_floating_point())
-        vector, pooled = given.chunk(2, dim=2) if self.pools else (given, None)
-        return BaseModelOutputWithPooling(
-            last_hidden_state=vector, pooler_output=None if pooled is None else pooled[:, 0]
-        )
+        vector, own = given.chunk(2, dim=2) if self.pools else (given, None)
+        return BaseModelOutputWithPooling(last_hidden_state=vector, pooler_output=None if own is None else own[:, 0])
 
 
 class ClassHead(nn.Module):

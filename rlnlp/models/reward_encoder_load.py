@@ -9,7 +9,7 @@ import torch
 from rlnlp.errors import Exit, Failure, describe, one_line, out_of_memory
 from rlnlp.models.check import exact_products
 from rlnlp.models.load import pretrained
-from rlnlp.models.reward_check import check_texts, same_scores
+from rlnlp.models.reward_check import check_texts, check_trunks, same_scores
 from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_model import APART, RewardModel
 from rlnlp.models.reward_padding import fit_rows
@@ -103,18 +103,18 @@ def reward_model_of_encoder(
     """A reward model of an encoder; its head starts as the files have it, else from a stream of its own.
 
     Raises:
-        Failure: exit 4, if its class makes its logit otherwise than of one vector.
+        Failure: exit 4, if its class makes its logit otherwise than of one vector, or if that depends on padding.
     """
     classifier = encoder.classifier
     fit_rows(classifier.base_model, tokenizer.pad)
     trunk, head = parts_of(classifier, tokenizer.pad)
+    trunk.dtype = dtype
+    check_trunks([trunk.to(device)], tokenizer.pad, device, "the model")
     heads = [copy.deepcopy(head) for _ in range(members)]
     for number, each in enumerate(heads if encoder.fresh else ()):
         each.start(stream(rng_seed, "reward-head", number))
     count = members if of == APART and not frozen_trunk else 1
     trunks = [trunk, *(copy.deepcopy(trunk) for _ in range(count - 1))]
-    for copied in trunks:
-        copied.dtype = dtype
     return RewardModel(trunks, heads, tokenizer.pad, combine, uncertainty_coef, frozen_trunk).to(device)
 
 

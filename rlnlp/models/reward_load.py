@@ -13,7 +13,7 @@ from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import Chat, chat_of
 from rlnlp.models.files import OF_CLASS, REWARD_RECORD, SCORE_BIAS
 from rlnlp.models.load import load_tokenizer, pretrained
-from rlnlp.models.reward_check import check_reward_model
+from rlnlp.models.reward_check import check_trunks
 from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_encoder_load import encoder_tokenizer, parts_of
 from rlnlp.models.reward_files import HERE, MEMBERS, Record
@@ -124,6 +124,6 @@ def _tokenizer(path: str, local_only: bool, of_encoder: bool) -> Tokenizer:
 
 
 def _checked(model: RewardModel, reader: TextReader, what: str) -> LoadedRewardModel:
-    check_reward_model(model, what)
+    check_trunks(model.trunks, model.pad, model.device, what)
     note = reader.chat.tokenizer.note
     return LoadedRewardModel(model, reader, (note,) if note else ())

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rlnlp.maths.preferences import ensemble_mean, ensemble_mean_minus_uncertainty, ensemble_minimum
 from rlnlp.models.policy import Policy
+from rlnlp.models.reward_check import check_trunks
 from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_heads import LinearHead, MlpHead, new_head
 from rlnlp.models.reward_padding import fit_rows
@@ -135,12 +136,16 @@ def reward_model_of(
     ``head`` is linear or mlp; ``of`` says whether the ``members`` are heads on one trunk or models of their own, which
     a frozen trunk makes the same. Each head starts from a stream of its own. ``tokenizer`` is one of
     ``padded_apart``.
+
+    Raises:
+        Failure: exit 4, if the score of a text would depend on anything else.
     """
     body = policy.lm.base_model
     fit_rows(body, tokenizer.pad)
     count = members if of == APART and not frozen_trunk else 1
-    bodies = [body, *(copy.deepcopy(body) for _ in range(count - 1))]
-    trunks = [CausalTrunk(each, POOLS[head], policy.dtype, policy.first_position) for each in bodies]
+    trunk = CausalTrunk(body, POOLS[head], policy.dtype, policy.first_position)
+    check_trunks([trunk], tokenizer.pad, policy.device, "the model")
+    trunks = [trunk, *(copy.deepcopy(trunk) for _ in range(count - 1))]
     heads = [new_head(head, policy.hidden_size) for _ in range(members)]
     for number, each in enumerate(heads):
         each.start(stream(rng_seed, "reward-head", number))
