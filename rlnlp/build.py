@@ -3,16 +3,19 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
 
 import torch
 
+from rlnlp.config.algos import FitRewardModel
+from rlnlp.config.conversations import Conversations
+from rlnlp.config.data import Reading
 from rlnlp.config.description import Trained
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
-from rlnlp.config.schema import GenerateRun
+from rlnlp.config.schema import GenerateRun, RewardModelRun
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import counted
 from rlnlp.maths.distribution import Distribution
@@ -21,7 +24,10 @@ from rlnlp.models.check import Findings, recompute_layers
 from rlnlp.models.load import fresh_policy, load_policy, load_tokenizer
 from rlnlp.models.locate import locate
 from rlnlp.models.policy import Policy
+from rlnlp.models.reward_model import RewardModel, reward_model_of
+from rlnlp.models.reward_padding import padded_apart
 from rlnlp.models.save import pretrained_files
+from rlnlp.models.text_tokens import TextReader, reader_of
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.models.vocabulary import fit_vocabulary
 from rlnlp.rewards.builtin import built_in
@@ -116,6 +122,30 @@ def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
     return LoadedPolicy(loaded.policy, chat, sampled, drawn.max_new_tokens, settings.seed, loaded.notes)
 
 
+def text_reader(data: Conversations, language: Language) -> TextReader:
+    """How a reward model of this language reads prompts and answers: by its own chat template."""
+    return reader_of(chat_of(data, padded_apart(language.tokenizer)), language.policy.context)
+
+
+def reward_model(algo: FitRewardModel, language: Language, seed: int) -> RewardModel:
+    """A reward model with fresh heads on the body of a language model, which it takes over."""
+    return reward_model_of(
+        language.policy, padded_apart(language.tokenizer), algo.head, algo.ensemble_size, algo.ensemble,
+        algo.ensemble_score, algo.uncertainty_coef, algo.frozen_trunk, seed,
+    )  # fmt: skip
+
+
+def sampled_model(config: RewardModelRun, path: str) -> LoadedPolicy:
+    """The model at ``path``, sampled as the config says.
+
+    Raises:
+        Failure: as ``language``.
+    """
+    model = replace(config.model, path=path, tokenizer=None)
+    reading = Reading(**{f.name: vars(config.data)[f.name] for f in fields(Reading)})
+    return loaded_policy(GenerateRun(config.seed, model, config.sampler, config.device, reading))
+
+
 def distribution(sampler: Sampler, end: tuple[int, ...]) -> Distribution:
     """The distribution that responses are drawn from."""
     return Distribution(sampler.temperature, sampler.top_k, sampler.top_p, sampler.min_new_tokens, end)
@@ -139,22 +169,24 @@ def reward_terms(
     reward: Reward, read: Callable[[Rollout], Texts], likely: Term, device: torch.device = CPU,
     load: LoadFunctions = IN_THIS_PROCESS,
 ) -> tuple[dict[str, tuple[Term, float]], dict[str, str]]:  # fmt: skip
-    """The terms with their weights; and the sha256 of each user function's source, which ``load`` loads.
+    """The terms with their weights; and by setting the sha256 of what they are made of.
+
+    That is the source of each function of the user's, which ``load`` loads, and the weights of each reward model.
 
     Raises:
         Failure: exit 2, for a name or an argument that does not exist; exit 4, for a model that is missing or unfit.
     """
     paths = {name: term.fn for name, term in reward.terms.items() if ":" in term.fn}
     functions = load(paths) if paths else {}
+    content = {f"reward.terms.{name}.fn": function.sha256 for name, function in functions.items()}
     terms: dict[str, tuple[Term, float]] = {}
     for name, term in reward.terms.items():
         if name in functions:
             made = function_term(name, functions[name].callee, term.args, read, term.conversational)
         else:
-            made = built_in(name, term.fn, term.args, RewardContext(read, likely, device))
+            made = built_in(name, term.fn, term.args, RewardContext(read, likely, device, content.__setitem__))
         terms[name] = (made, term.weight)
-    code = {f"reward.terms.{name}.fn": function.sha256 for name, function in functions.items()}
-    return terms, code
+    return terms, content
 
 
 def shapings(reward: Reward) -> dict[str, Shaping]:

@@ -7,6 +7,7 @@ import platform
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -30,9 +31,14 @@ def importing() -> Iterator[None]:
     try:
         yield
     finally:
-        if not gc.get_freeze_count():
-            gc.freeze()
+        _freeze()
         gc.set_threshold(*usual)
+
+
+@cache
+def _freeze() -> None:
+    """Once in a process: to ask whether it was done would count a million objects each time."""
+    gc.freeze()
 
 
 def keep_freed() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 TERM = "score/<term>"  # one name for each term of the reward
 ON_POLICY = ("reinforce", "ppo")
-ALL = ("sft", *ON_POLICY)
+ALL = ("sft", "reward-model", *ON_POLICY)
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,24 @@ METRICS = (
     ),
     Metric(
         ("entropy",), "mean of -sum_a p log p where tokens were drawn", "nats per token", low=0.1, of_first=True,
-        trend="falling slowly", label="entropy per token", panel="entropy, nats per token", live={"entropy": 3},
+        trend="falling slowly", algorithms=("sft", *ON_POLICY), label="entropy per token",
+        panel="entropy, nats per token", live={"entropy": 3},
     ),
     Metric(
-        ("loss", "heldout/loss"), "mean of -log pi; `heldout/loss` on held-out texts", "nats per token",
-        trend="falling", algorithms=("sft",), label="loss per token", panel="loss, nats per token", curve=1,
-        live={"loss": 4, "heldout/loss": 6},
+        ("loss", "heldout/loss"),
+        "sft: mean of -log pi per token; reward-model: of a row's pairs, cross-entropy of the labels with P(chosen), or"
+        " (score - rating)^2; `heldout/loss` on held-out data", "nats", trend="falling",
+        algorithms=("sft", "reward-model"), label="loss", panel="loss", curve=1, live={"loss": 4, "heldout/loss": 6},
+    ),
+    Metric(
+        ("accuracy", "heldout/accuracy"),
+        "fraction of decided pairs whose preferred answer scores higher; `heldout/accuracy` of held-out pairs",
+        low=0.5, trend="rising; the held-out one with it", algorithms=("reward-model",), label="accuracy",
+        panel="accuracy", curve=2, live={"accuracy": 22, "heldout/accuracy": 23},
+    ),
+    Metric(
+        ("margin",), "mean score of the preferred answers less that of the others, before normalization",
+        trend="rising", algorithms=("reward-model",), label="margin", live={"margin": 24},
     ),
     Metric(
         ("policy_loss",), "the loss whose gradient is taken; not informative alone", trend="around 0",
@@ -138,7 +150,7 @@ METRICS = (
     ),
     Metric(("learning_rate",), "in force in the step", label="learning rate", live={"learning_rate": 14}),
     Metric(("kl_coef",), "in force in the step", algorithms=ON_POLICY, label="KL coefficient", live={"kl_coef": 16}),
-    Metric(("episodes",), "responses so far (texts, for sft)"),
+    Metric(("episodes",), "responses so far (texts, for sft and reward-model)"),
     Metric(
         ("skipped",), "steps so far without an update because a metric was not finite; only then", trend="absent"
     ),

@@ -19,6 +19,14 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk():
+    """Nobody pulls the plug on these files: tests/run/test_storage.py has the processes whose syncs count."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _precision():
     """A run sets the precision of float32 products for its process: put back behind each file of tests."""

@@ -68,12 +68,13 @@ def test_the_live_display_and_the_curves_show_these_metrics():
         "score", "kl", "entropy", "loss", "heldout/score", "heldout/loss", "explained_variance", "clip_fraction",
         "response_tokens", "ended", "unique",
     )  # fmt: skip
-    assert CURVES == ("score", "loss", "kl")
+    assert CURVES == ("score", "loss", "kl", "accuracy")
     assert all(name in metric.names for metric in METRICS for name in metric.live)
     positions = [position for metric in METRICS for position in metric.live.values()]
     assert len(set(positions)) == len(positions)
     assert [metric.names for metric in panels()] == [
-        ("score", "heldout/score", TERM), ("loss", "heldout/loss"), ("kl", "heldout/kl"), ("entropy",), ("approx_kl",),
+        ("score", "heldout/score", TERM), ("loss", "heldout/loss"), ("kl", "heldout/kl"),
+        ("accuracy", "heldout/accuracy"), ("entropy",), ("approx_kl",),
         ("clip_fraction",), ("explained_variance",), ("response_tokens",), ("grad_norm",),
     ]  # fmt: skip
     assert len({metric.panel for metric in panels()}) == len(panels())

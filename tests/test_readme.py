@@ -10,7 +10,8 @@ import pytest
 from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
-from support import chat, small
+from rlnlp.models.locate import ASSETS
+from support import chat, forked, inside, reward_models, small
 
 DOCUMENTS = [
     small.ROOT / "README.md", small.ROOT / "CONTRIBUTING.md", small.ROOT / "CHANGELOG.md",
@@ -30,7 +31,7 @@ COMMANDS = dict.fromkeys(  # each once, in the order of the pages
     for line in block.splitlines()
     if not kind and re.match(r"rlnlp [\w-]+( |$)", line)
 )
-TRAINING = ("train", "ppo", "reinforce", "sft", "check")
+TRAINING = ("train", "ppo", "reinforce", "reward-model", "sft", "check")
 ELSEWHERE = {"rlnlp/conf", "rlnlp/guide/TOPIC.md"}  # in a wheel, yours
 QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4", "device.threads=1")
 
@@ -53,7 +54,11 @@ def directory(tmp_path_factory, model_dir):
     asked = [chat.turns(f"is the {word} good ?", f"the {word} is good .") for word in small.WORDS[2:14]]
     for name, length in (("questions.jsonl", 1), ("dialogues.jsonl", 2)):
         (directory / name).write_text("".join(json.dumps({"messages": turns[:length]}) + "\n" for turns in asked))
-    status, _, errors = small.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)
+    judged = [{"prompt": f"the {w} is", "chosen": " very good .", "rejected": f" {w} ."} for w in small.WORDS[2:]]
+    (directory / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in judged))
+    (directory / "answers.jsonl").write_text("".join(json.dumps({"text": each["prompt"]}) + "\n" for each in judged))
+    reward_models.as_run(reward_models.save(directory / "RM", ASSETS / "embedded"))
+    status, _, errors = inside.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)
     assert status == 0, errors
     shutil.copytree(directory / "RUN", directory / "SWEEP" / "0")
     (directory / "DIR").symlink_to("SWEEP")
@@ -76,8 +81,8 @@ def test_each_figure_that_the_script_renews_stands_in_one_place():
 def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     words = shlex.split(command)[1:]
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
-    typed = "hello\n" if "--chat" in words else None
-    status, output, errors = small.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, stdin=typed, timeout=300)
+    typed = "hello\n" if "--chat" in words else ""
+    status, output, errors = forked.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, stdin=typed, timeout=300)
     assert status == 0, errors
     assert output
 
@@ -92,7 +97,7 @@ def test_every_command_of_the_tool_stands_in_a_code_block_that_is_run():
 def test_wrong_settings_are_reported_as_the_handbook_says(tmp_path):
     (block,) = [block for _, _, block in BLOCKS if block.startswith("$ rlnlp train algo.learning_rte")]
     first, *lines = block.splitlines()
-    status, _, errors = small.rlnlp(*shlex.split(first)[2:], cwd=tmp_path)
+    status, _, errors = inside.rlnlp(*shlex.split(first)[2:], cwd=tmp_path)
     assert (status, errors.splitlines()) == (2, lines)
 
 
@@ -110,6 +115,9 @@ def test_every_metric_of_a_run_is_in_the_table_and_the_other_way_round(directory
         "equal_groups",
         "critic_grad_norm",
         "sampling_mismatch",
+        "accuracy",
+        "heldout/accuracy",
+        "margin",
     }
     assert named - logged <= elsewhere | {"skipped"}
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from rlnlp.algos.optim import state_bytes
-from rlnlp.config.description import Trained, description, duration, measurements, saves
-from rlnlp.config.schema import OnPolicyRun
+from rlnlp.config.algos import Optimization
+from rlnlp.config.description import Trained, description, duration, measurements, saves, thing
 from rlnlp.device import device_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
@@ -26,7 +26,7 @@ FILTERED = (
 )
 LESS_DISK = "lower checkpoint.keep, or put the run elsewhere with hydra.run.dir="
 Measured = TypeVar("Measured")
-Modules = Mapping[str, nn.Module]  # what learns, by its name in a checkpoint; one is called "policy"
+Modules = Mapping[str, nn.Module]  # what learns, by its name in a checkpoint; the first is the result
 Trial = Callable[[int], float]  # step -> the seconds that it takes, from one that changes nothing
 Opening = Callable[[Parts, Trial], Measured]
 Around = TypeVar("Around")
@@ -96,26 +96,31 @@ def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -
     """The description of the settings, with what only the loaded models, the data and the machine tell."""
     sizes = [f"{name} {sum(p.numel() for p in module.parameters()):,}" for name, module in modules.items()]
     texts = description(config)
-    thing = "prompts" if isinstance(config, OnPolicyRun) else "texts"
+    kind = thing(config)
     none = f"none held out, {rows.heldout:,} of them are measured on"
     held = f"{rows.heldout:,} held out" if rows.separate else none
     return {
         **texts,
         "model": f"{texts['model']}\nparameters: {', '.join(sizes)}",
         "device": device_text(device, config.device.threads),
-        thing: "\n".join([f"{texts[thing].rpartition(', ')[0]}: {rows.train:,} to train on, {held}", *rows.notes]),
+        kind: "\n".join([f"{texts[kind].rpartition(', ')[0]}: {rows.train:,} to train on, {held}", *rows.notes]),
     }
 
 
 def time_text(config: Trained, done: int, step: float, measurement: float) -> str:
     """How long a run of which ``done`` steps are done takes; ``step`` and ``measurement`` are seconds of each."""
     steps, more = max(0, config.algo.total_steps - done), measurements(config, done) - 1
-    total = duration(steps * step + more * measurement)
+    total = duration((steps + config.algo.further_steps) * step + more * measurement)
     left = " left" if done else ""
     return (
-        f"about {total}: {counted(steps, 'step')}{left} of {step:.2g} s (from a trial),"
-        f" {counted(more, 'measurement')} of {measurement:.2g} s"
+        f"about {total}: {counted(steps, 'step')}{left} of {step:.2g} s (from a trial)"
+        f"{further(config.algo)}, {counted(more, 'measurement')} of {measurement:.2g} s"
     )
+
+
+def further(algo: Optimization) -> str:
+    """The steps of further fits in words, if there are any."""
+    return f", {algo.further_steps:,} more for the report" if algo.further_steps else ""
 
 
 class DiskNeed(NamedTuple):
@@ -137,8 +142,9 @@ def disk_need(config: Trained, modules: Modules) -> DiskNeed:
     staged = 1 if saves(config) > kept else 0  # an old one is removed when the new one is whole
     kept_models, measured = config.checkpoint.models_kept, measurements(config) - 2
     models = measured if kept_models is None else min(measured, kept_models + 2) if kept_models else 0  # best, staged
-    needed = (kept + staged) * one + (1 + models) * weights["policy"] + SPARE
-    return DiskNeed(needed, one, kept, weights["policy"], 1 + models)
+    result = next(iter(weights.values()))
+    needed = (kept + staged) * one + (1 + models) * result + SPARE
+    return DiskNeed(needed, one, kept, result, 1 + models)
 
 
 def need_text(need: DiskNeed, free: int) -> str:

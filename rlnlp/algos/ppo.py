@@ -205,7 +205,7 @@ def prepare(config: PpoRun, language: Language, run: Run) -> Prepared[OnPolicySe
         Failure: as ``on_policy_setup``, or exit 4 for a critic that does not fit.
     """
     setup, algo = on_policy_setup(config, language, run), config.algo
-    model = actor_critic(setup.policy, initial_critic(setup.policy, config), setup.distribution, algo)
+    model = actor_critic(setup.policy, initial_critic(setup, config), setup.distribution, algo)
     return Prepared(setup, model, model.parts, partial(trial_step, setup, model, algo, run))
 
 
@@ -246,12 +246,14 @@ def actor_critic(policy: Policy, critic: Critic | None, drawn: Distribution, alg
     return SeparateActorCritic(policy, critic, drawn.unfiltered(), algo)
 
 
-def initial_critic(policy: Policy, config: PpoRun) -> Critic | None:
+def initial_critic(setup: OnPolicySetup, config: PpoRun) -> Critic | None:
     """The critic that the config asks for; none if the policy has the value head."""
     if config.algo.critic == "shared":
         return None
     start = locate_critic(config.algo.critic_path, config.model.allow_download)
-    return critic_like(policy) if start is None else load_critic(start, not config.model.allow_download, policy)
+    if start is None:
+        return critic_like(setup.policy)
+    return load_critic(start, not config.model.allow_download, setup.policy, setup.tokenizer)
 
 
 def sampling_mismatch(

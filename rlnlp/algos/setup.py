@@ -12,12 +12,13 @@ from rlnlp import build
 from rlnlp.algos.observe import Observer
 from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
+from rlnlp.config.algos import FitRewardModel
 from rlnlp.config.rates import open_rates, with_rates
 from rlnlp.config.schema import AnyRun, OnPolicyRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
-from rlnlp.evaluate.best import Outcome, Views, measure_result, save_result
+from rlnlp.evaluate.best import Outcome, Views, measure_result, policy_result, save_result
 from rlnlp.evaluate.measure import Measurement, measure, score_gain
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
@@ -68,11 +69,17 @@ def load_language(config: C, run: Run) -> tuple[C, build.Language]:
     with run.display.waiting("loading the model"):
         language = build.loaded_language(config, run)
     run.computes_on(language.device, config.device.threads)
-    learning = sum(p.numel() for p in language.policy.parameters() if p.requires_grad)
-    algo: Any = with_rates(config.algo, learning, run.facts.get("decided", {}))
+    algo: Any = with_rates(config.algo, learned_parameters(config, language.policy), run.facts.get("decided", {}))
     config = replace(config, algo=algo)
     run.decide(config, {name: vars(algo)[name] for name in open_rates(run.asked.algo)})
     return config, language
+
+
+def learned_parameters(config: AnyRun, policy: Policy) -> int:
+    """How many weights learn, by which the learning rate is decided; a reward model's head is too few to count."""
+    if isinstance(config.algo, FitRewardModel) and config.algo.frozen_trunk:
+        return 0
+    return sum(p.numel() for p in policy.trainable())
 
 
 def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> OnPolicySetup:
@@ -127,5 +134,5 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     return OnPolicySetup(
         policy, tokenizer, table, rows, distribution, prompts, collect, run.timed("reward", reward), logprobs,
         run.timed("kl", reference), run.timed("kl", kl), begin,
-        partial(save_result, run, policy, tokenizer, views, score_gain), observe,
+        partial(save_result, run, policy_result(run, policy, tokenizer), views, score_gain), observe,
     )  # fmt: skip

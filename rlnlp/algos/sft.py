@@ -17,7 +17,7 @@ from rlnlp.config.algos import Sft
 from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
 from rlnlp.data.texts import TextTable, check_texts, text_table
-from rlnlp.evaluate.best import Views, measure_result, save_result
+from rlnlp.evaluate.best import Views, measure_result, policy_result, save_result
 from rlnlp.evaluate.fit import Fit, finish_run, loss_gain, text_losses
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
@@ -130,7 +130,7 @@ def main(config: SftRun, run: Run) -> None:
 
     before = opening(config, run, device, setup.rows, partial(measure_result, run, views), made.parts, made.trial)
     train(policy, setup.distribution, setup.batches, observe, algo, run)
-    finish_run(run, before, save_result(run, policy, setup.tokenizer, views, loss_gain), table)
+    finish_run(run, before, save_result(run, policy_result(run, policy, setup.tokenizer), views, loss_gain), table)
 
 
 @torch.no_grad()

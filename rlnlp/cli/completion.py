@@ -17,13 +17,15 @@ from rlnlp.commands.explain.terms import terms
 from rlnlp.commands.guide import TOPICS, title
 from rlnlp.config.choices import choices_of, compose, is_run
 from rlnlp.config.reward import REWARDS
-from rlnlp.config.schema import RUNS, GenerateRun, RewardRun, ScoreRun
+from rlnlp.config.schema import RUNS, GenerateRun, RankRun, RewardRun, ScoreRun
 from rlnlp.config.setting import NAME, declared
 from rlnlp.metrics import METRICS
+from rlnlp.run.manifest import REWARD_MODEL
 
 VALUES = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all"), "--info": ("all", "config", "defaults")}
 DIRECTORY_FLAGS = ("--config-dir", "-cd")
 BESIDE = "--with"  # of generate: before another run or model
+VALUED = (BESIDE, "--judge", "--prompt")  # flags whose value is not what the command is about
 DOMAINS = ("review", "support", "comment", "statement", "randomwalks")  # of the embedded language
 OWN = {  # values that a setting of text knows by name
     "device.name": ("auto", "cpu", "cuda", "mps"),
@@ -32,6 +34,7 @@ OWN = {  # values that a setting of text knows by name
     "data.prompts": ("embedded", *(f"embedded/{domain}" for domain in DOMAINS)),
     "data.texts": ("embedded", "embedded/randomwalks"),
 }
+NEEDED = {"generate": "policy", "rank": REWARD_MODEL}  # what a run must hold for a command
 RUN_PLACES = ("outputs/*/*/run.json", "outputs/sweeps/*/*/run.json")
 SWEEP_PLACES = ("outputs/sweeps/*/command.json",)
 
@@ -124,6 +127,8 @@ def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Can
         own = [path.stem for folder in _config_dirs(words) for path in sorted((folder / key).glob("*.yaml"))]
         yield from map(Candidate, [*readable(key, schema), *own])
         return
+    if re.fullmatch(r"reward\.terms\.[^.]+\.args\.(run|path)", key):
+        yield from _runs(value, "rank")
     if key in ("hydra.run.dir", "hydra.sweep.dir"):
         yield from _files(value, only_directories=True)
     generic = re.sub(r"^reward\.terms\.[^.]+\.", f"reward.terms.{NAME}.", key)
@@ -145,12 +150,15 @@ def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Can
 def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     """Arguments of a command that is not a Hydra application."""
     before = words[-1] if words else ""
-    values = [after for flag, after in pairwise(words) if flag == BESIDE]
+    values = [after for flag, after in pairwise(words) if flag in VALUED]
     given = [word for word in words if not word.startswith("-") and word not in values]
     if before in ("--file", "--prompts", "--csv", "--markdown", "--output"):
         yield from _files(current, only_directories=before == "--output")
     elif before == BESIDE:
         yield from _runs(current, name)
+    elif before == "--judge":
+        yield from (Candidate(term, terms()[term].help) for term in REWARDS)
+        yield from _runs(current, "rank")
     elif name == "compare" and ({"--where", "--sort"} & {before, _flag_before(words)}):
         yield from _of_comparison(words, current, before)
     elif current.startswith("-"):
@@ -168,6 +176,8 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
         yield from _files(current, only_directories=True)
     elif not given or name == "compare":
         yield from _runs(current, name)
+    elif name == "rank":
+        yield from _setting(RankRun, words, current)
     elif name == "generate":
         yield from _setting(ScoreRun if "--score" in words else GenerateRun, words, current)
     elif name == "resume":
@@ -213,10 +223,13 @@ def _explained() -> Iterator[Candidate]:
 
 
 def _runs(current: str, name: str) -> Iterator[Candidate]:
-    """The runs below outputs/, and whatever directory has been begun; for ``generate`` also the embedded models."""
+    """The runs below outputs/ that the command can use, and whatever directory has been begun.
+
+    For ``generate`` also the embedded models.
+    """
     for pattern in (*(SWEEP_PLACES if name == "compare" else ()), *RUN_PLACES):
         for path in sorted(Path().glob(pattern)):
-            if name != "generate" or (path.parent / "policy").is_dir():
+            if name not in NEEDED or (path.parent / NEEDED[name]).is_dir():
                 yield Candidate(str(path.parent))
     yield from map(Candidate, OWN["model.path"] if name == "generate" else ())
     if current:

@@ -7,9 +7,11 @@ from rlnlp.cli.jobs import CheckedJob
 from rlnlp.commands.default_terms import left_out
 from rlnlp.commands.preflight import MOST, checked_config
 from rlnlp.commands.train import check_device
-from rlnlp.config.data import TextData
-from rlnlp.config.description import block, description, left_out_lines
+from rlnlp.config.data import PreferenceData
+from rlnlp.config.description import block, description, left_out_lines, thing
+from rlnlp.data.preferences import read_judgements
 from rlnlp.data.sources import DataSource, data_sources, heldout_part, prompt_fault
+from rlnlp.data.units import parts_of
 from rlnlp.errors import Exit, counted, one_line
 
 END = "nothing was run or made; without --dry-run it would begin now"
@@ -48,7 +50,7 @@ def print_sweep(jobs: list[CheckedJob] | None, directory: Path) -> int:
 def plan(config: Any, directory: Path) -> dict[str, str]:
     """What a run would do: a text for each label."""
     texts = description(config)
-    label = "texts" if isinstance(config.data, TextData) else "prompts"
+    label = thing(config)
     size = _sizes(config)
     return {**texts, label: f"{texts[label]}{size and f' ({size})'}", "directory": one_line(str(directory))}
 
@@ -56,6 +58,8 @@ def plan(config: Any, directory: Path) -> dict[str, str]:
 def _sizes(config: Any) -> str:
     """How many prompts or texts there are to train on and to measure on; empty if not all of a file is read for it."""
     size = config.heldout.size
+    if isinstance(config.data, PreferenceData):
+        return _judged_sizes(config.data, size, config.seed)
     sources = data_sources(config.data, size)
     counts = [_count(source) for source in sources]
     if counts[0] is None:
@@ -68,6 +72,17 @@ def _sizes(config: Any) -> str:
         )
     held = "" if counts[1] is None else f", {min(counts[1][1], size or counts[1][1]):,} held out"
     return f"{total:,} to train on{held}"
+
+
+def _judged_sizes(data: PreferenceData, size: int, seed: int) -> str:
+    """The same for judged rows, before a model cuts any."""
+    named = {"data.preferences": data.preferences, **({"data.heldout": data.heldout} if data.heldout else {})}
+    found = [read_judgements(key, name, data, data.values, data.group, 1) for key, name in named.items()]
+    if len(found) > 1:
+        return f"{counted(len(found[0].rows), 'row')} to train on, {len(found[1].rows):,} held out"
+    parts = parts_of(found[0].units, size, seed, data.group is not None)
+    held = f", {len(parts.heldout):,} held out" if parts.separate else ""
+    return f"{counted(len(parts.train), 'row')} to train on{held}"
 
 
 def _count(source: DataSource) -> tuple[int, int] | None:

@@ -3,16 +3,18 @@
 import sys
 
 HYDRA = {  # command: (settings put before the user's, one line of help)
-    "train": ((), "train with any algorithm: algo=ppo|reinforce|sft"),
+    "train": ((), "train with any algorithm: algo=ppo|reinforce|reward-model|sft"),
     "ppo": (("algo=ppo",), "train a policy with PPO"),
     "sft": (("algo=sft",), "fit a language model to texts"),
     "reinforce": (("algo=reinforce",), "train a policy with REINFORCE"),
+    "reward-model": (("algo=reward-model",), "fit a reward model to answers that people judged"),
     "check": ((), "what would go wrong with a run and what it takes, before it"),
 }
 PLAIN = {  # command: (module with main(argv), one line of help)
     "resume": ("rlnlp.cli.resume", "continue an interrupted run, bit for bit, or a sweep"),
     "evaluate": ("rlnlp.commands.evaluate", "whether a run worked: before and after, intervals, a report"),
     "generate": ("rlnlp.commands.generate", "draw responses from a run or a model"),
+    "rank": ("rlnlp.commands.rank", "score texts with a reward model, the best first"),
     "runs": ("rlnlp.commands.runs", "the runs there are, and how to continue the unfinished ones"),
     "compare": ("rlnlp.commands.compare", "runs or a sweep: what differs, statistics over seeds, plots"),
     "feedback": ("rlnlp.commands.feedback", "people compare responses, in the terminal or in the browser"),

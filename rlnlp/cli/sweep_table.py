@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from rlnlp.evaluate.outcome import METRICS, Outcome, outcome
+from rlnlp.evaluate.outcome import IN_WORDS, METRICS, Outcome, outcome
 from rlnlp.run.display import as_text
 
 Jobs = list[dict[str, Any]]
@@ -61,7 +61,8 @@ def _incomparable(jobs: Jobs) -> str:
     metrics = {row.metric for job in jobs if (row := outcome(job["result"]))}
     changing = [name for name in swept if name.split(".")[0] in ("reward", "data", "heldout")]
     if len(metrics) > 1:
-        return "no job is marked as the best: a score and a loss cannot be compared"
+        names = " and ".join(IN_WORDS[metric] for metric in IN_WORDS if metric in metrics)
+        return f"no job is marked as the best: {names} cannot be compared"
     return f"no job is marked as the best: {', '.join(changing)} changes what is measured" if changing else ""
 
 
@@ -83,7 +84,10 @@ def _title(rows: list[Outcome]) -> str:
         return "no job has a result"
     sizes = sorted({row.n for row in rows})
     what = "held-out" if all(row.heldout for row in rows) else "training"
-    names = {"score": f"score of responses to {what} prompts", "loss": f"loss on {what} texts, nats per token"}
+    names = {
+        "accuracy": f"accuracy on {what} pairs", "score": f"score of responses to {what} prompts",
+        "loss": f"loss on {what} texts, nats per token",
+    }  # fmt: skip
     return f"{'; '.join(names[metric] for metric in metrics)} ({' or '.join(map(str, sizes))})"
 
 

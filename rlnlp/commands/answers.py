@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.build import Language, language, loaded_policy
-from rlnlp.commands.scoring import Scorer, changed_code
+from rlnlp.commands.scoring import Scorer
 from rlnlp.config.schema import GenerateRun, ScoreRun
 from rlnlp.data.formats import Record
 from rlnlp.evaluate.before_after.evaluation import first_language
 from rlnlp.rollout.generate import LoadedPolicy
 from rlnlp.run.live import display
-from rlnlp.run.manifest import read_config
+from rlnlp.run.manifest import changed_content, read_config
 
 NUMBER = "number"  # of the prompt, in records that are not printed yet
 
@@ -76,6 +76,6 @@ def _scorer(settings: ScoreRun, run: Path | None, kept: ExitStack) -> Scorer:
         return language(replace(settings.model, gradient_checkpointing=False), settings.device, settings.seed)
 
     scorer = Scorer(settings, first, kept)
-    for key in [] if run is None else changed_code(run, scorer.code):
+    for key in [] if run is None else changed_content(run, scorer.content):
         display().log_message(f"warning: {key}: its content differs from what the run was rewarded with")
     return scorer

@@ -14,9 +14,10 @@ from rlnlp.commands.words import parse_words, run_and_settings
 from rlnlp.config.choices import choice, is_run, merged
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import REWARDS, Reward
-from rlnlp.config.schema import PpoRun, SftRun
-from rlnlp.errors import Exit, Failure, command, one_line
+from rlnlp.config.schema import OnPolicyRun, PpoRun, SftRun
+from rlnlp.errors import Exit, Failure, command, one_line, shell_word
 from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
+from rlnlp.models.locate import saved_reward_model
 from rlnlp.run.manifest import read_config
 
 USED = ("model", "sampler", "data", "reward", "device")  # groups of a run's settings that an evaluation reads
@@ -72,7 +73,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--judge", metavar="JUDGE", action="append", default=[],
-        help="a reward that training did not see: reward=NAME, a built-in term, FILE.py:FUNCTION, or a classifier",
+        help="a reward that training did not see: reward=NAME, a built-in term, FILE.py:FUNCTION, a run of rlnlp"
+        " reward-model, or a classifier",
     )  # fmt: skip
     parser.add_argument("--prompts", metavar="FILE", help="prompts of a file instead of the run's held-out ones")
     parser.add_argument("-n", "--samples", type=int, help="responses per prompt; about 512 in all, if not given")
@@ -108,6 +110,9 @@ def requested(args: argparse.Namespace, directory: Path) -> Request:
         Failure: exit 2, 3, 4, 6 or 7.
     """
     stored = read_config(directory)
+    if not isinstance(stored, OnPolicyRun | SftRun):
+        way = f"to have it judge another run: rlnlp evaluate RUN --judge {shell_word(directory)}"
+        raise Failure(Exit.RUN, f"{directory} has no policy to compare; what it reached is in its summary.md\n{way}")
     words = [word for word in args.words if word.partition("=")[0] != SEED]
     seeds = [word.partition("=")[2] for word in args.words if word.partition("=")[0] == SEED]
     other_groups = [word for word in words if word.partition("=")[0].partition(".")[0] not in USED]
@@ -158,11 +163,13 @@ def judge(word: str) -> Reward:
     if ":" in word or word in REWARDS:
         return _of_one_term(word, {})
     path = Path(word).expanduser()
+    if saved_reward_model(word) is not None:
+        return _of_one_term("learned", {"run" if is_run(path) else "path": word})
     if is_run(path):
         raise Failure(Exit.CONFIG, f"--judge {one_line(word, 60)}: a run of {_algo(path)} holds no reward model")
     if not path.is_dir() and "/" not in word:
         hint = nearest(word, list(REWARDS))
-        choices = "reward=NAME, a built-in term, FILE.py:FUNCTION or the directory of a classifier"
+        choices = "reward=NAME, a built-in term, FILE.py:FUNCTION, a run of reward-model or a classifier's directory"
         raise Failure(Exit.CONFIG, f"no judge '{one_line(word, 60)}'{hint}\nit is {choices}")
     return _of_one_term("classifier", {"path": word})
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from rlnlp.commands.default_terms import without_references
 from rlnlp.commands.preflight import all_of, faults
 from rlnlp.commands.resume import check_named
 from rlnlp.commands.side_by_side import print_responses
-from rlnlp.commands.words import check_text, parse_words
+from rlnlp.commands.words import check_text, lines_of_stdin, parse_words
 from rlnlp.config.choices import choice, is_run, merged, split_words
 from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import Reading
@@ -21,7 +20,7 @@ from rlnlp.config.schema import GenerateRun, OnPolicyRun, ScoreRun
 from rlnlp.data.formats import Record
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import check_template
-from rlnlp.models.locate import locate, locate_tokenizer
+from rlnlp.models.locate import locate, locate_tokenizer, without_policy
 from rlnlp.run.manifest import read_config
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def base(source: str) -> dict[str, Any]:
             "data": _reading(),
         }
     if not (directory / "policy").is_dir():
-        raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
+        raise Failure(Exit.RUN, without_policy(directory))
     return _of_run(run, directory / "policy")
 
 
@@ -198,15 +197,7 @@ def given_records(words: list[str], file: str | None, reading: Reading) -> list[
         return [{"prompt": word} for word in words]
     if file is not None:
         return [_with_prompt(record) for _, record in file_prompts("--file", file, reading)]
-    if sys.stdin.isatty():
-        raise Failure(Exit.CONFIG, "no prompt: give it as words, with --file, or on standard input")
-    try:
-        lines = [line.strip() for line in sys.stdin.buffer.read().decode().split("\n") if line.strip()]
-    except UnicodeDecodeError as error:
-        raise Failure(Exit.DATA, "standard input is not UTF-8") from error
-    if not lines:
-        raise Failure(Exit.DATA, "no prompt on standard input")
-    return [{"prompt": line} for line in lines]
+    return [{"prompt": line} for line in lines_of_stdin("prompt")]
 
 
 def _with_prompt(record: Record) -> Record:

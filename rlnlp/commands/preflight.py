@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from rlnlp.commands.default_terms import left_out, usable_config
 from rlnlp.config.algos import Ppo
 from rlnlp.config.choices import default_choice
-from rlnlp.config.data import PromptData, TextData
+from rlnlp.config.data import PreferenceData, PromptData, TextData
 from rlnlp.config.measuring import with_measurements
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Heldout
@@ -17,13 +17,15 @@ from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
 from rlnlp.config.schema import RUNS, RewardRun
 from rlnlp.data.formats import Record
+from rlnlp.data.preferences import read_judgements
 from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import check_template
-from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights, resolve
-from rlnlp.rewards.arguments import MODELS, arguments, check_without_reference, text_arguments
-from rlnlp.rewards.sources import model_arguments, user_parameters
+from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights
+from rlnlp.rewards.arguments import MODELS, check_without_reference, text_arguments
+from rlnlp.rewards.sources import check_model_arguments, user_parameters
 
+AnyData = PromptData | TextData | PreferenceData
 MOST = 20 * 2**20  # bytes; of a larger data file only the beginning is checked here, and the rest when it is read
 
 
@@ -162,7 +164,7 @@ def _model_faults(model: Model, groups: Mapping[str, Any]) -> Iterator[Failure]:
     yield from found
     if isinstance(algo, Ppo):
         yield from _attempt(partial(locate_critic, algo.critic_path, model.allow_download))
-    if not found and isinstance(sampler, Sampler) and not isinstance(groups.get("data"), TextData):
+    if not found and isinstance(sampler, Sampler) and isinstance(groups.get("data"), PromptData):
         weights = locate_weights(model)
         context = model.fresh.context if weights is None else context_length(weights)
         if context is not None:
@@ -180,8 +182,10 @@ def _check_device_name(name: str) -> None:
         raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{one_line(name)}'{hint}")
 
 
-def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record], bool, list[Failure]]:
+def _data(data: AnyData, heldout: int) -> tuple[list[Record], bool, list[Failure]]:
     """The records to train and to measure on, whether these are all of them, and what is wrong with them."""
+    if isinstance(data, PreferenceData):
+        return _judgements(data)
     records: list[Record] = []
     whole, found, names = True, [], set()
     for source in data_sources(data, heldout):
@@ -195,7 +199,21 @@ def _data(data: PromptData | TextData, heldout: int) -> tuple[list[Record], bool
     return records, whole, found
 
 
-def _check_template(data: PromptData | TextData, model: Model, records: list[Record] | None) -> None:
+def _judgements(data: PreferenceData) -> tuple[list[Record], bool, list[Failure]]:
+    """The same of judged answers, of whose records only the prompts are given."""
+    records: list[Record] = []
+    found: list[Failure] = []
+    for key, named in (("data.preferences", data.preferences), ("data.heldout", data.heldout)):
+        try:
+            rows = read_judgements(key, named, data, data.values, data.group, 1, MOST).rows if named else []
+        except Failure as failure:
+            found.append(failure)
+            continue
+        records += [{"messages" if isinstance(row.prompt, list) else "prompt": row.prompt} for row in rows]
+    return records, True, found
+
+
+def _check_template(data: AnyData, model: Model, records: list[Record] | None) -> None:
     """Check the chat template, if the data are known to need one.
 
     Raises:
@@ -211,7 +229,6 @@ def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> No
     Raises:
         Failure: exit 2, 3, 4 or 7.
     """
-    key = f"reward.terms.{name}.args"
     if ":" in term.fn:
         parameters = user_parameters(name, term.fn)
         if parameters is not None:
@@ -220,9 +237,7 @@ def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> No
             columns = sorted({column for record in records for column in record} - set(FIELDS))
             parameters.check_available(name, [*COLUMNS, *columns, *term.args])
     elif REWARDS[term.fn].startswith(MODELS):
-        given = arguments(key, model_arguments(term.fn), term.args, ("name", "context"))
-        if given["path"] is not None:
-            resolve(f"{key}.path", given["path"], "config.json", given["allow_download"])
+        check_model_arguments(name, term.fn, term.args)
     else:
         function, checked = text_arguments(name, term.fn, term.args)
         if records is not None and any(record.get("reference") is None for record in records):

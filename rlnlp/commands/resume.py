@@ -9,12 +9,12 @@ from typing import Any
 from rlnlp.commands.preflight import check_files, parse_run_config, settled_config
 from rlnlp.commands.train import check_device, run_training, train
 from rlnlp.commands.words import parse_words, run_and_settings
-from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, code_in, resume_class
-from rlnlp.config.choices import merged, plain_word
+from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, resume_class
+from rlnlp.config.choices import merged
 from rlnlp.config.schema import PpoRun
 from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, command, counted, one_line
-from rlnlp.run.manifest import REDACTED, ResumeInfo, check_unchanged, read_config, read_facts
+from rlnlp.run.manifest import REDACTED, ResumeInfo, check_unchanged, read_config, read_facts, words_to_name
 
 ALLOW = "resume.allow="
 
@@ -84,12 +84,6 @@ def check_named(
         raise Failure(Exit.RUN, f"{why}; name it again:\n{command(name, directory, *flags, *code, *secrets)}")
 
 
-def words_to_name(config: Any) -> tuple[list[str], list[str]]:
-    """(code, secrets): the words that a directory must not name or does not hold, needed again to resume."""
-    code = [f"{key}={plain_word(value)}" for key, value in code_in(config)]
-    return code, [f"{key}=..." for key, value in leaves(asdict(config)) if value == REDACTED]
-
-
 def start_or_resume(settings: Any, directory: Path, command: str, hidden: Collection[str]) -> None:
     """Train in ``directory``; a run of the same settings that has begun there is resumed, one that is complete is left.
 
@@ -134,8 +128,9 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
         raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")
     config = parse_run_config(new)
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
-    check_allowed(changed, allow, ALLOW, falling=config.algo.lr_schedule != "constant")
     facts = read_facts(directory)
+    falling = config.algo.lr_schedule != "constant"
+    check_allowed(changed, allow, ALLOW, falling, facts.get("code", {}))
     if facts.get("status") == "done":  # else the steps that are saved may be fewer
         check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
     if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rlnlp.commands.resume import words_to_name
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, command, counted, one_line
@@ -16,6 +15,7 @@ from rlnlp.evaluate.listing import broken_lines, list_lines, record, unfinished,
 from rlnlp.evaluate.stored import DONE, StoredRun, read_run, stored_facts
 from rlnlp.run.find import find_runs, sweep_of
 from rlnlp.run.lock import is_owned
+from rlnlp.run.manifest import words_to_name
 
 OUTPUTS = Path("outputs")
 NEWEST = 100  # runs that are shown where no number is given

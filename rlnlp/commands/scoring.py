@@ -1,9 +1,8 @@
 """What a reward gives for responses of any policy: those of the run that it is of, and of others beside it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -17,7 +16,6 @@ from rlnlp.models.policy import logprob_fn
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.model.coherence import coherence, retokenize
 from rlnlp.rewards.terms import weighted_sum
-from rlnlp.run.manifest import read_facts
 from rlnlp.types import Rollout, Texts
 
 BATCH = 32  # responses that are scored by a model at once
@@ -35,7 +33,7 @@ class Scorer:
         self._tokenizer: Tokenizer | None = None
         load = build.function_loader(settings.reward, nullcontext, kept.enter_context)
         device = compute_device(settings.device)
-        terms, self.code = build.reward_terms(settings.reward, self._read, self._coherence, device, load)
+        terms, self.content = build.reward_terms(settings.reward, self._read, self._coherence, device, load)
         self._reward = weighted_sum(terms, build.shapings(settings.reward))
 
     def __call__(self, rollout: Rollout, texts: Texts, tokenizer: Tokenizer) -> list[dict[str, Any]]:
@@ -65,9 +63,3 @@ class Scorer:
         if self._tokenizer is None or not self._tokenizer.same_words(own):
             rollout = retokenize(rollout, self._read(rollout), own, policy.context)
         return coherence(likelihood, len(own.raw))(rollout)
-
-
-def changed_code(directory: Path, code: Mapping[str, str]) -> list[str]:
-    """The settings of functions whose source is not what the run in ``directory`` was rewarded with."""
-    before = read_facts(directory).get("code", {})
-    return [key for key, sha256 in code.items() if key in before and before[key] != sha256]

@@ -32,7 +32,7 @@ def table(records: Sequence[dict[str, Any]], bold: str, plain: str, width: int |
     for i, (_, group) in enumerate(groupby(records, lambda record: record["number"])):
         rows = list(group)
         yield from [""] if i else []
-        for line in _wrapped(rows[0]["prompt"], width):
+        for line in () if rows[0]["prompt"] is None else _wrapped(rows[0]["prompt"], width):
             yield f"{bold}{line}{plain}"
         for record in rows:
             score = [f"{record['score']:8.3f}"] if "score" in record else []

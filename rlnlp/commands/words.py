@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING
 from difflib import get_close_matches
@@ -51,8 +52,10 @@ def run_and_settings(words: list[str]) -> tuple[str, list[str]]:
     return run, settings
 
 
-def check_text(words: list[str], schema: type, flags: Mapping[str, str]) -> None:
-    """Refuse, among words of text, those that look like settings; ``flags`` are the flags of names typed as settings.
+def check_text(words: list[str], schema: type, flags: Mapping[str, str], what: str = "prompt") -> None:
+    """Refuse, among words of text, those that look like settings.
+
+    ``flags`` are the flags of names typed as settings, ``what`` is what a text is to the command.
 
     Raises:
         Failure: exit 2, with the words to type.
@@ -67,7 +70,7 @@ def check_text(words: list[str], schema: type, flags: Mapping[str, str]) -> None
         elif SETTING.fullmatch(word) and resembles(key, schema):
             faults.append(f"'{one_line(word, 60)}' looks like a setting{hint_for(key, value, schema)}")
     if faults:
-        way = "if it is a prompt, give it with --file or on standard input"
+        way = f"if it is a {what}, give it with --file or on standard input"
         raise Failure(Exit.CONFIG, "\n".join([*faults[:2], way]))
 
 
@@ -77,3 +80,20 @@ def _meant(flag: str, value: str, flags: list[str], schema: type) -> str:
         return did_you_mean(near)
     hint = hint_for(flag.lstrip("-").replace("-", "_"), value or MISSING, schema) if len(flag) > 2 else ""
     return hint or "; settings are typed as key=value"
+
+
+def lines_of_stdin(what: str) -> list[str]:
+    """The lines of standard input, each a ``what``.
+
+    Raises:
+        Failure: exit 2, if it is a terminal; exit 3, if there is none or it is not UTF-8.
+    """
+    if sys.stdin.isatty():
+        raise Failure(Exit.CONFIG, f"no {what}: give it as words, with --file, or on standard input")
+    try:
+        lines = [line.strip() for line in sys.stdin.buffer.read().decode().split("\n") if line.strip()]
+    except UnicodeDecodeError as error:
+        raise Failure(Exit.DATA, "standard input is not UTF-8") from error
+    if not lines:
+        raise Failure(Exit.DATA, f"no {what} on standard input")
+    return lines

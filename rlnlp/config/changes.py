@@ -69,10 +69,13 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, list[An
     return {k: [before.get(k), after.get(k)] for k in keys if repr(before.get(k)) != repr(after.get(k))}  # nan is nan
 
 
-def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way: str, falling: bool) -> None:
+def check_allowed(
+    changed: Mapping[str, list[Any]], allow: Collection[str], way: str, falling: bool, recorded: Collection[str] = ()
+) -> None:
     """Refuse changes that need to be allowed, and are not, and those that never can be.
 
-    ``falling``: the learning rate falls towards the last step, so that another last step is another rate at each.
+    ``falling``: the learning rate falls towards the last step, so that another last step is another rate at each. Of
+    the settings ``recorded``, arguments of reward terms, the run knows the content, which is compared instead.
 
     Raises:
         Failure: exit 6, naming them, with the words that allow them; exit 2, for an allowance that nothing needs.
@@ -95,7 +98,9 @@ def check_allowed(changed: Mapping[str, list[Any]], allow: Collection[str], way:
             Exit.RUN, f"{_shown(lost, changed)}: this cannot change within a run\nstart a new one with rlnlp train"
         )
     asked = [key for key in changed if resume_class(key) == ALLOWED or key in bound]
-    asked = [key for key in asked if key not in allow and not declarations()[generic(key)]["by_content"]]
+    by_content = {key for key in recorded if generic(key).endswith(".args")}  # a function's name says which of its file
+    by_content |= {key for key in asked if declarations()[generic(key)]["by_content"]}
+    asked = [key for key in asked if key not in allow and key not in by_content]
     if asked:
         what = f"{_shown(asked, changed)}: the run would not be the one it was"
         raise Failure(Exit.RUN, f"{what}\nto have it so, add: {shell_word(way + ','.join([*sorted(allow), *asked]))}")

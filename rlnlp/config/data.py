@@ -1,4 +1,4 @@
-"""The settings of the data: prompts to answer, or texts to be fitted to; and the files that they name."""
+"""The settings of the data: prompts to answer, texts or judgements to be fitted to; and the files that they name."""
 
 import codecs
 from collections.abc import Iterator
@@ -76,6 +76,35 @@ class TextData(Reading):
     too_long: Literal["refuse", "drop", "cut"] = setting(
         "a text longer than the context: an error, left out, or only its first tokens", verl="data.truncation"
     )
+
+
+@dataclass(frozen=True)
+class PreferenceData(Reading):
+    """What a reward model is fitted to."""
+
+    preferences: Named = setting(
+        f"judged answers: 'embedded' or 'embedded/DOMAIN', or {FILES}", by_content=True,
+        trl="dataset_name", verl="data.train_files",
+    )  # fmt: skip
+    heldout: Named | None = setting(
+        "data of the same kind to measure on; null takes a seeded part of the training data",
+        by_content=True, verl="data.val_files",
+    )  # fmt: skip
+    values: dict[str, float] = setting("what labels mean, 0: text1 is better, 1: text2, .5: neither: {a1: 0, a2: 1}")
+    group: str | None = setting(
+        "column whose values are held out as a whole, 'file' for the files; null holds out prompts", resume="never"
+    )
+    too_long: Literal["refuse", "drop", "cut"] = setting(
+        "an answer that does not fit into the context behind its prompt: an error, left out, or cut: the prompt loses"
+        " its first tokens, then the answer its last"
+    )
+
+    def problems(self) -> Iterator[Problem]:
+        """Labels that mean nothing."""
+        yield from super().problems()
+        for label, value in self.values.items():
+            if value not in (0, 0.5, 1):
+                yield f"values.{label}", f"must be 0, 1 or .5, got {value:g}"
 
 
 def names_in(value: Named) -> list[str]:

@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from rlnlp.config.algos import OnPolicy, Optimization, Ppo
-from rlnlp.config.data import names_text
+from rlnlp.config.algos import PAIRS, FitRewardModel, OnPolicy, Optimization, Ppo
+from rlnlp.config.data import PreferenceData, PromptData, TextData, names_text
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.reward import Reward
-from rlnlp.config.schema import OnPolicyRun, SftRun
+from rlnlp.config.schema import OnPolicyRun, RewardModelRun, SftRun
 from rlnlp.errors import counted, one_line
 
 LABEL = 12  # columns of the labels of a block
 FLOAT = 4  # significant digits of a setting
-Trained = OnPolicyRun | SftRun  # what an added algorithm's settings are too
+Trained = OnPolicyRun | SftRun | RewardModelRun  # what an added algorithm's settings are too
 
 
 def description(config: Trained) -> dict[str, str]:
@@ -20,21 +20,26 @@ def description(config: Trained) -> dict[str, str]:
 
     Facts that only a loaded model, the data or the machine know are added by their labels where they are known.
     """
-    algo, thing = config.algo, "prompts" if isinstance(config, OnPolicyRun) else "texts"
+    algo, kind = config.algo, thing(config)
     name = asdict(config)["algo"]["name"]
     title = (type(algo).__doc__ or name).split("\n")[0].rstrip(".")
-    data = names_text(config.data.prompts if isinstance(config, OnPolicyRun) else config.data.texts)
+    data = names_text(vars(config.data)[kind])
     reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun) else {}
     return {
         "algorithm": f"{title} ({name})",
         "model": f"{_model(config.model)}, computed in {config.device.dtype}",
         "device": f"{one_line(config.device.name, 40)}, {counted(config.device.threads, 'thread')}",
-        thing: f"{one_line(data, 120)}, {_heldout(config, thing)}",
+        kind: f"{one_line(data, 120)}, {_heldout(config, kind)}",
         **reward,
-        "responses": _responses(config.sampler),
+        **_drawn(config),
         "optimizer": _optimizer(algo),
-        "schedule": "\n".join([*_steps(algo, config.sampler), _checkpoints(config), _measurements(config, thing)]),
+        "schedule": "\n".join([*_steps(algo, config.sampler), _checkpoints(config), _measurements(config, kind)]),
     }
+
+
+def thing(config: Trained) -> str:
+    """What the data are, which is also the name of the setting that names them."""
+    return {PromptData: "prompts", TextData: "texts", PreferenceData: "preferences"}[type(config.data)]
 
 
 def left_out_lines(left: Mapping[str, str]) -> list[str]:
@@ -108,6 +113,21 @@ def _reward(reward: Reward) -> str:
     return "\n".join([whole, *(f"{label}: {', '.join(names)}" for label, names in more.items() if names)])
 
 
+def _drawn(config: Trained) -> dict[str, str]:
+    """How responses are drawn, if any are; for a reward model, what its head is and how its scores are normalized."""
+    if not isinstance(config, RewardModelRun):
+        return {"responses": _responses(config.sampler)}
+    algo = config.algo
+    trunk = ", the trunk stays as it is" if algo.frozen_trunk else ""
+    members = f", {algo.ensemble_size} {algo.ensemble} ({algo.ensemble_score})" if algo.ensemble_size > 1 else ""
+    scores = {"scores": f"{algo.loss}, {algo.head} head{trunk}{members}, normalized on {_normalized_on(algo)}"}
+    return scores if algo.normalize_on == PAIRS else {**scores, "responses": _responses(config.sampler)}
+
+
+def _normalized_on(algo: FitRewardModel) -> str:
+    return "the training answers" if algo.normalize_on == PAIRS else f"responses of {one_line(algo.normalize_on, 80)}"
+
+
 def _responses(sampler: Sampler) -> str:
     least = f"{sampler.min_new_tokens} to " if sampler.min_new_tokens else "at most "
     filters = [f"top_k {sampler.top_k}"] if sampler.top_k else []
@@ -132,8 +152,9 @@ def _rate(rate: float | None) -> str:
 def _steps(algo: Optimization, sampler: Sampler) -> list[str]:
     steps = counted(algo.total_steps, "step")
     if not isinstance(algo, OnPolicy):
-        texts = counted(algo.total_steps * algo.batch_size, "text")
-        return [f"{steps} of {counted(algo.batch_size, 'text')}: {texts}"]
+        each = "row" if isinstance(algo, FitRewardModel) else "text"
+        texts = counted(algo.total_steps * algo.batch_size, each)
+        return [f"{steps} of {counted(algo.batch_size, each)}: {texts}", *_more_fits(algo)]
     responses = algo.batch_size * algo.num_generations
     total = algo.total_steps * responses
     lines = [
@@ -148,6 +169,17 @@ def _steps(algo: Optimization, sampler: Sampler) -> list[str]:
             f" {algo.minibatch:,}: {counted(updates, 'update')}, {algo.total_steps * updates:,} in all"
         )
     return lines
+
+
+def _more_fits(algo: Optimization) -> list[str]:
+    """The further fits of a reward model, from which the report tells how far it can be trusted."""
+    if not isinstance(algo, FitRewardModel):
+        return []
+    parts = [f"{part:.{FLOAT}g}" for part in algo.learning_curve]
+    fits = [f"to {', '.join(parts)} of the data"] if parts else []
+    fits += ["to shuffled labels"] if algo.shuffled_labels else []
+    fits += [f"to {counted(algo.folds, 'fold')}"] if algo.folds else []
+    return [f"then fitted {', '.join(fits)}, for the report"] if fits else []
 
 
 def _checkpoints(config: Trained) -> str:

@@ -17,7 +17,7 @@ from rlnlp.config.reward import Reward, RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Exit, Failure, one_line
 
-CONFIG_VERSION = 4  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
+CONFIG_VERSION = 5  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ REWARDS = {  # the built-in terms: the name that a config gives, and the functio
     },
     "coherence": "rlnlp.rewards.model.coherence:coherence_term",
     "classifier": "rlnlp.rewards.model.classifier:classifier",
+    "learned": "rlnlp.rewards.model.learned:learned",
     **{
         f"gold-{name}": f"rlnlp.rewards.text.gold:{name}"
         for name in ("sentiment", "politeness", "helpfulness", "harmless", "accepted")
     },
     "optimality": "rlnlp.embedded.randomwalks:optimality",
 }  # fmt: skip
+UNLIMITED = ("learned",)  # the built-in terms whose values may be of any size
 COLUMNS = (
     "prompts",
     "completions",
@@ -52,9 +54,9 @@ class RewardTerm:
 
     @property
     def highest(self) -> float | None:
-        """The most that the term can add to the sum, as built-in values are in [0, 1]; None if that is not known."""
+        """The most that the term can add to the sum; None if that is not known. Most built-in values are in [0, 1]."""
         ends = [self.shift, self.scale + self.shift]
-        if self.fn not in REWARDS and self.weight != 0:
+        if (self.fn not in REWARDS or self.fn in UNLIMITED) and self.weight != 0:
             if self.clip is None:
                 return None
             ends = self.clip

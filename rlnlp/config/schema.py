@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
-from rlnlp.config.data import PromptData, Reading, TextData
+from rlnlp.config.algos import FitRewardModel, OnPolicy, Ppo, Reinforce, Sft
+from rlnlp.config.data import PreferenceData, PromptData, Reading, TextData
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout, Samples
 from rlnlp.config.reward import Reward
@@ -50,6 +50,17 @@ class SftRun(Common):
     model: Model = setting("the language model")
     data: TextData = setting("the texts")
     sampler: Sampler = setting("drawing of samples to show")
+    device: Device = setting("where to compute")
+
+
+@dataclass(frozen=True)
+class RewardModelRun(Common):
+    """`rlnlp train algo=reward-model`."""
+
+    algo: FitRewardModel = setting("the algorithm's settings")
+    model: Model = setting("the model that scores are read from")
+    data: PreferenceData = setting("the judged answers")
+    sampler: Sampler = setting("drawing of responses, where algo.normalize_on is a model")
     device: Device = setting("where to compute")
 
 
@@ -104,5 +115,16 @@ class RewardRun(GenerateRun):
     reward: Reward = setting("what is rewarded")
 
 
-AnyRun = SftRun | ReinforceRun | PpoRun
-RUNS: dict[str, type[AnyRun]] = {"sft": SftRun, "reinforce": ReinforceRun, "ppo": PpoRun}
+@dataclass(frozen=True)
+class RankRun:
+    """`rlnlp rank`: what scoring texts needs."""
+
+    model: Model = setting("the reward model")
+    device: Device = setting("where to compute")
+    data: Reading = setting("reading of a file of texts")
+
+
+AnyRun = SftRun | RewardModelRun | ReinforceRun | PpoRun
+RUNS: dict[str, type[AnyRun]] = {
+    "sft": SftRun, "reward-model": RewardModelRun, "reinforce": ReinforceRun, "ppo": PpoRun,
+}  # fmt: skip

@@ -25,7 +25,8 @@ from rlnlp.models.chat import Prompt
 
 TIE = 0.5
 EMPTY, ALONE, CUT = "an answer is empty", "only one answer", "both sides are the same after cutting"
-REASONS = (DIFFER, UNANSWERED, IDENTICAL, EMPTY, ALONE, CUT)  # for which a row is left out
+LONG = "an answer does not fit into the model's context behind its prompt"
+REASONS = (DIFFER, UNANSWERED, IDENTICAL, EMPTY, ALONE, LONG, CUT)  # for which a row is left out
 FORMS = "'chosen' and 'rejected', 'text1', 'text2' and 'preference', or 'responses' and 'ratings'"
 
 

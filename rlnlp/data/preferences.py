@@ -9,7 +9,7 @@ from itertools import groupby
 from rlnlp.config.data import Named, Reading, names_text
 from rlnlp.data.answers import DIFFER, IDENTICAL, UNANSWERED, Answer, BadRecord, Unusable
 from rlnlp.data.formats import Record
-from rlnlp.data.judged import ALONE, CUT, EMPTY, TIE, Judged, UnknownLabel, Unnamed, judged
+from rlnlp.data.judged import ALONE, CUT, EMPTY, LONG, TIE, Judged, UnknownLabel, Unnamed, judged
 from rlnlp.data.records import bad_lines_error
 from rlnlp.data.sources import FILE, preference_records
 from rlnlp.data.units import prompt_key, units_of
@@ -18,7 +18,7 @@ from rlnlp.models.chat import Prompt
 
 NAMES = {  # what programs know a reason by
     DIFFER: "pairs-prompts-differ", UNANSWERED: "pairs-unanswered", IDENTICAL: "pairs-identical",
-    EMPTY: "pairs-empty", ALONE: "pairs-alone", CUT: "pairs-cut",
+    EMPTY: "pairs-empty", ALONE: "pairs-alone", LONG: "pairs-dropped", CUT: "pairs-cut",
 }  # fmt: skip
 MAX_LINES = 20  # line numbers in a note
 MAX_LABELS = 5  # labels in a message
@@ -71,21 +71,34 @@ class Judgements:
                 out.append(LeftOut(row.location, str(reason)))
         return _judgements(self.key, self.name, kept, out, self.group)
 
+    def without_long(self, long: Callable[[Judged], bool]) -> "Judgements":
+        """The same without the rows that are too ``long`` for a model.
+
+        Raises:
+            Failure: exit 3, if nothing is left.
+        """
+        kept = [row for row in self.rows if not long(row)]
+        left = {id(row) for row in kept}
+        out = [LeftOut(row.location, LONG) for row in self.rows if id(row) not in left]
+        return _judgements(self.key, self.name, kept, [*self.left_out, *out], self.group)
+
 
 def read_judgements(
-    key: str, named: Named, reading: Reading, values: Mapping[str, float], group: str | None, fewest: int = 2
-) -> Judgements:
+    key: str, named: Named, reading: Reading, values: Mapping[str, float], group: str | None, fewest: int = 2,
+    most: int | None = None,
+) -> Judgements:  # fmt: skip
     """The judged answers that the setting ``key`` means by ``named``, each row with at least ``fewest`` answers.
 
     ``values`` are the preferences of labels. ``group`` is the column to split by, None for the prompt; where
-    the data have no column ``file``, that name stands for the file of a row.
+    the data have no column ``file``, that name stands for the file of a row. With ``most``, about so many bytes of a
+    file are read.
 
     Raises:
         Failure: exit 2, for a domain that is not embedded; exit 3, for a file that cannot be read, for rows that are no
             judgements, and if none can be used.
     """
     name, columns = names_text(named), reading.columns
-    records = preference_records(key, named, reading, FILE in (group, *columns.values())).records
+    records = preference_records(key, named, reading, FILE in (group, *columns.values()), most).records
     column = next((ours for ours, theirs in columns.items() if theirs == group), group)
     kept, out, faults = [], [], []
     for location, record in records:

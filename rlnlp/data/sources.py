@@ -68,6 +68,15 @@ def preference_records(key: str, named: Named, reading: Reading, filed: bool = F
     return _rows(key, named, reading, read)
 
 
+def text_rows(key: str, named: Named, reading: Reading) -> Located:
+    """The records of files of texts, whatever fields they have: of a .txt file each line is a ``text``.
+
+    Raises:
+        Failure: exit 3, for a file that cannot be read.
+    """
+    return _rows(key, named, reading, lambda name: read_records(name, key, "text", reading.encoding)).records
+
+
 def file_prompts(key: str, named: Named, reading: Reading) -> Located:
     """The records of files of prompts, which may be named by no setting of a run, and need no column but a prompt.
 

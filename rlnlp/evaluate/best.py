@@ -6,15 +6,17 @@ or where there are few of them other draws.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
 from rlnlp.models.save import round_weights, save_policy
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.run.manifest import POLICY
 from rlnlp.run.run import Run
 
 M = TypeVar("M")
@@ -35,8 +37,29 @@ class Views(Generic[M]):
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a run hands over: ``module``, by its ``name`` in checkpoints and in the run directory.
+
+    ``settle`` is called once its weights are decided and before they are measured, ``save`` after that.
+    """
+
+    name: str
+    module: nn.Module
+    device: torch.device
+    settle: Callable[[], None]
+    save: Callable[[], None]
+
+
+def policy_result(run: Run, policy: Policy, tokenizer: Tokenizer) -> Result:
+    """The policy, with its weights rounded to those that are saved."""
+    model, directory = run.config.model, run.directory / POLICY
+    settle, save = partial(round_weights, policy, model), partial(save_policy, directory, policy, tokenizer, model)
+    return Result(POLICY, policy, policy.device, settle, save)
+
+
+@dataclass(frozen=True)
 class Outcome(Generic[M]):
-    """``after`` was measured of the weights in policy/, those of ``step``, on ``measured_on``.
+    """``after`` was measured of the weights that are handed over, those of ``step``, on ``measured_on``.
 
     ``gain`` (N,) is how much better the best step is than the last, for each held-out prompt or text that reports on
     it; None if they are one step, or none was measured.
@@ -55,31 +78,29 @@ def measure_result(run: Run, views: Views[M]) -> M:
     return views.reporting() if run.config.chosen_by_heldout else views.whole()
 
 
-def save_result(
-    run: Run, policy: Policy, tokenizer: Tokenizer, views: Views[M], gain: Callable[[M, M], Tensor]
-) -> Outcome[M]:
-    """Save what ``checkpoint.result`` asks for as policy/; ``gain`` of two measurements is what the first has more.
+def save_result(run: Run, result: Result, views: Views[M], gain: Callable[[M, M], Tensor]) -> Outcome[M]:
+    """Save what ``checkpoint.result`` asks for; ``gain`` of two measurements is what the first has more.
 
-    The policy is that of the last step when this is called; afterwards it may be that of the best.
+    The weights are those of the last step when this is called; afterwards they may be those of the best.
     """
     last, best = run.progress.done, _other_step(run)
 
     def saved(after: M, step: int, gained: Tensor | None) -> Outcome[M]:
         with run.display.waiting("saving the model"):
-            save_policy(run.directory / "policy", policy, tokenizer, run.config.model)
-        return Outcome(after, step, run.progress.best_step, gained, views.reports_on, policy.device)
+            result.save()
+        return Outcome(after, step, run.progress.best_step, gained, views.reports_on, result.device)
 
     with run.display.waiting("measuring after training"):
-        round_weights(policy, run.config.model)
+        result.settle()
         after = measure_result(run, views)
         if best is None:
             return saved(after, last, None)
         of_last = after if run.config.chosen_by_heldout else views.reporting()
     if run.config.checkpoint.result == "best":
-        of_best = _measured_best(run, policy, views)
+        of_best = _measured_best(run, result, views)
         return saved(of_best, best, gain(of_best, of_last))
     outcome = saved(after, last, None)
-    return replace(outcome, gain=gain(_measured_best(run, policy, views), of_last))
+    return replace(outcome, gain=gain(_measured_best(run, result, views), of_last))
 
 
 def _other_step(run: Run) -> int | None:
@@ -93,10 +114,10 @@ def _other_step(run: Run) -> int | None:
     return best if fault is None else None
 
 
-def _measured_best(run: Run, policy: Policy, views: Views[M]) -> M:
+def _measured_best(run: Run, result: Result, views: Views[M]) -> M:
     with run.display.waiting("measuring the best checkpoint"):
-        run.progress.load_best(policy)
-        round_weights(policy, run.config.model)
+        run.progress.load_best(result.name, result.module)
+        result.settle()
         return views.reporting()
 
 
@@ -115,15 +136,15 @@ def outcome_facts(run: Run, outcome: Outcome[Any]) -> dict[str, Any]:
     return facts
 
 
-def outcome_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """The same in words."""
+def outcome_lines(result: Mapping[str, Any], folder: str = POLICY) -> Iterator[str]:
+    """The same in words; ``folder`` is where the weights are."""
     step, best, gain = result["policy_step"], result["best_step"], result["best_over_last"]
     names = [
         name
         for name, named in (("the best on held-out data", best), ("the last", result["last_step"]))
         if named == step
     ]
-    yield f"policy/ has the weights of step {step}: {' and '.join(names)}"
+    yield f"{folder}/ has the weights of step {step}: {' and '.join(names)}"
     if result["stopped_early"]:
         yield f"training stopped early after step {result['last_step']}: nothing better since step {best}"
     if gain is not None:

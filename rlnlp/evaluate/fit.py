@@ -12,7 +12,7 @@ from rlnlp.data.texts import TextTable
 from rlnlp.evaluate.advice import settings_of
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.findings import result_findings
-from rlnlp.evaluate.report import data_file, finish, generate_command, title
+from rlnlp.evaluate.report import data_file, evaluate_command, finish, generate_command, title
 from rlnlp.evaluate.summary import Report, table_row
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.masked import masked_mean
@@ -62,7 +62,7 @@ def finish_run(run: Run, before: Fit, outcome: Outcome[Fit], table: TextTable) -
         list(outcome_lines(result)),
         list(result["health"].values()),
         [(prompt, b, a) for (prompt, b), (_, a) in zip(before.samples, after.samples, strict=True)],
-        next_command(run, after),
+        [next_command(run, after), evaluate_command(run)],
     )
     rows = heldout_rows(texts, before, after)
     finish(run, report, result, rows, {"heldout/loss": (old, new)}, outcome.device)

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-METRICS = {"score": max, "loss": min}  # what a result is judged by -> which of two is better
+METRICS = {"accuracy": max, "score": max, "loss": min}  # what a result is judged by -> which of two is better
+IN_WORDS = {"accuracy": "an accuracy", "score": "a score", "loss": "a loss"}
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a run reached: the name of its metric, before and after training, and the difference with its interval.
 
-    ``n`` is the number of prompts or texts that it was measured on, ``kl`` in nats per response.
+    ``n`` is the number of prompts, texts or pairs that it was measured on, ``kl`` in nats per response.
     """
 
     metric: str
@@ -27,7 +28,7 @@ class Outcome:
 def outcome(result: Mapping[str, Any]) -> Outcome | None:
     """The outcome in the ``result`` of run.json; None for a run that has none."""
     for metric in METRICS:
-        if metric in result.get("after", {}):
+        if result.get("after", {}).get(metric) is not None:
             difference = result["difference"][metric]
             whole = difference if isinstance(difference, Mapping) else {"mean": difference, **result["difference"]}
             ends = whole["interval"]

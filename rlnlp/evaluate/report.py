@@ -24,6 +24,7 @@ from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
 from rlnlp.evaluate.summary import Line, Report, Row, markdown, report_lines, table_row
 from rlnlp.run.disk import replace, size_text
+from rlnlp.run.manifest import POLICY, words_to_name
 from rlnlp.run.run import Run
 
 SAMPLES = 3
@@ -44,7 +45,10 @@ def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], hea
         [*outcome_lines(result), *left_out_lines(run.facts.get("left_out", {}))],
         list(result["health"].values()),
         list(zip(before.prompts, before.responses, after.responses, strict=True))[:SAMPLES],
-        generate_command(run.directory, before.prompts, data_file(run.config)),
+        [
+            generate_command(run.directory, before.prompts, data_file(run.config)),
+            evaluate_command(run),
+        ],
     )
     ends = {"heldout/score": (old["score"], new["score"]), "heldout/kl": (old["kl"], new["kl"])}
     finish(run, report, result, heldout_rows(before, after), ends, outcome.device)
@@ -52,9 +56,12 @@ def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], hea
 
 def finish(
     run: Run, report: Report, result: Mapping[str, Any], heldout: Iterable[Mapping[str, Any]], ends: Ends,
-    device: torch.device,
+    device: torch.device, folder: str = POLICY,
 ) -> None:  # fmt: skip
-    """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves."""
+    """Write what every run leaves behind, and print ``report``; ``ends`` are for the curves.
+
+    ``folder`` has the model that the run hands over.
+    """
     directory, memory = run.directory, peak_memory(device)
     with run.display.waiting("drawing the curves"):
         return_freed()  # before matplotlib needs memory too
@@ -62,7 +69,7 @@ def finish(
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
     replace(directory / "summary.md", markdown(report, description(run.config), took))
-    replace(directory / "policy" / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
+    replace(directory / folder / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
     run.facts["peak_memory_bytes"] = memory
     run.finish(**result)
     lines = report_lines(report, directory, took)
@@ -116,9 +123,20 @@ def generate_command(directory: Path, prompts: Sequence[str], file: Sequence[str
 
     ``file`` is the file with the settings that it is read by; empty if there is none.
     """
-    easy = [p for p in prompts if p == one_line(p, TYPED) != "" and p[0] != "-" and "=" not in p]
+    easy = [prompt for prompt in prompts if is_easy(prompt)]
     words = [min(easy, key=len)] if easy else ["--file", *(file or [Path("prompts.jsonl")])]
     return command("generate", directory, *words)
+
+
+def evaluate_command(run: Run) -> str:
+    """The command that says whether a run worked, with what a directory must not name or does not hold."""
+    code, secrets = words_to_name(run.asked, run.hidden)
+    return command("evaluate", run.directory, *code, *secrets)
+
+
+def is_easy(text: str) -> bool:
+    """True for a text that can be typed as a word of a command line."""
+    return text == one_line(text, TYPED) != "" and text[0] != "-" and "=" not in text
 
 
 def data_file(config: Trained) -> list[str | Path]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,7 +38,7 @@ class Report:
     """``title`` is what was trained and what came of it, ``measured`` on what that was measured.
 
     ``rows`` compare before and after, ``notes`` and ``warnings`` are sentences, ``samples`` are prompts with the
-    responses before and after, ``command`` is what to type next.
+    responses before and after, ``commands`` are what to type next, ``files`` are those of the run with what they hold.
     """
 
     title: str
@@ -47,7 +47,8 @@ class Report:
     notes: Sequence[str]
     warnings: Sequence[str]
     samples: Sequence[tuple[str, str, str]]
-    command: str
+    commands: Sequence[str]
+    files: Mapping[str, str] = field(default_factory=lambda: FILES)
 
 
 def table_row(name: str, before: float, after: float, difference: float, interval: Sequence[float] | None) -> Row:
@@ -64,8 +65,13 @@ def report_lines(report: Report, directory: Path, took: str) -> list[Line]:
         lines.append(Line(f"prompt  {one_line(prompt, TEXT)}", STRONG, LABEL))
         lines.append(Line(f"before  {one_line(before, RESPONSE)}", "", LABEL))
         lines.append(Line(f"after   {one_line(after, RESPONSE)}", "", LABEL))
-    files = [f"  {name:<15}{what}" for name, what in FILES.items()]
-    return [*lines, *map(Line, ["", took, f"{directory}/", *files, f"next: {report.command}"])]
+    files = [f"  {name:<15}{what}" for name, what in report.files.items()]
+    return [*lines, *map(Line, ["", took, f"{directory}/", *files, *next_lines(report.commands)])]
+
+
+def next_lines(commands: Sequence[str]) -> list[str]:
+    """What to type next, below each other."""
+    return [f"{'next:' if i == 0 else '':<6}{each}" for i, each in enumerate(commands)]
 
 
 def aligned(rows: Sequence[Row]) -> list[str]:
@@ -91,14 +97,13 @@ def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
         *map(escaped, report.notes),
         *(f"**Warning:** {escaped(warning)}" for warning in report.warnings),
         escaped(took),
-        "## Samples",
-        markdown_table(("prompt", "before", "after"), samples, "lll"),
+        *(["## Samples", markdown_table(("prompt", "before", "after"), samples, "lll")] if samples else []),
         "## The run",
         settings_table(facts),
         "## Files",
-        "\n".join(f"- `{name}`: {escaped(what)}" for name, what in FILES.items() if name != "summary.md"),
+        "\n".join(f"- `{name}`: {escaped(what)}" for name, what in report.files.items() if name != "summary.md"),
         "## Next",
-        fenced(report.command),
+        fenced("\n".join(report.commands)),
     ]
     return "\n\n".join(parts) + "\n"
 

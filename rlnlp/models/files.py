@@ -11,6 +11,9 @@ from rlnlp.errors import Exit, Failure, one_line, shell_word
 
 POINTER = b"version https://git-lfs"
 ADAPTER = "adapter_config.json"
+REWARD_RECORD = "rlnlp_reward_model.json"  # beside the files of a reward model of rlnlp
+OF_CLASS = "class"  # what it calls the head of an encoder, which is its class's own
+SCORE_BIAS = "rlnlp_score_bias"  # in the config.json of such a one: what its logit lacks of the score
 INDEX = "model.safetensors.index.json"
 LONGEST_HEADER = 100 * 2**20  # bytes, as safetensors allows
 AGAIN = "download it again"

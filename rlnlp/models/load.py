@@ -11,6 +11,7 @@ from rlnlp.config.model import Fresh
 from rlnlp.errors import Exit, Failure, one_line, out_of_memory
 from rlnlp.models.check import Findings, check_policy
 from rlnlp.models.critic import Critic, ValueHead, fitted_to
+from rlnlp.models.files import SCORE_BIAS
 from rlnlp.models.locate import base_of
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
@@ -18,11 +19,13 @@ from rlnlp.models.tokenizer_file import tokenizer_of_files, unloadable
 from rlnlp.run.checksums import MANIFEST, faults
 
 
-def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, device: torch.device) -> tuple[Any, Any]:
+def pretrained(
+    auto_class: Any, model_id: str, what: str, local_only: bool, device: torch.device, **settings: Any
+) -> tuple[Any, Any]:
     """The model at ``model_id``, a directory or hub id, in float32; and transformers' record of how it was loaded.
 
     ``auto_class`` is one of transformers' ``AutoModelFor...``. The model stays on the CPU: ``device``
-    is where it will be used. ``what`` names it in messages.
+    is where it will be used. ``what`` names it in messages; ``settings`` go into its config.
 
     Raises:
         Failure: exit 4, if it cannot be loaded, or if a weight is not finite.
@@ -37,6 +40,7 @@ def pretrained(auto_class: Any, model_id: str, what: str, local_only: bool, devi
             dtype=torch.float32,
             attn_implementation=attention_kind(device),
             output_loading_info=True,
+            **settings,
         )
         model = model if base is None else with_adapter(model, model_id)
     except Exception as error:
@@ -92,8 +96,10 @@ def load_policy(
     return policy, check_policy(policy, f"model '{model_id}'", known)
 
 
-def load_critic(model_id: str, local_only: bool, policy: Policy) -> Critic:
+def load_critic(model_id: str, local_only: bool, policy: Policy, tokenizer: Tokenizer | None = None) -> Critic:
     """A critic that starts from a reward model: a model for sequence classification with one label, and its head.
+
+    Its values are that model's scores: of one of rlnlp, normalized ones. ``tokenizer`` is the policy's.
 
     Raises:
         Failure: exit 4, if it cannot be loaded whole, has another number of labels, or other tokens than the policy.
@@ -103,17 +109,23 @@ def load_critic(model_id: str, local_only: bool, policy: Policy) -> Critic:
     what = f"algo.critic_path: '{model_id}'"
     model, record = pretrained(AutoModelForSequenceClassification, model_id, what, local_only, policy.device)
     missing = sorted(record["missing_keys"])
-    if missing or model.config.num_labels != 1 or not isinstance(vars(model)["_modules"].get("score"), nn.Linear):
+    if missing or model.config.num_labels != 1:
         lacks = f"it lacks {len(missing)} weights, such as {missing[0]}" if missing else "it has no score of one label"
         raise Failure(Exit.MODEL, f"{what} is no reward model: {lacks}")
+    if not isinstance(dict(model.named_children()).get("score"), nn.Linear):
+        raise Failure(Exit.MODEL, f"{what} is an encoder ({type(model).__name__}): a critic reads from left to right")
     rows = model.get_input_embeddings().num_embeddings
     if rows < policy.vocabulary:
         raise Failure(Exit.MODEL, f"{what} knows {rows} tokens, the policy {policy.vocabulary}")
+    told = tokenizer is not None and (Path(model_id) / "tokenizer_config.json").is_file()
+    if told and tokenizer is not None and not load_tokenizer(model_id, local_only).knows(tokenizer):
+        raise Failure(Exit.MODEL, f"{what} has other tokens than the policy: a critic reads the policy's own")
     head = ValueHead(model.config.get_text_config().hidden_size)
     with torch.no_grad():
         head.linear.weight.copy_(model.score.weight)
+        head.linear.bias.fill_(float(model.config.to_dict().get(SCORE_BIAS, 0.0)))
         if model.score.bias is not None:
-            head.linear.bias.copy_(model.score.bias)
+            head.linear.bias.add_(model.score.bias)
     return fitted_to(policy, Critic(model.base_model, head, policy.dtype).to(policy.device))
 
 

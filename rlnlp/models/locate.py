@@ -5,12 +5,25 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rlnlp.config.choices import is_run
+from rlnlp.config.data import path_of
 from rlnlp.config.model import Model
 from rlnlp.config.parse import nearest
-from rlnlp.errors import Exit, Failure, one_line
-from rlnlp.models.files import ADAPTER, adapter_base, check_model_files, check_tokenizer_files, read_object
+from rlnlp.errors import Exit, Failure, command, one_line
+from rlnlp.models.files import (
+    ADAPTER,
+    OF_CLASS,
+    REWARD_RECORD,
+    adapter_base,
+    check_model_files,
+    check_tokenizer_files,
+    read_object,
+)
+from rlnlp.run.manifest import REWARD_MODEL, read_settings
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx")
+TRAINED = "one is trained with: rlnlp reward-model data.preferences=FILE"
+CAUSAL = ("ForCausalLM", "LMHeadModel")  # how transformers' classes of language models are called
 UNBOUNDED = 2**30  # tokens; of models whose positions have no table
 TEXT_PARTS = ("text_config", "decoder", "llm_config", "generator")  # of the config of a model of several kinds of input
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -65,10 +78,77 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
     """Where to load a critic from: a directory or hub id; None if it starts as a copy of the policy.
 
     Raises:
-        Failure: exit 4, if it does not exist and may not be fetched.
+        Failure: exit 4, if it does not exist and may not be fetched, or no critic can start from it.
     """
-    allow = "model.allow_download"
-    return None if path is None else resolve("algo.critic_path", path, "config.json", allow_download, allow)
+    if path is None:
+        return None
+    found = locate_reward_model("algo.critic_path", path, allow_download, "model.allow_download")
+    record = read_object(Path(found) / REWARD_RECORD)
+    if record and (record.get("head") != "linear" or not (Path(found) / "config.json").is_file()):
+        several = record.get("members") != 1
+        kind = "is an ensemble whose members are no single head" if several else f"has the head {record.get('head')}"
+        kind = "is an encoder, which reads in both directions" if record.get("head") == OF_CLASS else kind
+        raise Failure(
+            Exit.MODEL,
+            f"algo.critic_path '{one_line(path)}': this reward model {kind}\n"
+            "a critic starts from one linear head: train one with algo.head=linear algo.ensemble_size=1",
+        )
+    return found
+
+
+def locate_reward_model(key: str, name: str, allow_download: bool, allow: str = "") -> str:
+    """The directory or hub id of the reward model that ``key`` means by ``name``: of a run, what it holds as one.
+
+    ``allow`` is as in ``resolve``.
+
+    Raises:
+        Failure: exit 4, if it does not exist, holds a policy alone, or may not be fetched.
+    """
+    path = path_of(name)
+    if lacking := without_reward_model(path):
+        raise Failure(Exit.MODEL, f"{key}: {lacking}")
+    if (saved := saved_reward_model(name)) is not None:
+        return str(saved)
+    if (path / REWARD_MODEL).is_dir():
+        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}': its {REWARD_MODEL}/ has no {REWARD_RECORD}\n{TRAINED}")
+    found = resolve(key, name, "config.json", allow_download, allow)
+    kinds = read_object(Path(found) / "config.json").get("architectures")
+    named = [str(kind) for kind in kinds] if isinstance(kinds, list) else []
+    if named and all(kind.endswith(CAUSAL) for kind in named):
+        raise Failure(
+            Exit.MODEL,
+            f"{key} '{one_line(name)}' is no reward model but a language model ({one_line(named[0], 60)})\n{TRAINED}",
+        )
+    return found
+
+
+def saved_reward_model(name: str) -> Path | None:
+    """The folder of a reward model that rlnlp has saved, which ``name`` or the run of that name is; else None."""
+    path = path_of(name)
+    return next((folder for folder in (path / REWARD_MODEL, path) if (folder / REWARD_RECORD).is_file()), None)
+
+
+def without_reward_model(directory: Path) -> str | None:
+    """What is to be told of a run that holds no reward model, or of its checkpoint; None for anything else.
+
+    Raises:
+        Failure: exit 6, if the run's settings cannot be read.
+    """
+    kept = directory.parent.name in ("checkpoints", "models")
+    run = directory.parent.parent if kept else directory
+    if not is_run(run) or (directory / REWARD_MODEL).is_dir():
+        return None
+    algo, shown = read_settings(run)["algo"]["name"], one_line(str(directory))
+    if run != directory and (run / REWARD_MODEL).is_dir():
+        return f"'{shown}' is no model by itself; the reward model of its run is in {one_line(str(run))}"
+    return f"'{shown}' is of a run of {algo} and has no {REWARD_MODEL}/\n{TRAINED}"
+
+
+def without_policy(run: Path) -> str:
+    """What is to be told of a run that has no policy."""
+    if (run / REWARD_MODEL).is_dir():
+        return f"{run} holds a reward model and no policy; it scores texts: {command('rank', run)} TEXT ..."
+    return f"{run} has no policy/ yet: the run has not finished"
 
 
 def context_length(weights: str) -> int | None:
@@ -107,8 +187,9 @@ def resolve(key: str, name: str, needed: str, allow_download: bool, allow: str =
         base_of(str(path), allow_download)
         return str(path)
     if path.is_dir() and not (path / needed).is_file():
-        unfinished = "is a run that has no policy/ yet" if (path / "run.json").is_file() else f"has no {needed}"
-        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' {unfinished}: it is not a model")
+        if (path / "run.json").is_file():
+            raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' is no model: {without_policy(path)}")
+        raise Failure(Exit.MODEL, f"{key} '{one_line(name)}' has no {needed}: it is not a model")
     if path.is_dir():
         check = check_model_files if needed == "config.json" else check_tokenizer_files
         check(f"{key} '{one_line(name)}'", path)

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlnlp.models.files import SCORE_BIAS
+from rlnlp.models.reward_encoder import EncoderTrunk, with_body
 from rlnlp.models.reward_heads import LinearHead
 from rlnlp.models.reward_model import MEAN, RewardModel
-
-SCORE_BIAS = "rlnlp_score_bias"  # in config.json: what the logit lacks
 
 
 def folded(model: RewardModel) -> tuple[Tensor, float] | None:
@@ -31,8 +31,10 @@ def classifier_of(model: RewardModel) -> Any:
     """
     from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
-    head = folded(model)
     body = model.trunks[0].body
+    if isinstance(model.trunks[0], EncoderTrunk):
+        return _of_encoder(model)
+    head = folded(model)
     kind: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(body.config), None)
     if head is None or kind is None:
         return None
@@ -54,3 +56,21 @@ def classifier_of(model: RewardModel) -> Any:
     owner, _, attribute = name.rpartition(".")
     setattr(classifier.get_submodule(owner), attribute, nn.Parameter(head[0], requires_grad=False))
     return classifier.eval()
+
+
+@torch.no_grad()
+def _of_encoder(model: RewardModel) -> Any:
+    """The class of the one member of an encoder, its last layer multiplied by the gain; None of several members."""
+    if len(model.heads) > 1:
+        return None
+    classifier = with_body(model.heads[0], model.trunks[0])
+    last = [
+        layer for layer in model.heads[0].rest.modules() if isinstance(layer, nn.Linear) and layer.out_features == 1
+    ]
+    if len(last) != 1:
+        return None
+    (layer,) = [part for part in classifier.modules() if isinstance(part, nn.Linear) and part.out_features == 1]
+    for weight in layer.parameters():
+        weight.mul_(model.gain[0])
+    setattr(classifier.config, SCORE_BIAS, float(model.bias[0]))
+    return classifier

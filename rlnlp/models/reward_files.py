@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from rlnlp.errors import one_line
 from rlnlp.models.chat import PLAIN
-from rlnlp.models.files import read_object
+from rlnlp.models.files import OF_CLASS, REWARD_RECORD, read_object
 from rlnlp.models.reward_classes import classifier_of
+from rlnlp.models.reward_encoder import EncoderTrunk, with_body
 from rlnlp.models.reward_heads import HEADS
 from rlnlp.models.reward_model import APART, COMBINED, SHARED, RewardModel
 from rlnlp.models.text_tokens import TextReader
@@ -21,7 +22,7 @@ from rlnlp.run.checksums import file_sha256
 from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 
 FORMAT = 1
-RECORD, MEMBERS, TRUNK = "rlnlp_reward_model.json", "rlnlp_heads.safetensors", "trunk"
+MEMBERS, TRUNK = "rlnlp_heads.safetensors", "trunk"
 HERE = "."  # the folder of a trunk that is beside the record, with a head as transformers reads it
 NO_CLASS = "transformers has no class that gives this reward model's scores: only rlnlp can load it"
 
@@ -59,16 +60,16 @@ class Record:
         Raises:
             ValueError: it is none, or a file differs; the message says how.
         """
-        stored = read_object(directory / RECORD)
+        stored = read_object(directory / REWARD_RECORD)
         if stored.get("format") != FORMAT:
-            raise ValueError(f"{RECORD} is damaged, or of a later version of rlnlp")
+            raise ValueError(f"{REWARD_RECORD} is damaged, or of a later version of rlnlp")
         try:
             record = cls(**stored)
             sound = _sound(record)
         except TypeError as error:
-            raise ValueError(f"{RECORD} is damaged: {one_line(str(error))}") from error
+            raise ValueError(f"{REWARD_RECORD} is damaged: {one_line(str(error))}") from error
         if not sound:
-            raise ValueError(f"{RECORD} is damaged: its values do not fit each other")
+            raise ValueError(f"{REWARD_RECORD} is damaged: its values do not fit each other")
         for name, digest in record.files.items():
             path = directory / name
             if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink() or not path.is_file():
@@ -81,7 +82,7 @@ class Record:
 def _sound(record: Record) -> bool:
     numbers = [*record.gain, *record.bias, record.uncertainty_coef]
     return (
-        record.head in HEADS
+        record.head in (*HEADS, OF_CLASS)
         and record.combine in COMBINED
         and record.of in (SHARED, APART)
         and len(record.gain) == len(record.bias) == record.members >= 1
@@ -125,15 +126,15 @@ def _write(staged: Path, model: RewardModel, reader: TextReader) -> str | None:
 
     classifier = classifier_of(model)
     names = [HERE] if classifier is not None else [f"{TRUNK}-{i}" for i in range(len(model.trunks))]
-    for name, trunk in zip(names, model.trunks, strict=True):
-        (trunk.body if classifier is None else classifier).save_pretrained(staged / name)
+    for number, name in enumerate(names):
+        _saved(classifier, model, number).save_pretrained(staged / name)
         saved_tokenizer(reader).save_pretrained(staged / name)
     heads = {name: weight.detach().cpu().contiguous() for name, weight in model.heads.state_dict().items()}
     save_file(heads, staged / MEMBERS)
     files = {
         path.relative_to(staged).as_posix(): file_sha256(path) for path in sorted(staged.rglob("*")) if path.is_file()
     }
-    (staged / RECORD).write_text(json.dumps(asdict(record_of(model, reader, names, files)), indent=2) + "\n")
+    (staged / REWARD_RECORD).write_text(json.dumps(asdict(record_of(model, reader, names, files)), indent=2) + "\n")
     return NO_CLASS if classifier is None else None
 
 
@@ -142,14 +143,14 @@ def record_of(model: RewardModel, reader: TextReader, trunks: list[str], files: 
     chat = reader.chat
     return Record(
         format=FORMAT,
-        head=next(name for name, kind in HEADS.items() if isinstance(model.heads[0], kind)),
+        head=head_name(model),
         members=len(model.heads),
         of=APART if len(model.trunks) > 1 else SHARED,
         combine=model.combine,
         uncertainty_coef=float(model.uncertainty_coef),
         gain=model.gain.tolist(),
         bias=model.bias.tolist(),
-        width=model.trunks[0].width,
+        width=0 if head_name(model) == OF_CLASS else model.trunks[0].width,
         first_position=model.trunks[0].first_position,
         max_tokens=reader.max_tokens,
         template=chat.template,
@@ -159,6 +160,19 @@ def record_of(model: RewardModel, reader: TextReader, trunks: list[str], files: 
         trunks=trunks,
         files=dict(files),
     )
+
+
+def head_name(model: RewardModel) -> str:
+    """What the heads are called in the record."""
+    return next((name for name, kind in HEADS.items() if isinstance(model.heads[0], kind)), OF_CLASS)
+
+
+def _saved(classifier: Any, model: RewardModel, number: int) -> Any:
+    """What transformers saves of a trunk: the ``classifier`` of all, else the class of an encoder, else the body."""
+    if classifier is not None:
+        return classifier
+    trunk = model.trunks[number]
+    return with_body(model.heads[number], trunk) if isinstance(trunk, EncoderTrunk) else trunk.body
 
 
 def saved_tokenizer(reader: TextReader) -> Any:

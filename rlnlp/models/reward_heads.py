@@ -19,7 +19,7 @@ class LinearHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, 1)
 
-    def forward(self, features: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, features: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """(B, D) -> (B,); nothing is drawn from ``rng``."""
         scores: Tensor = self.linear(features.to(self.linear.weight.dtype)).squeeze(-1)
         return scores
@@ -38,14 +38,17 @@ class MlpHead(nn.Module):
         super().__init__()
         self.layers: Any = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise((width, *HIDDEN, 1)))
 
-    def forward(self, features: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """(B, D) -> (B,); with ``rng``, dropout of the hidden units is drawn from it."""
+    def forward(self, features: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """(B, D) -> (B,); with ``rng``, dropout of the hidden units is drawn from it.
+
+        All numbers of a text are drawn together, so that those of a batch are the same in any micro-batches.
+        """
         hidden = features.to(self.layers[0].weight.dtype)
-        for layer in self.layers[:-1]:
+        drawn = None if rng is None else torch.from_numpy(rng.random((len(hidden), sum(HIDDEN)))).to(hidden.device)
+        masks = [None] * len(HIDDEN) if drawn is None else (drawn >= DROPOUT).split(HIDDEN, dim=1)
+        for layer, kept in zip(self.layers[:-1], masks, strict=True):
             hidden = layer(hidden).relu()
-            if rng is not None:
-                kept = torch.rand(hidden.shape, generator=rng, device=rng.device) >= DROPOUT
-                hidden = hidden * kept.to(hidden.device) / (1 - DROPOUT)
+            hidden = hidden if kept is None else hidden * kept / (1 - DROPOUT)
         scores: Tensor = self.layers[-1](hidden).squeeze(-1)
         return scores
 

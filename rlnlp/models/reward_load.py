@@ -1,5 +1,6 @@
 """Reward models from files: of a run, or any model for sequence classification with one label."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,21 @@ from torch import nn
 from rlnlp.config.conversations import AUTO, Conversations
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import Chat, chat_of
+from rlnlp.models.files import OF_CLASS, REWARD_RECORD, SCORE_BIAS
 from rlnlp.models.load import load_tokenizer, pretrained
-from rlnlp.models.locate import context_in, resolve
-from rlnlp.models.reward_classes import SCORE_BIAS
-from rlnlp.models.reward_files import HERE, MEMBERS, RECORD, Record
-from rlnlp.models.reward_heads import LinearHead, new_head
+from rlnlp.models.reward_check import check_trunks
+from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
+from rlnlp.models.reward_encoder_load import encoder_tokenizer, parts_of
+from rlnlp.models.reward_files import HERE, MEMBERS, Record
+from rlnlp.models.reward_heads import LinearHead, MlpHead, new_head
 from rlnlp.models.reward_model import RewardModel
 from rlnlp.models.reward_padding import fit_rows, padded_apart
-from rlnlp.models.reward_trunk import POOLS, CausalTrunk
+from rlnlp.models.reward_pooling import POOLS
+from rlnlp.models.reward_trunk import CausalTrunk
 from rlnlp.models.text_tokens import TextReader
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.models.vocabulary import token_count
 
-FOLDER = "reward_model"  # of a run
 LONGEST = 2048  # tokens of a text, for a model whose config has no limit
 
 
@@ -34,21 +38,8 @@ class LoadedRewardModel:
     notes: tuple[str, ...]
 
 
-def locate_reward_model(key: str, path: str, allow_download: bool, allow: str = "") -> str:
-    """The directory or hub id that the setting ``key`` means by ``path``: of a run, its reward model.
-
-    Raises:
-        Failure: exit 4, if it does not exist, holds no model, or may not be fetched.
-    """
-    place = Path(path).expanduser()
-    inner = place / FOLDER if (place / FOLDER).is_dir() else place
-    if (inner / RECORD).is_file():
-        return str(inner)
-    return resolve(key, str(inner) if inner != place else path, "config.json", allow_download, allow)
-
-
 def load_reward_model(path: str, local_only: bool, device: torch.device) -> LoadedRewardModel:
-    """The reward model at ``path``, a directory or hub id as ``locate_reward_model`` finds it.
+    """The reward model at ``path``, a directory or hub id as ``models.locate.locate_reward_model`` finds it.
 
     A model that was not saved by rlnlp gives its logit: gain 1, bias 0.
 
@@ -57,7 +48,7 @@ def load_reward_model(path: str, local_only: bool, device: torch.device) -> Load
     """
     what = f"reward model '{one_line(path)}'"
     directory = Path(path)
-    if (directory / RECORD).is_file():
+    if (directory / REWARD_RECORD).is_file():
         try:
             return _own(directory, Record.read(directory), what, device)
         except ValueError as error:
@@ -69,23 +60,29 @@ def _own(directory: Path, record: Record, what: str, device: torch.device) -> Lo
     from safetensors.torch import load_file
     from transformers import AutoModel, AutoModelForSequenceClassification
 
-    trunks = []
+    trunks: list[CausalTrunk | EncoderTrunk] = []
+    heads: list[LinearHead | MlpHead | ClassHead] = []
+    tokenizer = _tokenizer(str(directory / record.trunks[0]), True, record.head == OF_CLASS)
     for name in record.trunks:
-        kind = AutoModelForSequenceClassification if name == HERE else AutoModel
+        kind = AutoModelForSequenceClassification if record.head == OF_CLASS or name == HERE else AutoModel
         loaded, found = pretrained(kind, str(directory / name), what, True, device)
         if missing := sorted(key for key in found["missing_keys"] if not key.startswith("pooler.")):
             raise ValueError(f"its files lack {len(missing)} weights, such as {missing[0]}")
-        trunks.append(CausalTrunk(loaded.base_model, POOLS[record.head], torch.float32, record.first_position))
-    heads = [new_head(record.head, record.width) for _ in range(record.members)]
-    tokenizer = load_tokenizer(str(directory / record.trunks[0]), True)
+        if record.head == OF_CLASS:
+            trunk, head = parts_of(loaded, tokenizer.pad)
+            trunks.append(trunk)
+            heads = [copy.deepcopy(head) for _ in range(record.members)]
+        else:
+            trunks.append(CausalTrunk(loaded.base_model, POOLS[record.head], torch.float32, record.first_position))
+            heads = [new_head(record.head, record.width) for _ in range(record.members)]
     model = RewardModel(trunks, heads, tokenizer.pad, record.combine, record.uncertainty_coef)
     try:
         model.heads.load_state_dict(load_file(directory / MEMBERS))
     except RuntimeError as error:
-        raise ValueError(f"{MEMBERS} does not fit {RECORD}") from error
+        raise ValueError(f"{MEMBERS} does not fit {REWARD_RECORD}") from error
     model.normalize(record.gain, record.bias)
     chat = Chat(tokenizer, record.template, record.template_args, record.system, record.plainly)
-    return LoadedRewardModel(model.to(device), TextReader(chat, record.max_tokens), ())
+    return _checked(model.to(device), TextReader(chat, record.max_tokens), what)
 
 
 def _foreign(path: str, what: str, local_only: bool, device: torch.device) -> LoadedRewardModel:
@@ -97,24 +94,36 @@ def _foreign(path: str, what: str, local_only: bool, device: torch.device) -> Lo
         raise Failure(Exit.MODEL, f"{what} is none: it lacks {len(missing)} weights, such as {missing[0]}")
     if classifier.config.num_labels != 1:
         raise Failure(Exit.MODEL, f"{what} has {classifier.config.num_labels} labels: a score is one number")
-    score = dict(classifier.named_children()).get("score")
-    if not isinstance(score, nn.Linear):
-        raise Failure(Exit.MODEL, f"{what} has no linear score of its last token")
-    tokenizer = padded_apart(load_tokenizer(path, local_only))
+    causal = isinstance(dict(classifier.named_children()).get("score"), nn.Linear)
+    tokenizer = _tokenizer(path, local_only, not causal)
+    rows = classifier.get_input_embeddings().num_embeddings
+    if token_count(tokenizer) > rows:
+        raise Failure(Exit.MODEL, f"{what}: its tokenizer has {token_count(tokenizer):,} tokens, the model {rows:,}")
+    tokenizer = padded_apart(tokenizer)
+    fit_rows(classifier.base_model, tokenizer.pad)
+    trunk, head = _causal(classifier) if causal else parts_of(classifier, tokenizer.pad)
+    model = RewardModel([trunk], [head], tokenizer.pad)
+    model.normalize([1.0], [float(classifier.config.to_dict().get(SCORE_BIAS, 0.0))])
+    chat = chat_of(Conversations(AUTO, None, {}), tokenizer)
+    return _checked(model.to(device), TextReader(chat, min(model.context, LONGEST)), what)
+
+
+def _causal(classifier: Any) -> tuple[CausalTrunk | EncoderTrunk, LinearHead | ClassHead]:
+    score = classifier.score
     head = LinearHead(score.in_features)
     with torch.no_grad():
         head.linear.weight.copy_(score.weight)
         head.linear.bias.zero_()
         if score.bias is not None:
             head.linear.bias.copy_(score.bias)
-    fit_rows(classifier.base_model, tokenizer.pad)
-    model = RewardModel([CausalTrunk(classifier.base_model, POOLS["linear"])], [head], tokenizer.pad)
-    model.normalize([1.0], [float(classifier.config.to_dict().get(SCORE_BIAS, 0.0))])
-    return LoadedRewardModel(model.to(device), _reader(classifier.config, tokenizer), ())
+    return CausalTrunk(classifier.base_model, POOLS["linear"]), head
 
 
-def _reader(config: Any, tokenizer: Tokenizer) -> TextReader:
-    """How a model that says nothing of it reads texts: by its own chat template, as far as its positions reach."""
-    limit = context_in(config.to_dict())
-    chat = chat_of(Conversations(AUTO, None, {}), tokenizer)
-    return TextReader(chat, LONGEST if limit is None else limit)
+def _tokenizer(path: str, local_only: bool, of_encoder: bool) -> Tokenizer:
+    return encoder_tokenizer(path, local_only) if of_encoder else load_tokenizer(path, local_only)
+
+
+def _checked(model: RewardModel, reader: TextReader, what: str) -> LoadedRewardModel:
+    check_trunks(model.trunks, model.pad, model.device, what)
+    note = reader.chat.tokenizer.note
+    return LoadedRewardModel(model, reader, (note,) if note else ())

@@ -4,20 +4,25 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rlnlp.maths.preferences import ensemble_mean, ensemble_mean_minus_uncertainty, ensemble_minimum
 from rlnlp.models.policy import Policy
+from rlnlp.models.reward_check import check_trunks
+from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_heads import LinearHead, MlpHead, new_head
 from rlnlp.models.reward_padding import fit_rows
-from rlnlp.models.reward_trunk import POOLS, CausalTrunk
+from rlnlp.models.reward_pooling import POOLS
+from rlnlp.models.reward_trunk import CausalTrunk
 from rlnlp.models.text_tokens import TextBatch, TextTokens, text_batch
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rng import stream
 
 MEAN, MINIMUM, LESS_UNCERTAINTY = "mean", "minimum", "mean-minus-uncertainty"
 COMBINED = (MEAN, MINIMUM, LESS_UNCERTAINTY)
+Rngs = Sequence[np.random.Generator]  # one for each member
 SHARED, APART = "heads", "models"  # what the members of an ensemble are: heads on one trunk, or models
 
 
@@ -35,8 +40,8 @@ class RewardModel(nn.Module):
     heads: Any
 
     def __init__(
-        self, trunks: Sequence[CausalTrunk], heads: Sequence[LinearHead | MlpHead], pad: int, combine: str = MEAN,
-        uncertainty_coef: float = 1.0, frozen: bool = False,
+        self, trunks: Sequence[CausalTrunk | EncoderTrunk], heads: Sequence[LinearHead | MlpHead | ClassHead], pad: int,
+        combine: str = MEAN, uncertainty_coef: float = 1.0, frozen: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         if len(trunks) not in (1, len(heads)) or combine not in COMBINED:
@@ -54,6 +59,11 @@ class RewardModel(nn.Module):
         """Where the weights are."""
         return self.gain.device
 
+    @property
+    def context(self) -> int:
+        """The longest text that the model can read, tokens."""
+        return int(self.trunks[0].context)
+
     def train(self, mode: bool = True) -> Self:
         """As it is: it has no training mode."""
         return super().train(False)
@@ -62,12 +72,12 @@ class RewardModel(nn.Module):
         """The weights that learn."""
         return [weight for weight in self.parameters() if weight.requires_grad]
 
-    def forward(self, batch: TextBatch, rng: torch.Generator | None = None) -> Tensor:
-        """The raw scores of each member, (M, B), with gradient; with ``rng``, dropout of heads that have it is on."""
+    def forward(self, batch: TextBatch, rngs: Rngs | None = None) -> Tensor:
+        """The raw scores of each member, (M, B), with gradient; with ``rngs``, dropout of heads that have it is on."""
         if len(self.trunks) == 1:
-            return self.heads_on(self.features(batch), rng)
-        pairs = zip(self.trunks, self.heads, strict=True)
-        return torch.stack([head(trunk(batch), rng) for trunk, head in pairs])
+            return self.heads_on(self.features(batch), rngs)
+        members = zip(self.trunks, self.heads, self._each(rngs), strict=True)
+        return torch.stack([head(trunk(batch), rng) for trunk, head, rng in members])
 
     def features(self, batch: TextBatch) -> Tensor:
         """What the trunk makes of each text, (B, D); without gradient if it is frozen.
@@ -81,9 +91,12 @@ class RewardModel(nn.Module):
             features: Tensor = self.trunks[0](batch)
         return features
 
-    def heads_on(self, features: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def heads_on(self, features: Tensor, rngs: Rngs | None = None) -> Tensor:
         """The raw scores of each member from the features of its texts. (B, D) -> (M, B)."""
-        return torch.stack([head(features, rng) for head in self.heads])
+        return torch.stack([head(features, rng) for head, rng in zip(self.heads, self._each(rngs), strict=True)])
+
+    def _each(self, rngs: Rngs | None) -> Sequence[np.random.Generator | None]:
+        return [None] * len(self.heads) if rngs is None else rngs
 
     @torch.no_grad()
     def normalize(self, gain: Sequence[float], bias: Sequence[float]) -> None:
@@ -123,12 +136,16 @@ def reward_model_of(
     ``head`` is linear or mlp; ``of`` says whether the ``members`` are heads on one trunk or models of their own, which
     a frozen trunk makes the same. Each head starts from a stream of its own. ``tokenizer`` is one of
     ``padded_apart``.
+
+    Raises:
+        Failure: exit 4, if the score of a text would depend on anything else.
     """
     body = policy.lm.base_model
     fit_rows(body, tokenizer.pad)
     count = members if of == APART and not frozen_trunk else 1
-    bodies = [body, *(copy.deepcopy(body) for _ in range(count - 1))]
-    trunks = [CausalTrunk(each, POOLS[head], policy.dtype, policy.first_position) for each in bodies]
+    trunk = CausalTrunk(body, POOLS[head], policy.dtype, policy.first_position)
+    check_trunks([trunk], tokenizer.pad, policy.device, "the model")
+    trunks = [trunk, *(copy.deepcopy(trunk) for _ in range(count - 1))]
     heads = [new_head(head, policy.hidden_size) for _ in range(members)]
     for number, each in enumerate(heads):
         each.start(stream(rng_seed, "reward-head", number))

@@ -1,6 +1,6 @@
 """What a reward model's heads stand on: a text as one vector."""
 
-from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -8,30 +8,27 @@ from torch import Tensor, nn
 
 from rlnlp.device import computing_in
 from rlnlp.models.calling import argument_names, hidden_of, named_only, positions
+from rlnlp.models.locate import UNBOUNDED, context_in
+from rlnlp.models.reward_pooling import Pool, pooled
+from rlnlp.models.shared_prompt import Size, answers_in_a_row, attention_bias, shared_rows
 from rlnlp.models.text_tokens import TextBatch
 
-Pool = Callable[[Tensor, Tensor], Tensor]  # hidden states (B, L, D) and where they are real (B, L) -> (B, D)
-
-
-def last_token(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The hidden state of each text's last real token. (B, L, D), (B, L) right-padded -> (B, D)."""
-    return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
-
-
-def mean_of_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
-    """The mean of each text's hidden states over its real tokens. (B, L, D), (B, L) -> (B, D)."""
-    real = mask.unsqueeze(-1)
-    return hidden.float().masked_fill(~real, 0).sum(1) / real.sum(1)
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")  # of a config: further back is not seen
 
 
 class CausalTrunk(nn.Module):
-    """The body of a causal language model, read without dropout; ``body`` is of transformers, without a head."""
+    """The body of a causal language model, read without dropout; ``body`` is of transformers, without a head.
+
+    ``shares``: a prompt that texts have in common may be computed once. It is False until a check has shown that this
+    gives the same vectors.
+    """
 
     def __init__(self, body: Any, pool: Pool, dtype: torch.dtype = torch.float32, first_position: int = 0) -> None:
         super().__init__()
         self.body, self.pool, self.dtype, self.first_position = body, pool, dtype, first_position
         self.names = argument_names(body)
         self.recomputed: list[nn.Module] = []
+        self.shares = False
 
     @property
     def width(self) -> int:
@@ -43,19 +40,42 @@ class CausalTrunk(nn.Module):
         """Rows of the embedding: tokens that the model knows."""
         return int(self.body.get_input_embeddings().num_embeddings)
 
+    @property
+    def context(self) -> int:
+        """The longest text that the model can read, tokens."""
+        limit = context_in(self.body.config.to_dict())
+        return UNBOUNDED if limit is None else limit - self.first_position
+
+    @cached_property
+    def size(self) -> Size:
+        """Of the model, as far as it tells what a pass costs."""
+        facts = self.body.config.get_text_config()
+        weights = sum(weight.numel() for weight in self.body.parameters())
+        embedding = self.body.get_input_embeddings().weight.numel()
+        return Size(weights - embedding, int(facts.num_hidden_layers), self.width)
+
+    @cached_property
+    def longest_row(self) -> int:
+        """The longest row of a prompt and its answers: none that is longer than what a token sees."""
+        facts = self.body.config.get_text_config().to_dict()
+        return min((facts[name] for name in WINDOWS if isinstance(facts.get(name), int)), default=UNBOUNDED)
+
     def forward(self, batch: TextBatch) -> Tensor:
         """One vector for each text, (B, D)."""
+        count = answers_in_a_row(batch, self.size, self.longest_row) if self.shares else 1
+        if count > 1:
+            return self.shared(batch, count)
         tokens, mask = batch.rows()
-        return self.pool(self.hidden(tokens, mask), mask)
+        return pooled(self.pool, self._hidden(tokens, positions(mask, self.first_position), mask.long()), mask)
 
-    def hidden(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """The last hidden states of texts padded on the right. (B, L), (B, L) -> (B, L, D)."""
-        arguments = {
-            "input_ids": tokens, "attention_mask": mask.long(), "use_cache": False,
-            "position_ids": positions(mask, self.first_position),
-        }  # fmt: skip
+    def shared(self, batch: TextBatch, count: int) -> Tensor:
+        """The same with up to ``count`` answers behind each prompt, which is computed once, (B, D)."""
+        rows = shared_rows(batch, count, self.first_position)
+        hidden = self._hidden(rows.tokens, rows.positions, attention_bias(rows.sees, self.dtype))
+        return self.pool(hidden.flatten(0, 1), rows.places, rows.real)
+
+    def _hidden(self, tokens: Tensor, at: Tensor, attention: Tensor) -> Tensor:
+        """The last hidden states, (R, L, D)."""
+        arguments = {"input_ids": tokens, "attention_mask": attention, "position_ids": at, "use_cache": False}
         with computing_in(self.dtype, tokens.device):
             return hidden_of(self.body(**named_only(self.names, arguments)))
-
-
-POOLS: dict[str, Pool] = {"linear": last_token, "mlp": mean_of_tokens}  # by the name of the head

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from rlnlp.config.model import Model
 from rlnlp.device import DTYPES
@@ -62,11 +63,11 @@ def keep_ends(directory: Path, tokenizer: Tokenizer) -> None:
 
 
 @torch.no_grad()
-def round_weights(policy: Policy, model: Model) -> None:
-    """Round the weights to those that ``save_policy`` saves: what is measured then is what is saved."""
+def round_weights(module: nn.Module, model: Model) -> None:
+    """Round the weights to those that are saved as ``model`` says: what is measured then is what is saved."""
     dtype = DTYPES[model.save_dtype]
     if dtype != torch.float32:
-        for weight in policy.parameters():
+        for weight in module.parameters():
             weight.copy_(weight.to(dtype))
 
 

@@ -54,7 +54,7 @@ class TextReader:
             Failure: exit 4, for messages if there is no chat template.
             Unreadable: the chat template refuses the conversation, or leaves out a turn of it.
         """
-        return self._cut(*self._whole(prompt, answer))
+        return self.read(prompt, answer)[0]
 
     def cuts(self, prompt: Prompt | None, answer: Answered) -> bool:
         """True if tokens of it are left out.
@@ -63,7 +63,18 @@ class TextReader:
             Failure: as ``tokens``.
             Unreadable: as ``tokens``.
         """
-        return len(self.tokens(prompt, answer)) < sum(map(len, self._whole(prompt, answer)))
+        return self.read(prompt, answer)[1]
+
+    def read(self, prompt: Prompt | None, answer: Answered) -> tuple[TextTokens, bool]:
+        """The tokens of ``answer`` to ``prompt``, and whether some are left out.
+
+        Raises:
+            Failure: as ``tokens``.
+            Unreadable: as ``tokens``.
+        """
+        whole = self._whole(prompt, answer)
+        tokens = self._cut(*whole)
+        return tokens, len(tokens.prompt) + len(tokens.answer) < sum(map(len, whole))
 
     @cached_property
     def start(self) -> tuple[int, ...]:

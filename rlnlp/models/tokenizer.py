@@ -61,6 +61,10 @@ class Tokenizer:
         """True if a token is the same text in both."""
         return bool(self.raw.get_vocab() == other.raw.get_vocab())
 
+    def knows(self, other: "Tokenizer") -> bool:
+        """True if every token of ``other`` is the same text here."""
+        return bool(other.raw.get_vocab().items() <= self.raw.get_vocab().items())
+
     @property
     def stopper(self) -> Stopper | None:
         """``stops`` if there are stop texts: without any no text need be decoded while it grows."""

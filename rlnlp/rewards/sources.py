@@ -3,15 +3,16 @@
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal
 
 from rlnlp.config.reward import REWARDS
-from rlnlp.errors import Exit, Failure, describe
-from rlnlp.rewards.arguments import Parameters, Wanted
+from rlnlp.errors import Exit, Failure, describe, one_line
+from rlnlp.models.locate import locate_reward_model, resolve, saved_reward_model
+from rlnlp.rewards.arguments import Parameters, Wanted, arguments
 
 TYPES: dict[str, Any] = {"int": int, "str": str, "float": float, "bool": bool, "None": NoneType}
 HIDES_NAMES = {"exec", "globals", "vars", "setattr", "locals"}  # a module that calls one may define any name
@@ -53,6 +54,41 @@ def split_path(name: str, path: str) -> tuple[str, str]:
     if not source or not function:
         raise Failure(Exit.CONFIG, f"reward.terms.{name}.fn: must be file.py:function or module:function, got '{path}'")
     return source, function
+
+
+def one_source(name: str, given: Mapping[str, str | None]) -> tuple[str, str]:
+    """The full key of the one argument of the term ``name`` that says where its model is, and its value.
+
+    Raises:
+        Failure: exit 2, if several of them are given, or none; exit 4, for a run that is not there.
+    """
+    named = [(word, source) for word, source in given.items() if source is not None]
+    if len(named) != 1:
+        key, ways = f"reward.terms.{name}.args", " or ".join(f"reward.terms.{name}.args.{word}=..." for word in given)
+        found = " and ".join(word for word, _ in named)
+        what = f"{key}: {found} are two reward models; give one of them" if named else f"{key} names no reward model"
+        raise Failure(Exit.CONFIG, f"{what}\ngive {ways}" if not named else what)
+    word, source = named[0]
+    if word == "run" and not Path(source).expanduser().is_dir():
+        what = f"reward.terms.{name}.args.run '{one_line(source)}' not found (no such directory)"
+        raise Failure(
+            Exit.MODEL, f"{what}\nif the run was moved, say where it is now: reward.terms.{name}.args.run=DIR"
+        )
+    return f"reward.terms.{name}.args.{word}", source
+
+
+def check_model_arguments(name: str, fn: str, args: Mapping[str, Any]) -> None:
+    """Check the arguments of the built-in term ``name`` that is made of a model, and that the model is there.
+
+    Raises:
+        Failure: exit 2, for arguments that it cannot use; exit 4, for a model that is missing.
+    """
+    given = arguments(f"reward.terms.{name}.args", model_arguments(fn), args, ("name", "context"))
+    allow = given["allow_download"]
+    if "run" in given:
+        locate_reward_model(*one_source(name, {"run": given["run"], "path": given["path"]}), allow)
+    elif given["path"] is not None and saved_reward_model(given["path"]) is None:
+        resolve(f"reward.terms.{name}.args.path", given["path"], "config.json", allow)
 
 
 def model_arguments(fn: str) -> list[Wanted]:

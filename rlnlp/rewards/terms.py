@@ -32,11 +32,13 @@ class RewardContext:
     """What a run provides to a term that uses a model.
 
     ``texts_of`` decodes a rollout; ``coherence`` is the term of that name under the initial policy.
+    ``note_content(key, sha256)`` records the content of what the setting ``key`` names, for a run that is resumed.
     """
 
     texts_of: Callable[[Rollout], Texts]
     coherence: Term
     device: torch.device
+    note_content: Callable[[str, str], None]
 
 
 def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapings: Mapping[str, Shaping] | None = None) -> Reward:

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp import __version__
+from rlnlp.config.changes import code_in
+from rlnlp.config.choices import plain_word
 from rlnlp.config.data import Named, names_in, path_of
 from rlnlp.config.migrate import CONFIG_VERSION, migrate, migrate_facts
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, Common
-from rlnlp.config.setting import declared
+from rlnlp.config.setting import declared, leaves
 from rlnlp.errors import Exit, Failure, command
 from rlnlp.run.disk import replace
 
@@ -25,6 +27,7 @@ SECRET = re.compile(r"(^|_)(token|secret|password|passwd|api_?key|credentials?)$
 SECRET_OVERRIDE = re.compile(
     r"((?:^|[._{,\s])(?:\w*_)?(?:token|secret|password|passwd|api_?key|credentials?)\s*[=:]\s*)[^,}\]]+", re.IGNORECASE
 )
+POLICY, REWARD_MODEL = "policy", "reward_model"  # the part of a run that is its result, and its folder
 REDACTED = "***"
 FILES = ("config.yaml", "run.json")
 STAGED = r"config\.yaml|run\.json|(summary|report)\.md|report\.html|heldout\.jsonl|[\w-]+\.png"
@@ -122,6 +125,12 @@ def read_facts(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return migrate_facts(found) if isinstance(found, dict) else {}
+
+
+def changed_content(directory: Path, content: Mapping[str, str]) -> list[str]:
+    """The settings whose content, by its sha256, is not what the run in ``directory`` was rewarded with."""
+    before = read_facts(directory).get("code", {})
+    return [key for key, sha256 in content.items() if key in before and before[key] != sha256]
 
 
 def write_facts(directory: Path, facts: dict[str, Any]) -> None:
@@ -235,6 +244,15 @@ def redacted(node: Any, hidden: Collection[str], key: str = "") -> Any:
         return {k: redacted(v, hidden, f"{key}.{k}" if key else str(k)) for k, v in node.items()}
     secret = key in hidden or SECRET.search(key.rpartition(".")[2])
     return REDACTED if isinstance(node, str) and secret else node
+
+
+def words_to_name(config: Any, hidden: Collection[str] = ()) -> tuple[list[str], list[str]]:
+    """(code, secrets): the words that a directory must not name or does not hold, needed again to go on from it.
+
+    Secrets are also the keys ``hidden``.
+    """
+    code = [f"{key}={plain_word(value)}" for key, value in code_in(config)]
+    return code, [f"{key}=..." for key, value in leaves(redacted(asdict(config), hidden)) if value == REDACTED]
 
 
 def _processor() -> str:

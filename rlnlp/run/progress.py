@@ -18,7 +18,6 @@ from rlnlp.run.nonfinite import ADVICE, broken_weight
 from rlnlp.run.parts import Parts, Pretrained, StepSnapshot
 
 DETERMINISTIC = ("metrics", "samples")  # the same seed gives the same lines; timing holds clock readings
-POLICY = "policy"  # the part that is the result
 BEST_BY = {"heldout/score": 1.0, "heldout/loss": -1.0}  # the metric that names the best checkpoint, and its sign
 
 
@@ -151,9 +150,9 @@ class Progress:
         """What is wrong with the checkpoint of the best step; None if it is as it was written."""
         return next(faults(self.folder / name_of(self.best_step or 0)), None)
 
-    def load_best(self, policy: nn.Module) -> None:
-        """Load the weights of the best step into ``policy``."""
-        checkpoint.load_part(self.folder / name_of(self.best_step or 0), POLICY, policy)
+    def load_best(self, name: str, module: nn.Module) -> None:
+        """Load the weights of the best step into ``module``, the part ``name``."""
+        checkpoint.load_part(self.folder / name_of(self.best_step or 0), name, module)
 
     def save(self, parts: Parts) -> None:
         """Save a checkpoint of the last step; remove older ones, except the newest ``keep`` and the best.
@@ -202,8 +201,9 @@ class Progress:
     def _save_model(self, parts: Parts) -> None:
         self._check_finite(parts)
         self.models.mkdir(exist_ok=True)
-        policy = {name: part for name, part in parts.items() if isinstance(part, Pretrained)}
-        checkpoint.save(self.models, self.done, policy, {})
+        loadable = {name: part for name, part in parts.items() if isinstance(part, Pretrained)}
+        modules = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+        checkpoint.save(self.models, self.done, loadable or modules, {})
         kept = self._verified_models | {name_of(self.done)}
         if self.keep_models is not None:
             kept = checkpoint.retain(self.models, self.keep_models, self.best_step, kept)

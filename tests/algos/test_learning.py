@@ -6,7 +6,7 @@ import statistics
 import pytest
 from omegaconf import OmegaConf
 
-from support import small
+from support import forked, small
 
 STORIES = small.ROOT.parent / "shared" / "data" / "stories260k"
 PROMPTS = [
@@ -26,7 +26,7 @@ def compound(completions):
 
 
 def result_of(place, *words):
-    status, _, errors = small.rlnlp("train", *words, "hydra.run.dir=run", cwd=place, timeout=900)
+    status, _, errors = forked.rlnlp("train", *words, "hydra.run.dir=run", cwd=place, timeout=900)
     assert status == 0, errors
     rows = [json.loads(line) for line in (place / "run" / "metrics.jsonl").read_text().splitlines()]
     return json.loads((place / "run" / "run.json").read_text())["result"], rows
@@ -112,7 +112,7 @@ def test_support_replies_become_politer_and_stay_sentences_of_the_language(tmp_p
 
 def sweep_of(place, *words):
     """The result of each job of a sweep, by its temperature and its entropy bonus."""
-    status, _, errors = small.rlnlp("train", "-m", *words, "hydra.sweep.dir=sweep", cwd=place, timeout=5400)
+    status, _, errors = forked.rlnlp("train", "-m", *words, "hydra.sweep.dir=sweep", cwd=place, timeout=5400)
     assert status == 0, errors
     found = {}
     for job in (place / "sweep").glob("*/config.yaml"):
@@ -144,7 +144,7 @@ def test_reinforce_does_better_than_imitating_the_best_of_as_many_draws(tmp_path
         f"data.texts={tmp_path}/draws/run/samples.jsonl", "data.best_fraction=0.25", "algo.total_steps=60",
         "algo.batch_size=16", "algo.learning_rate=6e-4", "hydra.run.dir=sft",
     ]  # fmt: skip
-    status, _, errors = small.rlnlp("sft", *imitation, cwd=tmp_path, timeout=900)
+    status, _, errors = forked.rlnlp("sft", *imitation, cwd=tmp_path, timeout=900)
     assert status == 0, errors
     asked = ["algo.total_steps=1", "algo.learning_rate=0"]
     imitated, _ = result_of(tmp_path / "imitator", compared, f"model.path={tmp_path / 'sft'}", *asked)

@@ -50,8 +50,9 @@ def test_every_algorithm_prints_one_block_before_its_first_step_and_logs_it(algo
     before, _, after = err.partition("step 1/2")
     block = before.partition("run directory")[2].partition("warning: ")[0]  # of the first step, if there is one
     labels = [line[:12].strip() for line in block.split("\n")[1:] if line[:1].isalpha()]
-    data = ["texts"] if algo == "sft" else ["prompts", "reward"]
-    assert labels == ["algorithm", "model", "device", *data, "responses", "optimizer", "schedule", "time", "disk"]
+    data = {"sft": ["texts", "responses"], "reward-model": ["preferences", "scores"]}
+    middle = data.get(algo, ["prompts", "reward", "responses"])
+    assert labels == ["algorithm", "model", "device", *middle, "optimizer", "schedule", "time", "disk"]
     assert "algorithm" not in after
     log = (directory / "train.log").read_text()
     assert block.partition("algorithm")[2].partition("\ndisk")[0] in log

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,11 +39,11 @@ class Measured:
 Tool = Callable[[], Measured]
 
 
-def options(about: str) -> argparse.ArgumentParser:
+def options(about: str, workloads: Sequence[str] = tuple(sorted(WORKLOADS))) -> argparse.ArgumentParser:
     """What every bench takes."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument("--peer-python", default=sys.executable, help="an interpreter that has trl==1.9.2 and datasets")
-    parser.add_argument("--workload", choices=sorted(WORKLOADS), default="T")
+    parser.add_argument("--workload", choices=workloads, default="T")
     parser.add_argument("--models", type=Path, default=CACHE, help="where the workloads' models are kept")
     parser.add_argument("--smollm2", type=Path, help="SmolLM2-135M-Instruct.Q4_1.gguf, to make workload S of")
     parser.add_argument("--rounds", type=int, default=3)

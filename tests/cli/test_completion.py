@@ -41,6 +41,7 @@ def here(tmp_path, monkeypatch):
         (run / "config.yaml").write_text(f"algo:\n  batch_size: 3\n  name: {run.parent.name}\nseed: 0\n")
         if done:
             (run / "policy").mkdir()
+    (tmp_path / "outputs" / "sft" / "b" / "reward_model").mkdir()
     return tmp_path
 
 
@@ -116,6 +117,12 @@ def found(line: str) -> list[str]:
         ("rlnlp generate embedded --score reward=cla", ["reward=classic", "reward=classifier"]),
         ("rlnlp check algo=ppo algo.cr", ["algo.critic=", "algo.critic_path=", "algo.critic_learning_rate=",
                                           "algo.critic_warmup_steps="]),
+        ("rlnlp rank ", ["outputs/sft/b"]),
+        ("rlnlp rank --prompt a outputs/s", ["outputs/sft/b", "outputs/sft/", "outputs/sweeps/"]),
+        ("rlnlp rank outputs/sft/b --f", ["--file"]),
+        ("rlnlp rank outputs/sft/b device.n", ["device.name="]),
+        ("rlnlp train reward.terms.x.args.run=o", [f"reward.terms.x.args.run=outputs{p}" for p in ("/sft/b", "/")]),
+        ("rlnlp evaluate outputs/ppo/a --judge gold-h", ["gold-helpfulness", "gold-harmless"]),
         ("rlnlp check --", ["--json", "--cfg", "--config-dir", "--info", "--hydra-help", "--help"]),
         ("rlnlp train --j", []),
         ("rlnlp guide ppo", ["ppo"]),

@@ -8,7 +8,8 @@ import pytest
 from rlnlp.cli.hydra_words import flags_first, forced
 from rlnlp.cli.main import HYDRA, PLAIN, main
 from rlnlp.config.choices import conf_dir
-from support.small import ROOT, rlnlp
+from support.inside import rlnlp
+from support.small import ROOT
 
 NOWHERE = "model.path=./nowhere"  # checked settings end here, before anything heavy
 CANARY = 'open("canary", "w").close()\n\n\nclass Touch:\n    def __init__(self, *_, **__):\n        pass\n'
@@ -131,7 +132,9 @@ def test_a_group_that_the_algorithm_does_not_read_is_not_advised(tmp_path):
 def test_wrong_settings_and_a_missing_model_are_told_before_anything_heavy_is_imported(tmp_path):
     text = "import sys\nfrom rlnlp.cli.main import main\ncode = main({words!r})\n"
     text += "print(code, *{{'torch', 'transformers', 'matplotlib'}} & set(sys.modules))"
-    for words, code in ((["train", "seed=x"], 2), (["train", NOWHERE], 4), (["generate", "./nowhere", "hi"], 4)):
+    wrong = [(["train", "seed=x"], 2), (["train", NOWHERE], 4), (["train", "reward=learned"], 2)]
+    wrong += [(["generate", "./nowhere", "hi"], 4), (["rank", "./nowhere", "hi"], 4)]
+    for words, code in wrong:
         _, out, err = script(text.format(words=words), tmp_path)
         assert out == f"{code}\n", err
 
@@ -210,7 +213,7 @@ def test_a_target_in_the_settings_runs_nothing(words, code, tmp_path):
                 path = tmp_path / "own" / begun.partition("=")[0].rstrip("@") / f"{word.rpartition('=')[2]}.yaml"
                 path.parent.mkdir(parents=True)
                 path.write_text(files[begun])
-    got, _, err = rlnlp("train", NOWHERE, *words, cwd=tmp_path, env={"PYTHONPATH": f"{ROOT}:{tmp_path}"})
+    got, _, err = rlnlp("train", NOWHERE, *words, cwd=tmp_path)
     assert not (tmp_path / "canary").exists()
     assert got == (code or got) != 0
     assert "Traceback" not in err

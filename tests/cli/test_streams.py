@@ -25,9 +25,17 @@ WAYS = ("no reader", "no reader of errors", "no reader of either", "full", "full
 SOME = ("no reader of either", "full")
 
 # Each case in a child that is forked after the imports, and that ends as a process does: with what Python flushes then.
+SPEAKERS = ("hydra._internal.hydra", "rlnlp.commands.explain.main", "rlnlp.cli.hydra_app", "rlnlp.cli.resume")
+TRAINERS = (
+    "torch", "transformers.models.llama.modeling_llama", "transformers.tokenization_utils_tokenizers",
+    "matplotlib.figure", "matplotlib.backends.backend_agg", "hydra._internal.hydra", "rlnlp.cli.hydra_app",
+    "rlnlp.run.run", *(f"rlnlp.algos.{name}" for name in runs.ALGORITHMS),
+)  # fmt: skip
 DRIVER = """
-import json, os, sys
-import hydra._internal.hydra, rlnlp.commands.explain.main, rlnlp.cli.hydra_app, rlnlp.cli.resume
+import importlib, json, os, sys
+kept, *imported = sys.argv[1:]
+for name in imported:
+    importlib.import_module(name)
 from rlnlp.cli.main import main
 
 def without_reader():
@@ -47,7 +55,7 @@ def arrange(way):
         if way == name:
             os.close(number)
 
-cases, kept = json.load(open("cases.json")), sys.argv[1]
+cases = json.load(open("cases.json"))
 for number, (words, way) in enumerate(cases):
     if (pid := os.fork()) == 0:
         for descriptor, name in ((1, "out"), (2, "err")):
@@ -77,16 +85,16 @@ def env(**more):
     return {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", **more}
 
 
-def ended(place, ways):
-    """Of every command and way: exit status, standard output and error as far as they were kept."""
-    cases = [(words, way) for words, _ in SPOKEN for way in ("", *ways)]
+def ended(place, cases, imported, encoding=None):
+    """Of every case, words and way: exit status, standard output and error as far as they were kept."""
     (place / "cases.json").write_text(json.dumps(cases))
-    kept = place / "-".join(["kept", *ways]).replace(" ", "-")
+    kept = place / f"kept-{len(list(place.iterdir()))}"
     kept.mkdir()
-    subprocess.run([sys.executable, "-c", DRIVER, str(kept)], cwd=place, env=env(), check=True)
+    driver = [sys.executable, "-c", DRIVER, str(kept), *imported]
+    subprocess.run(driver, cwd=place, env=env(**(encoding or {})), check=True)
 
     def read(number, name):
-        return (kept / f"{number}.{name}").read_text()
+        return (kept / f"{number}.{name}").read_bytes().decode(errors="replace")
 
     return {
         (tuple(words), way): (int(read(i, "status")), read(i, "out"), read(i, "err"))
@@ -96,7 +104,7 @@ def ended(place, ways):
 
 @pytest.mark.parametrize("ways", [SOME, pytest.param([w for w in WAYS if w not in SOME], marks=pytest.mark.slow)])
 def test_a_command_that_cannot_print_ends_as_it_should_and_tells_of_no_bug(ways, place):
-    found = ended(place, ways)
+    found = ended(place, [(words, way) for words, _ in SPOKEN for way in ("", *ways)], SPEAKERS)
     for words, usual in SPOKEN:
         code, out, err = found[tuple(words), ""]
         assert code == usual
@@ -159,25 +167,26 @@ def check_done(directory):
     assert (directory / "curves.png").is_file()
 
 
-@pytest.mark.parametrize(
-    ("algo", "way", "encoding", "code"),
-    [
-        ("reinforce", "no reader of either", ASCII[2], 141),
-        *(
-            pytest.param(algo, way, encoding, code, marks=pytest.mark.slow)
-            for algo in runs.ALGORITHMS
-            for way, code in (("no reader", 141), ("no reader of either", 141), ("full", 5))
-            for encoding in (None, *ASCII[:2])
-        ),
-    ],
-)
-def test_a_run_that_cannot_print_goes_on_to_its_end_and_its_record_is_done(algo, way, encoding, code, place, request):
-    name = f"run-{request.node.callspec.indices}".replace(" ", "")
-    name = "".join(letter if letter.isalnum() else "-" for letter in name)
-    ended, err = spoken(place, *small_run(algo, place, name), way=way, encoding=encoding)
-    assert ended == code, err
-    assert "bug" not in err
-    check_done(place / name)
+def test_a_run_that_cannot_print_goes_on_to_its_end_and_its_record_is_done(place):
+    code, err = spoken(place, *small_run("reinforce", place, "real"), way="no reader of either", encoding=ASCII[2])
+    assert code == 141, err
+    check_done(place / "real")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", [{}, *ASCII[:2]])
+def test_so_does_one_of_each_algorithm_in_each_way_in_each_encoding(encoding, place):
+    expected = {"no reader": 141, "no reader of either": 141, "full": 5}
+    name = "run-{}-{}-{}".format("-".join(encoding), "{}", "{}")
+    cases = [
+        (small_run(algo, place, name.format(algo, way.replace(" ", "-"))), way)
+        for algo in runs.ALGORITHMS
+        for way in expected
+    ]
+    for (words, way), (code, _, err) in ended(place, cases, TRAINERS, encoding).items():
+        assert code == expected[way], err
+        assert "bug" not in err
+        check_done(place / words[-1].partition("=")[2])
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from rlnlp.cli.main import HYDRA, main
 from rlnlp.config.choices import choices_of, conf_dir
 from rlnlp.config.schema import RUNS
-from support.small import rlnlp
+from support.inside import rlnlp
 
 NOWHERE = "model.path=./nowhere"  # checked settings end here
 HINT = re.compile(r"(?:did you mean|type|comma:|them:) (['\"].*['\"])")

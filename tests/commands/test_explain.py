@@ -26,7 +26,8 @@ from rlnlp.config.setting import NAME, settings
 from rlnlp.errors import Exit, Failure
 from rlnlp.metrics import METRICS, find_metric
 from rlnlp.rewards.builtin import MODEL_REWARDS
-from support.small import ROOT, rlnlp
+from support.inside import rlnlp
+from support.small import ROOT
 
 GUIDE = ROOT / "rlnlp" / "guide"
 SCHEMAS = {**RUNS, "generate": GenerateRun}

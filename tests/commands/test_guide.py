@@ -11,7 +11,8 @@ import pytest
 from rlnlp.commands import guide
 from rlnlp.commands.guide import PAGES, TOPICS
 from rlnlp.errors import Exit, Failure
-from support.small import ROOT, rlnlp
+from support.inside import rlnlp
+from support.small import ROOT
 
 RLNLP = [sys.executable, "-m", "rlnlp", "guide"]
 

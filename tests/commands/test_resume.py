@@ -19,7 +19,7 @@ from rlnlp.errors import Failure
 from rlnlp.run import checksums
 from rlnlp.run.manifest import read_config, without_secrets
 from support import runs
-from support.small import rlnlp
+from support.forked import rlnlp
 
 SECOND = 2
 EDGE = (2, 3)  # the first epoch ends inside step 3; the other steps are in the slow set

@@ -15,7 +15,7 @@ from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS
 from rlnlp.errors import Failure
 from rlnlp.models.locate import resolve
-from support.small import rlnlp
+from support.inside import rlnlp
 
 GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
 NESTING = """\
@@ -67,7 +67,7 @@ def test_the_command_takes_the_exact_words_and_sweeps_over_them(tmp_path):
     expected = {**values("reinforce"), "ema_decay": 0.5}
     assert OmegaConf.to_container(OmegaConf.create(out)) == expected
     code, _, err = rlnlp("train", *words[:3], "-m", "algo@algo.policy=ppo,reinforce", cwd=tmp_path)
-    told = ["rlnlp train: no algorithm 'nesting'", "  choose from: sft, reinforce, ppo"]
+    told = ["rlnlp train: no algorithm 'nesting'", "  choose from: sft, reward-model, reinforce, ppo"]
     assert (code, err.splitlines()[:2]) == (2, told)
     code, _, err = rlnlp("train", *words[:3], "algo@algo.policy=reinforc", cwd=tmp_path)
     assert (code, err.splitlines()[0]) == (2, "rlnlp train: no algo 'reinforc'; did you mean 'algo=reinforce'?")

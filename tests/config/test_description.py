@@ -16,8 +16,9 @@ def said(*words):
 @pytest.mark.parametrize("algo", RUNS)
 def test_every_algorithm_is_described_by_every_label(algo):
     found = said(f"algo={algo}")
-    data, reward = ("texts", []) if algo == "sft" else ("prompts", ["reward"])
-    assert list(found) == ["algorithm", "model", "device", data, *reward, "responses", "optimizer", "schedule"]
+    data = {"sft": ["texts", "responses"], "reward-model": ["preferences", "scores"]}
+    middle = data.get(algo, ["prompts", "reward", "responses"])
+    assert list(found) == ["algorithm", "model", "device", *middle, "optimizer", "schedule"]
     assert found["algorithm"].endswith(f" ({algo})")
     assert all(found.values())
 

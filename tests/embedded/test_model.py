@@ -13,7 +13,7 @@ from rlnlp.config.model import Device, Fresh, Model, Sampler
 from rlnlp.data.records import ASSETS
 from rlnlp.embedded.grammar import corpus
 from rlnlp.rollout.sampling import sampler
-from support import small
+from support import forked
 
 TEXTS = 330_000  # as in conf/experiment/embedded-model.yaml
 FRESH = Fresh(4, 128, 4, 128)
@@ -62,7 +62,7 @@ def test_its_sentences_are_accepted_and_most_of_them_are_new():
 
 @pytest.mark.nightly
 def test_it_is_made_anew_as_good(tmp_path):
-    status, _, errors = small.rlnlp(
+    status, _, errors = forked.rlnlp(
         "train", "experiment=embedded-model", "hydra.run.dir=run", cwd=tmp_path, timeout=5400
     )
     assert status == 0, errors

@@ -12,14 +12,17 @@ from rlnlp.cli.main import main
 from rlnlp.config.choices import choice
 from rlnlp.config.data import PromptData
 from rlnlp.config.parse import parse
+from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.data.prompts import prompt_table, same_prompts
+from rlnlp.evaluate.before_after import short
 from rlnlp.evaluate.before_after.draws import Draws
 from rlnlp.evaluate.before_after.frontier import best_of_n_rows
+from rlnlp.evaluate.before_after.limits import trained_on
 from rlnlp.evaluate.before_after.paired import Resampling, compared, pairs_for
 from rlnlp.evaluate.before_after.sides import same_tokens
 from rlnlp.evaluate.before_after.text_measures import distinct, repeated, rouge_l
 from rlnlp.models.load import load_tokenizer
-from support import runs, small
+from support import reward_models, runs, small
 
 
 def draws(score, length=None, kl=0.0, **terms):
@@ -156,16 +159,21 @@ def ppo(place):
 
 @pytest.fixture
 def evaluated(capsys):
-    def run(*words):
+    """The command in this process: exit status, stdout, stderr. It draws where the figures are asked for."""
+
+    def run(*words, figures=False):
         capsys.readouterr()
-        code = main(["evaluate", *map(str, words)])
+        with pytest.MonkeyPatch.context() as patch:
+            if not figures:
+                patch.setattr(short, "draw_figures", lambda record, directory: [])
+            code = main(["evaluate", *map(str, words)])
         return code, *capsys.readouterr()
 
     return run
 
 
 def test_an_evaluation_of_a_run_gives_its_record_and_its_report(ppo, evaluated):
-    code, out, err = evaluated(ppo, "--json", "-n", 2, "--judge", "gold-sentiment", "--best-of", 4)
+    code, out, err = evaluated(ppo, "--json", "-n", 2, "--judge", "gold-sentiment", "--best-of", 4, figures=True)
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert (found["n"], found["prompts"], found["samples"], found["streams"]) == (24, 12, 2, "same")
@@ -177,9 +185,34 @@ def test_an_evaluation_of_a_run_gives_its_record_and_its_report(ppo, evaluated):
     assert found["seen_in_training"] == 0
     assert any("Student" in note for note in found["notes"])
     assert "values" not in found
-    assert (ppo / "report.html").is_file()
+    assert (ppo / "report.html").read_text().count("data:image/png;base64,") == len(list(ppo.glob("report-*.png"))) > 3
     again = json.loads(evaluated(ppo, "--json", "-n", 2, "--judge", "gold-sentiment", "--best-of", 4)[1])
     assert again == found
+
+
+def test_a_reward_model_judges_and_a_run_without_one_is_told(ppo, place, evaluated):
+    judge = reward_models.save(place / "judge", place / "model")
+    code, out, err = evaluated(ppo, "--json", "-n", 2, "--judge", judge, "--judge", judge / "reward_model")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    one, same = found["judges"].values()
+    assert one == same
+    assert one["before"] != one["after"]
+    assert 0 <= found["win_rates"][str(judge)]["win_rate"] <= 1
+    assert not any("no held-out judge was asked" in sentence for sentence in found["not_shown"])
+    assert evaluated(ppo, "--judge", ppo)[::2] == (
+        2, f"rlnlp evaluate: --judge {ppo}: a run of ppo holds no reward model\n"
+    )  # fmt: skip
+
+
+def test_a_judge_that_goes_by_what_training_rewarded_has_been_seen(model_dir, tmp_path):
+    run = reward_models.save(tmp_path / "RM", model_dir)
+    learned = Reward({"a": RewardTerm("learned", 0.5, {"run": str(run), "path": None}), "b": RewardTerm("diversity")})
+    for args, seen in (({"run": str(run)}, True), ({"path": str(run / "reward_model")}, True), ({"path": "o"}, False)):
+        assert trained_on(Reward({"learned": RewardTerm("learned", 1.0, args)}), learned) is seen
+    assert trained_on(Reward({"diversity": RewardTerm("diversity")}), learned)
+    assert not trained_on(Reward({"x": RewardTerm("diversity"), "y": RewardTerm("sentiment")}), learned)
+    assert not trained_on(Reward({"x": RewardTerm("sentiment")}), Reward({"s": RewardTerm("sentiment", 0.0)}))
 
 
 def test_a_policy_against_itself_shows_no_difference_but_other_draws_differ(ppo, evaluated):

@@ -4,8 +4,10 @@ import pytest
 
 from rlnlp.errors import safe_text
 from rlnlp.evaluate.page import draw_figures, report_html
+from rlnlp.evaluate.preferences import write_preference_report
 from support import browser
 from support.evaluation import pair, record, row
+from support.judgements import whole
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(browser.MISSING), reason=browser.MISSING)]
 HOSTILE = (
@@ -36,22 +38,25 @@ def page(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def preferences_page(tmp_path_factory):
+    return write_preference_report(whole(f"{HOSTILE} {LONG}"), tmp_path_factory.mktemp("preferences"))
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1400])
 def test_it_fits_asks_for_nothing_and_has_no_error(driver, page, width, scheme):
-    seen = browser.show(driver, page, width, scheme)
-    assert seen.overflow == 0
-    assert seen.console == []
-    assert seen.requests == [page.as_uri()]
-    script = "return [...document.images].every(image => image.complete && image.naturalWidth > 0)"
-    assert driver.execute_script(script)
-    ground = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
-    assert (min(map(int, ground[4:-1].split(","))) > 200) == (scheme == "light")
-    beyond = driver.execute_script(
-        "return [...document.querySelectorAll('p, li, dd, h1, h2, h3, pre, figure')]"
-        ".filter(each => each.getBoundingClientRect().right > window.innerWidth).length"
-    )
-    assert beyond == 0
+    browser.check_it_fits(driver, page, width, scheme)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_page_of_a_reward_model_fits_too(driver, preferences_page, width, scheme):
+    browser.check_it_fits(driver, preferences_page, width, scheme)
+    assert not driver.find_elements("css selector", "script, pre img, pre style, pre h2")
+    assert driver.title.startswith("Reward model: accuracy ")
+    shown = [each.text for each in driver.find_elements("css selector", "pre")]
+    assert sum(safe_text(HOSTILE) in text for text in shown) > 2
 
 
 def test_hostile_text_is_text_and_changes_nothing(driver, page):

@@ -96,7 +96,7 @@ def test_a_score_that_is_length_does_not_beat_longer_wins():
     assert record["beats_baselines"] is False
     percent = f"{100 * record['accuracy']:.1f} %"
     assert record["verdict"] == (
-        f"no: it does not beat 'longer wins' ({percent} against {percent}, difference +0.0 points [+0.0, +0.0])"
+        f"no: it does not beat 'longer wins' ({percent} against {percent}, difference 0.0 points [0.0, 0.0])"
     )
     assert record["length"]["correlation"] == pytest.approx(1)
     assert record["length"]["accuracy_shorter_preferred"] == 0
@@ -240,6 +240,12 @@ def test_why_twice_the_labels_are_not_shown(curve, reason):
     assert reason in record["missing"]["twice_the_labels"]
 
 
+def test_of_a_curve_that_flattens_no_straight_line_is_shown():
+    curve = [CurvePoint(25 * 2**i, 25 * 2**i, accurate(x)) for i, x in enumerate([0.5, 0.6, 0.7])]
+    record = made(accurate(0.7), _others(200), curve=curve)
+    assert record["missing"]["twice_the_labels"].startswith("the curve flattens")
+
+
 def test_a_line_with_a_wide_interval_is_not_shown():
     curve = [CurvePoint(5 * 2**i, 5 * 2**i, accurate(0.5 + 0.05 * i, 20)) for i in range(3)]
     record = made(accurate(0.6, 20), _others(40), curve=curve)
@@ -252,6 +258,7 @@ def test_on_training_pairs_there_is_no_verdict():
         "not measured: its accuracy of 100.0 % is on pairs that it was trained on, and says nothing of others"
     )
     assert record["beats_baselines"] is None
+    assert [each["beaten"] for each in record["baselines"]] == [None] * 3
     assert record["notes"][0].startswith("All figures are measured on pairs that the model was trained on")
 
 

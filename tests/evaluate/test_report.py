@@ -31,7 +31,7 @@ def report(**changes):
         "title": "ppo, embedded: held-out score 0.500 → 0.750", "measured": "held-out prompts: 4",
         "rows": [table_row("score", 0.5, 0.75, 0.25, [0.1, 0.4]), table_row("  term", 0.5, 0.5, 0.0, None)],
         "notes": ["a note"], "warnings": ["raise algo.kl_coef"], "samples": [("the film", "is bad", "is good")],
-        "command": "rlnlp generate RUN 'the film'",
+        "commands": ["rlnlp generate RUN 'the film'", "rlnlp evaluate RUN"],
     }  # fmt: skip
     return Report(**(fields | changes))
 
@@ -74,7 +74,7 @@ def test_the_markdown_has_every_part_in_its_place():
         "model", "embedded", "schedule", "onetwo",
     ]  # fmt: skip
     (fence,) = [token for token in tokens if token.type == "fence"]
-    assert fence.content == "rlnlp generate RUN 'the film'\n"
+    assert fence.content == "rlnlp generate RUN 'the film'\nrlnlp evaluate RUN\n"
     paragraphs = [tokens[i + 1].content for i, token in enumerate(tokens) if token.type == "paragraph_open"]
     assert {"held-out prompts: 4", "a note", "**Warning:** raise algo.kl\\_coef", "took 3 seconds"} <= set(paragraphs)
     (block,) = [token for token in MARKDOWN.parse(fenced("a ``` b\n````\nc")) if token.type == "fence"]
@@ -92,7 +92,7 @@ def test_the_lines_have_every_part_and_figures_stand_below_each_other(tmp_path):
         "warning: raise algo.kl_coef",
     ]
     assert lines[6:9] == ["prompt  the film", "before  is bad", "after   is good"]
-    assert lines[-1] == "next: rlnlp generate RUN 'the film'"
+    assert lines[-2:] == ["next: rlnlp generate RUN 'the film'", "      rlnlp evaluate RUN"]
     assert [line.split()[0] for line in lines if line.startswith("  ") and "  " in line.strip()][-5:] == list(FILES)
     wide = aligned([("", "b", "a", "d"), ("  界界", "1", "2", "3"), ("x", "1", "2", "3")])
     assert wide == ["        b  a  d", "  界界  1  2  3", "x       1  2  3"]

@@ -6,8 +6,9 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlnlp.models.chat import Chat
 from rlnlp.models.load import load_policy, load_tokenizer
+from rlnlp.models.locate import locate_reward_model
 from rlnlp.models.reward_files import save_reward_model
-from rlnlp.models.reward_load import load_reward_model, locate_reward_model
+from rlnlp.models.reward_load import load_reward_model
 from rlnlp.models.reward_model import reward_model_of
 from rlnlp.models.reward_padding import padded_apart
 from rlnlp.models.text_tokens import TextReader

@@ -7,10 +7,10 @@ cannot turn a mutant into nothing without a word.
 """
 
 import argparse
+import gc
 import multiprocessing
 import os
 import queue
-import re
 import shutil
 import sys
 import tempfile
@@ -32,6 +32,7 @@ from mutation import (
     feedback_mutants,
     model_mutants,
     page_mutants,
+    page_server_mutants,
     pair_mutants,
     ppo_mutants,
     preference_mutants,
@@ -43,7 +44,11 @@ from mutation import (
 )
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SLOW_IMPORTS = ["torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2"]
+IMPORTED = [  # before any mutant: nothing of the program itself
+    "torch", "transformers.models.llama.modeling_llama", "transformers.models.gpt2.modeling_gpt2",
+    "transformers.tokenization_utils_tokenizers", "hypothesis.strategies", "hypothesis.internal.conjecture.engine",
+    "hydra.main", "hydra.compose", "rich.live", "rich.progress",
+]  # fmt: skip
 COPIED = ("rlnlp", "conf", "tests", "pyproject.toml")
 MASKED, KL, ADVANTAGES, LOSSES, STATISTICS, REWARDS, TOKEN_STATISTICS = (
     f"maths/test_{n}" for n in ("masked", "kl", "advantages", "losses", "statistics", "rewards", "token_statistics")
@@ -93,7 +98,7 @@ def _mutants(file, *tests_and_changes):
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
-    page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants,
+    page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -381,9 +386,11 @@ MUTANTS = [
         ("two may own a directory", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH | fcntl.LOCK_NB"),
     ),
     *_mutants(
+        "run/manifest.py", f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again",
+        ("a directory names code", "for key, value in code_in(config)]", "for key, value in []]"),
+    ),
+    *_mutants(
         "commands/resume.py",
-        ("a directory names code", "for key, value in code_in(config)]", "for key, value in []]",
-         f"{RESUME}::test_a_reward_function_of_the_user_s_must_be_named_again"),
         ("changed settings are taken", "    check_unchanged(directory)", "    pass",
          f"{RESUME}::test_settings_that_were_changed_in_the_directory_are_refused"),
         ("a sweep goes on with other settings", "    if other:", "    if False:",
@@ -425,8 +432,20 @@ MUTANTS = [
 ]  # fmt: skip
 
 
+class FirstFailure:
+    """Told by pytest of each report: the test that fails first, as a word that runs it again."""
+
+    def __init__(self) -> None:
+        self.test: str | None = None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the first."""
+        if report.failed and self.test is None:
+            self.test = report.nodeid
+
+
 def run(tree: Path, tests: tuple[str, ...]) -> str | None:
-    """The first test that fails in ``tree``, or None. Ends the use of this process: what it imported stays.
+    """The first of ``tests`` that fails in ``tree``, or None. Ends the use of this process: what it imported stays.
 
     Raises:
         RuntimeError: the tests did not run, or not on the program in ``tree``.
@@ -437,18 +456,19 @@ def run(tree: Path, tests: tuple[str, ...]) -> str | None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins that are imported already make pytest complain
     os.chdir(tree)
     sys.path.insert(0, str(tree))
+    gc.freeze()  # pytest collects garbage at its end: not among the hundred thousands of things that were imported
     slow_too = ["-m", ""] if all("::" in test for test in tests) else []
+    first = FirstFailure()
     with tempfile.TemporaryFile("w+") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *slow_too, *map(path_of, tests)])
+        code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *slow_too, *tests], plugins=[first])
         sys.stdout.flush()
         said.seek(0)
         text = said.read()
-    found = re.search(r"^(?:FAILED|ERROR) \S+?::(\S+)", text, re.MULTILINE)
-    if code not in (0, 1) or (code == 1 and not found):
+    if code not in (0, 1) or (code == 1) != bool(first.test):
         raise RuntimeError(f"the tests did not run:\n{text[-3000:]}")
-    return found[1] if found else None
+    return first.test
 
 
 def path_of(test: str) -> str:
@@ -467,7 +487,7 @@ def killer(tree: Path, mutant: Mutant) -> str | None:
         )
     file.write_text(text.replace(mutant.right, mutant.wrong))
     try:
-        return run(tree, mutant.tests)
+        return run(tree, tuple(map(path_of, mutant.tests)))
     finally:
         file.write_text(text)
 
@@ -497,13 +517,13 @@ def survivors(word: str = "", workers: int = 2, apart: int = 1) -> list[str]:
     """The names of the mutants that no test notices, among every ``apart``-th of those with ``word`` in name or file.
 
     Raises:
-        RuntimeError: the tests fail on the program as it is: no kill would mean anything.
+        RuntimeError: a test that killed a mutant fails on the program as it is too: that was no kill.
     """
     chosen = [m for m in MUTANTS if word in m.name or word in m.file][::apart]
     os.environ["OMP_NUM_THREADS"] = "1"
     fork = multiprocessing.get_context("forkserver")
-    fork.set_forkserver_preload(SLOW_IMPORTS)
-    alive = []
+    fork.set_forkserver_preload(IMPORTED)
+    alive, killers = [], set()
     with (
         tempfile.TemporaryDirectory() as place,
         fork.Manager() as manager,
@@ -512,16 +532,16 @@ def survivors(word: str = "", workers: int = 2, apart: int = 1) -> list[str]:
         trees = manager.Queue()
         for i in range(workers):
             trees.put(copy_of(Path(place) / str(i)))
-        needed = tuple(sorted({t for m in chosen for t in m.tests}))
-        failing = pool.submit(run, copy_of(Path(place) / "whole"), needed).result()
-        if failing:
-            raise RuntimeError(f"{failing} fails without any mutant")
         waiting = [(mutant, pool.submit(judge, trees, mutant)) for mutant in chosen]
         for mutant, answer in waiting:
             test = answer.result(timeout=600)
             print(f"{'KILLED  ' if test else 'SURVIVED'} {mutant.file:22} {mutant.name} | {test or ''}", flush=True)
-            if not test:
+            if test:
+                killers.add(test)
+            else:
                 alive.append(mutant.name)
+        if killers and (failing := pool.submit(run, copy_of(Path(place) / "whole"), tuple(sorted(killers))).result()):
+            raise RuntimeError(f"{failing} fails without any mutant")
     print(f"{len(chosen) - len(alive)} of {len(chosen)} killed")
     return alive
 

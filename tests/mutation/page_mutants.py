@@ -6,7 +6,6 @@ GROUPS = [
     ("evaluate/page/content.py", (PAGE,), [
         ("a drop is told as a rise", 'where = "above" if main["difference"] > 0 else "below"', 'where = "above"'),
         ("an unclear result is told as a clear one", 'if word == "no difference shown":', "if False:"),
-        ("empty sections stand there", "return full if any(parts) else None", "return full"),
         ("the largest n that scores as high is named", 'sorted(rows, key=lambda row: row["n"]) if',
          'sorted(rows, key=lambda row: -row["n"]) if'),
     ]),
@@ -18,6 +17,9 @@ GROUPS = [
         ("a lower loss is bad", '"loss": -1', '"loss": 1'),
         ("that a row is of fewer prompts is not said", 'if row.get("n", prompts) != prompts else', "if False else"),
         ("why a length-controlled rate is missing is not said", "row.get('length_controlled_reason') or", ""),
+    ]),
+    ("evaluate/page/parts.py", (PAGE,), [
+        ("empty sections stand there", "return full if any(parts) else None", "return full"),
     ]),
     ("evaluate/page/numbers.py", (PAGE,), [
         ("an end of an interval is shown as -0.000", "while decimals < 5 and", "while False and"),
@@ -36,9 +38,11 @@ GROUPS = [
         ("the interval of the KL has no root", "left, right = (max(0, end) ** 0.5 for",
          "left, right = (max(0, end) for"),
         ("before and after change places", "list(sides.values())[::-1],", "list(sides.values()),"),
-        ("the lowest difference stands on top", "[_named(name) for name, _, _ in reversed(rows)]",
-         "[_named(name) for name, _, _ in rows]"),
         ("the curves are looked for beside the report", "os.path.relpath(curves, directory)", "curves.name"),
+    ]),
+    ("evaluate/page/drawing.py", (FIGURES,), [
+        ("the lowest difference stands on top", "[axis_name(name) for name, _, _ in reversed(rows)]",
+         "[axis_name(name) for name, _, _ in rows]"),
         ("a dollar starts a formula", '.replace("$", r"\\$")', ""),
     ]),
 ]  # fmt: skip

@@ -22,7 +22,9 @@ from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.manifest import read_config
-from support.small import rlnlp, write_prompts
+from support import runs, small
+from support.inside import rlnlp
+from support.small import write_prompts
 
 STEPS, PROMPTS, GENERATIONS, HELDOUT = 3, 4, 4, 6
 DESIGNED = {"config.yaml", "run.json", "metrics.jsonl", "timing.jsonl", "samples.jsonl", "lock", "train.log"}
@@ -52,7 +54,7 @@ def given(model_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(given, tmp_path_factory):
-    """A finished run in a directory of its own choice, and what the command printed."""
+    """A finished run in a directory of its own choice, and what the command printed, in this process."""
     root = tmp_path_factory.mktemp("run")
     printed = rlnlp("train", *given, "hydra.run.dir=the run", cwd=root)
     return root / "the run", *printed
@@ -63,7 +65,8 @@ def again(given, tmp_path):
     """Another run with some settings changed, in this process; its directory."""
 
     def trained(*changes):
-        run_training(settings_of([*given, *changes]), tmp_path / "again", "train", hidden=())
+        with runs.without_pictures():
+            run_training(settings_of([*given, *changes]), tmp_path / "again", "train", hidden=())
         return tmp_path / "again"
 
     return trained
@@ -91,6 +94,7 @@ def test_a_run_ends_with_exit_0_and_prints_where_it_is(run):
     assert code == 0
     assert "the run/" in out
     assert "next: rlnlp generate 'the run' 'the " in out
+    assert out.endswith("\n      rlnlp evaluate 'the run'\n")
     assert f"step {STEPS}/{STEPS}" in err
     assert err.startswith("run directory the run\n")
     assert "Traceback" not in err
@@ -244,7 +248,7 @@ def test_the_same_command_gives_the_same_bytes_in_a_process_with_other_habits(ru
     before = os.umask(0o027)
     try:
         env = {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "LC_ALL": "C", "OMP_NUM_THREADS": "2"}
-        code, _, err = rlnlp("reinforce", *given, cwd=tmp_path, env=env)
+        code, _, err = small.rlnlp("reinforce", *given, cwd=tmp_path, env=env)
     finally:
         os.umask(before)
     assert code == 0, err

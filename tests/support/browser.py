@@ -61,6 +61,23 @@ def emulate(driver, width: int, scheme: str) -> None:
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
 
 
+def check_it_fits(driver, page: Path, width: int, scheme: str) -> None:
+    """Nothing is wider than the window, nothing is asked for, no error is told, and the colors are of the scheme."""
+    seen = show(driver, page, width, scheme)
+    assert seen.overflow == 0
+    assert seen.console == []
+    assert seen.requests == [page.as_uri()]
+    script = "return [...document.images].every(image => image.complete && image.naturalWidth > 0)"
+    assert driver.execute_script(script)
+    ground = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (min(map(int, ground[4:-1].split(","))) > 200) == (scheme == "light")
+    beyond = driver.execute_script(
+        "return [...document.querySelectorAll('p, li, dd, h1, h2, h3, pre, figure')]"
+        ".filter(each => each.getBoundingClientRect().right > window.innerWidth).length"
+    )
+    assert beyond == 0
+
+
 def screenshot(driver, path: Path) -> Path:
     """A picture of the whole page."""
     import base64

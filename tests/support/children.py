@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 import random
 import signal
@@ -17,12 +16,8 @@ from pathlib import Path
 import torch
 
 from rlnlp.cli.exits import guarded
-from support import runs
+from support import forked, runs
 
-IMPORTED = [
-    "torch", "transformers.models.llama.modeling_llama", "safetensors.torch", "hydra", "omegaconf", "support.runs",
-    *(f"rlnlp.algos.{name}" for name in runs.ALGORITHMS), "rlnlp.run.run", "torch.optim", "torch._dynamo",
-]  # fmt: skip
 SECONDS = 60
 
 
@@ -57,10 +52,8 @@ class Children:
     """Starts them, sends them signals, waits for them."""
 
     def __init__(self, root: Path) -> None:
-        os.environ["OMP_NUM_THREADS"] = "1"
         self.root, self.numbers, self.lock = root, itertools.count(), threading.Lock()
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(IMPORTED)
+        self.context = forked.server()
 
     def start(self, settings: dict, directory: Path, fault: Callable[[Path], None] | None = None):
         """A child at work, and the file of its standard error."""

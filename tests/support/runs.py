@@ -23,6 +23,14 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "checkpoint.result=best",
         "checkpoint.keep_models=1",
     ],
+    "reward-model": [
+        "algo.head=mlp",
+        "algo.ensemble_size=2",
+        "algo.optimizer=muon",
+        "heldout.every=2",
+        "checkpoint.result=best",
+        "algo.learning_curve=[0.5]",
+    ],
     "ppo": [
         "algo.kl_target=1.0",
         "algo.num_generations=2",
@@ -31,7 +39,8 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "algo.critic=separate",
     ],
 }
-SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl", "policy/model.safetensors")
+SAME = ("metrics.jsonl", "samples.jsonl", "heldout.jsonl")
+RESULTS = ("policy", "reward_model")  # the folder of what a run hands over
 TOTALS = ("steps", "episodes", "tokens", "result")
 
 
@@ -41,8 +50,9 @@ def words(algo: str, place: Path, *more: str) -> list[str]:
     if not data.exists():
         small.save_model(model)
         texts = [f"the {a} is {b} ." for a in small.WORDS[2:5] for b in small.WORDS[9:14]][:12]
-        data.write_text("".join(json.dumps({"prompt": t[:-4], "text": t, "reference": t}) + "\n" for t in texts))
-    key = "texts" if algo == "sft" else "prompts"
+        rows = [{"prompt": t[:-4], "text": t, "reference": t, "chosen": t[-4:], "rejected": "the ."} for t in texts]
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    key = {"sft": "texts", "reward-model": "preferences"}.get(algo, "prompts")
     return [
         f"algo={algo}", f"model.path={model}", f"data.{key}={data}", f"algo.total_steps={STEPS}", "algo.batch_size=4",
         "algo.learning_rate=1e-2", "sampler.max_new_tokens=5", "heldout.size=1", "checkpoint.every=1",
@@ -82,7 +92,7 @@ def go_on(directory: Path, *asked: str) -> None:
 def broken_off(whole: Path, place: Path, step: int) -> Path:
     """A copy of a finished run as it was when ``step`` had been saved and the next two steps were done."""
     shutil.copytree(whole, place)
-    shutil.rmtree(place / "policy")
+    shutil.rmtree(result_of(place))
     for name in ("summary.md", "heldout.jsonl"):
         (place / name).unlink()
     for each in (place / "checkpoints").iterdir():
@@ -101,11 +111,16 @@ def broken_off(whole: Path, place: Path, step: int) -> Path:
 def outcome(directory: Path) -> dict[str, object]:
     """All that must be the same: the files that say so, every file of the checkpoints, counts and result."""
     facts = json.loads((directory / "run.json").read_text())
-    files = [directory / name for name in SAME]
+    files = [*(directory / name for name in SAME), *sorted(result_of(directory).rglob("*.safetensors"))]
     for name in ("checkpoints", "models"):
         files += sorted(p for p in directory.glob(f"{name}/step-*/**/*") if p.is_file())
     found: dict[str, object] = {str(p.relative_to(directory)): p.read_bytes() for p in files}
     return found | {name: facts[name] for name in TOTALS} | {"summary.md": summary(directory)}
+
+
+def result_of(directory: Path) -> Path:
+    """The folder of what a run hands over."""
+    return next(directory / name for name in RESULTS if (directory / name).is_dir())
 
 
 def summary(directory: Path) -> str:

@@ -57,6 +57,7 @@ class Scoring:
     """What every response is measured by: the run's prompts and reward, other judges, and the first policy.
 
     ``reference`` are the first policy's log-probabilities at the sampling temperature, ``plain`` those at 1.
+    ``content`` has the sha256 of what the reward is made of, by setting.
     """
 
     table: PromptTable
@@ -64,6 +65,7 @@ class Scoring:
     judges: Mapping[str, Reward]
     reference: LogprobFn
     plain: LogprobFn
+    content: Mapping[str, str]
 
     def figures(self, rollout: Rollout, logprobs: LogprobFn | None) -> dict[str, Any]:
         """All figures of a rollout, (B,) each; the KL is NaN where ``logprobs`` of the policy are not known."""

@@ -16,21 +16,22 @@ from rlnlp.config.reward import Reward
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.evaluate.before_after.draws import BATCH, Draws, Scoring
 from rlnlp.evaluate.before_after.frontier import best_of_n_rows, frontier_rows
-from rlnlp.evaluate.before_after.limits import not_shown
+from rlnlp.evaluate.before_after.limits import not_shown, trained_on
 from rlnlp.evaluate.before_after.paired import Resampling, Row, compared, pairs_for, values_of
 from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
 from rlnlp.evaluate.before_after.sides import Answering, answering, answers, references
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.resampling import few_prompts_notes
+from rlnlp.models.locate import without_policy
 from rlnlp.models.policy import logprob_fn, remembered
 from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.terms import Reward as RewardFunction
 from rlnlp.rewards.terms import weighted_sum
 from rlnlp.rng import stream
-from rlnlp.run.manifest import fingerprint, read_facts
+from rlnlp.run.manifest import changed_content, fingerprint, read_facts
 
 MOST_PROMPTS, PAIRS = 512, 512
 BEST_OF, SMALL = 16, 50_000_000  # samples a prompt for the best of n, for a model of so few weights
@@ -136,7 +137,7 @@ def trained_model(directory: Path, config: Trained) -> Model:
         Failure: exit 6, if it has not saved one yet.
     """
     if not (directory / "policy").is_dir():
-        raise Failure(Exit.RUN, f"{directory} has no policy/ yet: the run has not finished")
+        raise Failure(Exit.RUN, without_policy(directory))
     return replace(config.model, path=str(directory / "policy"), tokenizer=None)
 
 
@@ -186,12 +187,14 @@ def scoring_of(
     likely = coherence(plain, len(table.tokenizer.raw))
     texts_of = remembered(table.texts)
 
-    def rewarding(reward: Reward) -> RewardFunction:
+    def rewarding(reward: Reward) -> tuple[RewardFunction, dict[str, str]]:
         load = build.function_loader(reward, nullcontext, kept.enter_context)
-        terms, _ = build.reward_terms(reward, texts_of, likely, first.device, load)
-        return weighted_sum(terms, build.shapings(reward))
+        terms, content = build.reward_terms(reward, texts_of, likely, first.device, load)
+        return weighted_sum(terms, build.shapings(reward)), content
 
-    return Scoring(table, rewarding(reward), {name: rewarding(each) for name, each in judges.items()}, tempered, plain)
+    rewarded, content = rewarding(reward)
+    judging = {name: rewarding(each)[0] for name, each in judges.items()}
+    return Scoring(table, rewarded, judging, tempered, plain, content)
 
 
 def _before(request: Request, parts: Parts, samples: int) -> Draws:
@@ -221,14 +224,20 @@ def _head(request: Request, parts: Parts, samples: int, streams: str) -> Row:
 
 
 def _tail(request: Request, config: OnPolicyRun, parts: Parts, record: Row, streams: str) -> Row:
+    judges = request.judges or {}
+    seen = [name for name, judge in judges.items() if trained_on(judge, config.reward)]
     return {
-        "notes": [*few_prompts_notes(len(parts.rows)), *_notes(request, streams)],
-        "not_shown": list(not_shown(config, record, parts.seen, sorted(request.judges or {}))),
+        "notes": [*few_prompts_notes(len(parts.rows)), *_notes(request, streams, parts.scoring.content, seen)],
+        "not_shown": list(not_shown(config, record, parts.seen, sorted(set(judges) - set(seen)))),
         "settings": description(config),
     }  # fmt: skip
 
 
-def _notes(request: Request, streams: str) -> Iterator[str]:
+def _notes(request: Request, streams: str, content: Mapping[str, str], seen: Sequence[str]) -> Iterator[str]:
+    for key in changed_content(request.directory, content):
+        yield f"{key}: its content differs from what the run was rewarded with"
+    for name in seen:
+        yield f"training rewarded what the judge {one_line(name, 40)} goes by: that it agrees says nothing new"
     if request.against == REFERENCES:
         yield "each prompt's reference stands for one response; it is compared with every response of the policy"
     elif streams == "independent":

@@ -3,8 +3,26 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.config.schema import OnPolicyRun
 from rlnlp.errors import counted, one_line
+from rlnlp.models.locate import saved_reward_model
+
+
+def trained_on(judge: Reward, reward: Reward) -> bool:
+    """True if ``reward`` has every term that the judge goes by: then the judge has been seen by training."""
+    rewarded = [_essence(term) for term in reward.terms.values() if term.weight]
+    return all(_essence(term) in rewarded for term in judge.terms.values() if term.weight)
+
+
+def _essence(term: RewardTerm) -> tuple[str, dict[str, Any]]:
+    """What a term is apart from its weight: its function and its arguments, a reward model by its folder."""
+    args = {word: value for word, value in term.args.items() if value is not None}
+    for word in {"run", "path"} & set(args):
+        if isinstance(args[word], str) and (folder := saved_reward_model(args[word])) is not None:
+            args["model"] = folder.resolve()
+            del args[word]
+    return term.fn, args
 
 
 def not_shown(config: OnPolicyRun, record: dict[str, Any], seen: int, judges: Sequence[str]) -> Iterator[str]:

@@ -8,12 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from rlnlp.errors import counted, one_line
-from rlnlp.evaluate.page import draw_figures, report_html, report_markdown, verdict_sentence
-from rlnlp.evaluate.page.content import sentence
+from rlnlp.evaluate.page import draw_figures, verdict_sentence
+from rlnlp.evaluate.page.content import content
+from rlnlp.evaluate.page.files import write_content
 from rlnlp.evaluate.page.numbers import interval, p_value, percent, percents
+from rlnlp.evaluate.page.parts import sentence
 from rlnlp.evaluate.report import print_lines
 from rlnlp.evaluate.summary import LABEL, RESPONSE, STRONG, TEXT, WARNING, Line, aligned, table_row
-from rlnlp.run.disk import replace, storage_failure
 
 HEAD = ("", "before", "after", "difference [95 % interval]")
 NAMES = {
@@ -114,12 +115,4 @@ def write_report(record: dict[str, Any], directory: Path) -> Path:
     Raises:
         Failure: exit 5, if they cannot be written.
     """
-    path = directory / "report.html"
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        figures = draw_figures(record, directory)
-        replace(path, report_html(record, figures))
-        replace(directory / "report.md", report_markdown(record, figures))
-    except OSError as error:
-        raise storage_failure("writing the report", directory, error) from error
-    return path
+    return write_content(lambda where: content(record, draw_figures(record, where)), directory)

@@ -108,7 +108,7 @@ def _rank(value: Any) -> tuple[int, float, str]:
 def _unfinished(run: StoredRun) -> str:
     how = f"step {run.steps} of {run.total_steps}"
     if run.status == DONE:
-        return "has no held-out score or loss"
+        return "has no held-out score, loss or accuracy"
     failed = f" (exit {run.facts.get('exit_code')})" if run.status == "failed" else ""
     return f"is being trained: {how}" if run.status == RUNNING else f"{run.status}{failed} after {how}"
 

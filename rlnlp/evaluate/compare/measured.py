@@ -9,7 +9,7 @@ from typing import Any
 from rlnlp.config.differing import shown, usual_of_term
 from rlnlp.config.setting import leaves
 from rlnlp.errors import one_line
-from rlnlp.evaluate.outcome import Outcome
+from rlnlp.evaluate.outcome import IN_WORDS, Outcome
 from rlnlp.evaluate.stored import StoredRun
 from rlnlp.run.manifest import digest
 
@@ -53,22 +53,28 @@ def _title(runs: Sequence[StoredRun]) -> str:
     reached = _outcome(runs[0])
     counts = sorted({_outcome(run).n for run in runs})
     n = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    what = "held-out" if reached.heldout else "training"
     if reached.metric == "loss":
-        return f"{'held-out' if reached.heldout else 'training'} loss, nats per token (texts a run: {n})"
+        return f"{what} loss, nats per token (texts a run: {n})"
+    if reached.metric == "accuracy":
+        return f"accuracy on {n} {what} pairs"
     where = "held-out prompts" if reached.heldout else "prompts that were trained on"
     return f"score of the responses to {n} {where}"
 
 
 def _facets(run: StoredRun) -> dict[str, str]:
-    """Metric, the reward that is summed, and for a loss the tokens that it is divided by."""
+    """Metric, the reward that is summed, and for a loss the tokens that it is divided by; an accuracy has neither."""
     reached = _outcome(run)
     found = {"metric": reached.metric, "measured on": "held-out" if reached.heldout else "training data"}
     if reached.metric == "loss":
         return {**found, "tokenizer": _tokenizer(run), "loss": str(run.settings["algo"].get("loss_temperature"))}
     terms = run.settings.get("reward", {}).get("terms", {})
     counted = {name: term for name, term in terms.items() if term.get("weight") or term.get("floor") is not None}
-    code = {name: run.facts.get("code", {}).get(f"reward.terms.{name}.fn") for name in counted}
-    found |= {f"reward.terms.{key}": shown(value) for key, value in leaves(counted) if key and not _usual(key, value)}
+    content = run.facts.get("code", {})
+    code = {name: content.get(f"reward.terms.{name}.fn") for name in counted}
+    models = {key for key in content if key.split(".")[-2:-1] == ["args"]}  # reward models: their weights, wherever
+    named = {f"reward.terms.{key}": shown(value) for key, value in leaves(counted) if key and not _usual(key, value)}
+    found |= {key: str(content[key])[:12] if key in models else value for key, value in named.items()}
     return found | {f"the code of reward.terms.{name}.fn": str(sha)[:12] for name, sha in code.items() if sha}
 
 
@@ -107,11 +113,12 @@ def _asked(run: StoredRun) -> str:
 
 
 def _content(run: StoredRun) -> str:
-    """The prompts, or the texts, that a run measured on; nothing if the file is gone."""
+    """The prompts, the texts or the judged answers that a run measured on; nothing if the file is gone."""
     try:
         lines = (run.directory / "heldout.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
-        texts = sorted(json.dumps([row["prompt"], row.get("completion")]) for row in rows)
+        names = ("completion", "responses", "pairs")
+        texts = sorted(json.dumps([row["prompt"], *(row.get(name) for name in names)]) for row in rows)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:12]
@@ -120,7 +127,7 @@ def _content(run: StoredRun) -> str:
 def _apart(own: Facets, every: Sequence[Facets], run: StoredRun) -> str:
     """What of ``own`` the others do not share, in words; of another metric only that it is another."""
     alike = [each for each in every if each["metric"] == own["metric"]]
-    words = [f"a {own['metric']}"] if len(alike) < len(every) else []
+    words = [IN_WORDS[own["metric"]]] if len(alike) < len(every) else []
     for key in dict.fromkeys(key for each in alike for key in each):
         if len({each.get(key) for each in alike}) > 1:
             value = _data_words(run) if key == DATA else own.get(key)
@@ -131,5 +138,5 @@ def _apart(own: Facets, every: Sequence[Facets], run: StoredRun) -> str:
 
 def _data_words(run: StoredRun) -> str:
     data = run.settings.get("data", {})
-    source = next((data[key] for key in ("heldout", "prompts", "texts") if data.get(key)), "")
+    source = next((data[key] for key in ("heldout", "prompts", "texts", "preferences") if data.get(key)), "")
     return f"{shown(source)}, {_outcome(run).n:,}"

@@ -14,7 +14,7 @@ from rlnlp.errors import one_line
 from rlnlp.evaluate.compare.comparison import Comparison, Section, run_names
 from rlnlp.evaluate.compare.groups import BETTER, NOT_SHOWN, Figure, Pair
 from rlnlp.evaluate.compare.settings import ALGO, SEED, flat, in_cell, short_names
-from rlnlp.evaluate.outcome import Outcome
+from rlnlp.evaluate.outcome import METRICS, Outcome
 from rlnlp.evaluate.stored import StoredRun
 from rlnlp.evaluate.summary import escaped, markdown_table
 from rlnlp.maths.resampling import Interval
@@ -119,8 +119,7 @@ def _verdict(section: Section, number: int) -> str:
 
 
 def _best_run(runs: Sequence[StoredRun], section: Section) -> StoredRun | None:
-    sign = -1 if section.measure.metric == "loss" else 1
-    return max(runs, key=lambda run: sign * _reached(run).after) if len(runs) > 1 else None
+    return METRICS[section.measure.metric](runs, key=lambda run: _reached(run).after) if len(runs) > 1 else None
 
 
 def _reached(run: StoredRun) -> Outcome:

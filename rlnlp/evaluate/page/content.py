@@ -5,7 +5,7 @@ from typing import Any
 
 from rlnlp.errors import counted, one_line
 from rlnlp.evaluate.page.numbers import SAYS, interval, nats, number, percent, percents, places, row_places, signed
-from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Content, Figure, Section, Tile
+from rlnlp.evaluate.page.parts import BAD, GOOD, PLAIN, Content, Figure, Section, Tile, sentence, with_figures
 from rlnlp.evaluate.page.tables import (
     best_of_n_table,
     calibration_tables,
@@ -34,14 +34,6 @@ def content(record: Record, figures: Sequence[Figure]) -> Content:
         notes=[sentence(note) for note in record.get("notes", [])],
         sections=[shown for section in built if (shown := with_figures(section, figures)) is not None],
     )
-
-
-def with_figures(section: Section, figures: Sequence[Figure]) -> Section | None:
-    """The section with its figures; None if nothing stands in it."""
-    own = [figure for figure in figures if figure.section == section.key]
-    full = Section(**{**vars(section), "figures": own})
-    parts = (full.tables, full.figures, full.samples, full.items, full.facts, full.code)
-    return full if any(parts) else None
 
 
 def verdict_sentence(record: Record) -> str:
@@ -216,12 +208,6 @@ def not_shown(record: Record) -> Section:
 def again(record: Record) -> Section:
     """The command that makes the same report."""
     return Section("command", "The command that made this report", code=record.get("command") or "")
-
-
-def sentence(text: str) -> str:
-    """``text`` on one line with a capital and a full stop."""
-    flat = one_line(text, 1000)
-    return flat if not flat else f"{flat[:1].upper()}{flat[1:]}{'' if flat[-1] in '.!?…' else '.'}"
 
 
 SECTIONS: tuple[Callable[[Record], Section], ...] = (

@@ -1,29 +1,34 @@
 """The figures of a report: scores, differences, lengths, win rates, score against KL."""
 
-import io
 import math
 import os
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rlnlp.errors import one_line
+from rlnlp.evaluate.page.drawing import (
+    FIRST,
+    INK,
+    SECOND,
+    SIZE,
+    THIRD,
+    Drawings,
+    Drawn,
+    Point,
+    Record,
+    around,
+    axes_of,
+    axis_name,
+    draw,
+    label_axes,
+    points_in_lines,
+)
 from rlnlp.evaluate.page.numbers import SAYS, interval, number, percent, percents, places, signed
 from rlnlp.evaluate.page.parts import Figure
-from rlnlp.run.disk import replace
 
-Record = Mapping[str, Any]
-BEFORE, AFTER, THIRD, INK = (
-    "#8a6d00",
-    "#0072b2",
-    "#b3446c",
-    "#333333",
-)  # told apart by the color-blind, and by their marks
-SIZE, DOTS = (5.4, 3.7), 200  # inches, and dots per inch: letters that can be read at the width of a phone
-LABEL = 26  # characters of a name beside an axis
 SAME_LENGTH = "length-controlled"
 
 
@@ -33,14 +38,7 @@ def draw_figures(record: Record, directory: Path) -> list[Figure]:
     Raises:
         OSError: the disk is full, or the directory cannot be written to.
     """
-    figures = []
-    for section, name, title, draw in DRAWN:
-        drawn = draw(record)
-        if drawn is not None:
-            figure, alt = drawn
-            png = _png(figure)
-            replace(directory / name, png)
-            figures.append(Figure(section, name, title, alt, png))
+    figures = draw(DRAWN, record, directory)
     curves = Path(record["run"]) / "curves.png"
     if curves.is_file():
         beside = os.path.relpath(curves, directory)
@@ -51,37 +49,6 @@ def draw_figures(record: Record, directory: Path) -> list[Figure]:
     return figures
 
 
-Drawn = tuple[Any, str] | None  # a figure and what it shows in words
-Point = tuple[str, float, Sequence[float]]  # a name, a figure and its interval
-
-
-def _axes(title: str, height: float = SIZE[1]) -> tuple[Any, Any]:
-    """An empty figure with one pair of axes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
-    figure = Canvas(figsize=(SIZE[0], height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=11, loc="left", color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=9, colors=INK)
-    axes.grid(alpha=0.25)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name: a box is drawn instead
-        figure.savefig(picture := io.BytesIO(), format="png", dpi=DOTS, facecolor="white")
-    return picture.getvalue()
-
-
-def _named(text: str) -> str:
-    return one_line(text, LABEL).replace("$", r"\$")  # a dollar is a dollar, not the start of a formula
-
-
 def scores(record: Record) -> Drawn:
     """Box plots of the scores before and after."""
     values = (record.get("values") or {}).get("score")
@@ -90,16 +57,16 @@ def scores(record: Record) -> Drawn:
     sides = {side: _known(values[side]) for side in ("before", "after")}
     if not all(len(x) for x in sides.values()):
         return None
-    figure, axes = _axes("Score of each response")
+    figure, axes = axes_of("Score of each response")
     boxes = axes.boxplot(
         list(sides.values())[::-1], orientation="horizontal", widths=0.55, patch_artist=True, showmeans=True,
         meanprops={"marker": "D", "markerfacecolor": "white", "markeredgecolor": INK, "markersize": 6},
         medianprops={"color": INK, "linewidth": 1.6}, flierprops={"marker": ".", "markersize": 3, "alpha": 0.4},
     )  # fmt: skip
-    for box, color in zip(boxes["boxes"], (AFTER, BEFORE), strict=True):
+    for box, color in zip(boxes["boxes"], (SECOND, FIRST), strict=True):
         box.set(facecolor=color, alpha=0.55, edgecolor=INK)
     axes.set_yticks([1, 2], ["after", "before"], fontsize=10)
-    axes.set_xlabel("score (box: middle half, line: median, diamond: mean)", fontsize=9, color=INK)
+    label_axes(axes, "score (box: middle half, line: median, diamond: mean)")
     told = "; ".join(f"{side}: {_quartiles(x)}" for side, x in sides.items())
     return figure, f"Box plots of the scores of all responses. {told}."
 
@@ -129,21 +96,12 @@ def differences(record: Record) -> Drawn:
     ]
     if len(known) < 2:
         return None
-    figure, axes = _axes("Difference, after minus before", max(SIZE[1], 1.3 + 0.36 * len(known)))
+    figure, axes = axes_of("Difference, after minus before", max(SIZE[1], 1.3 + 0.36 * len(known)))
     axes.axvline(0, color=INK, linewidth=1)
-    _points(axes, known, THIRD)
-    axes.set_xlabel(f"difference and its {SAYS}; at 0 nothing has changed", fontsize=9, color=INK)
+    points_in_lines(axes, known, THIRD)
+    label_axes(axes, f"difference and its {SAYS}; at 0 nothing has changed")
     told = "; ".join(f"{one_line(name, 60)} {signed(x)} {interval(ends, sign=True)}" for name, x, ends in known)
     return figure, f"Differences with their {SAYS}s: {told}."
-
-
-def _points(axes: Any, rows: Sequence[Point], color: str) -> None:
-    """A point with its interval in each line, the first on top."""
-    for height, (_, x, ends) in enumerate(reversed(rows)):
-        either = [[max(0, x - ends[0])], [max(0, ends[1] - x)]]
-        axes.errorbar(x, height, xerr=either, fmt="o", color=color, capsize=4, markersize=6, elinewidth=2)
-    axes.set_yticks(range(len(rows)), [_named(name) for name, _, _ in reversed(rows)], fontsize=10)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
 
 
 def lengths(record: Record) -> Drawn:
@@ -154,15 +112,14 @@ def lengths(record: Record) -> Drawn:
     sides = {side: _known(values[side]) for side in ("before", "after")}
     if not all(len(x) for x in sides.values()):
         return None
-    figure, axes = _axes("Length of each response")
+    figure, axes = axes_of("Length of each response")
     most, least = max(x.max() for x in sides.values()), min(x.min() for x in sides.values())
     edges = np.linspace(least - 0.5, most + 0.5, int(min(most - least + 1, 40)) + 1)
-    for (side, x), color, line in zip(sides.items(), (BEFORE, AFTER), ("--", "-"), strict=True):
+    for (side, x), color, line in zip(sides.items(), (FIRST, SECOND), ("--", "-"), strict=True):
         weights = np.full(len(x), 100 / len(x))
         axes.hist(x, edges, weights=weights, color=color, alpha=0.3)
         axes.hist(x, edges, weights=weights, color=color, histtype="step", linewidth=1.8, linestyle=line, label=side)
-    axes.set_xlabel("tokens", fontsize=9, color=INK)
-    axes.set_ylabel("% of the responses", fontsize=9, color=INK)
+    label_axes(axes, "tokens", "% of the responses")
     axes.legend(fontsize=9, framealpha=0.7)
     told = "; ".join(f"{side}: {_quartiles(x)}" for side, x in sides.items())
     return figure, f"Histograms of the lengths of all responses in tokens. {told}."
@@ -182,11 +139,11 @@ def win_rates(record: Record) -> Drawn:
                 told.append(f"by {' '.join([one_line(name, 60), how]).strip()} {percent(x)} {percents(ends)}")
     if not rows:
         return None
-    figure, axes = _axes("Win rate of the trained policy", 1.3 + 0.36 * len(rows))
+    figure, axes = axes_of("Win rate of the trained policy", 1.3 + 0.36 * len(rows))
     axes.axvline(50, color=INK, linewidth=1)
-    _points(axes, rows, AFTER)
+    points_in_lines(axes, rows, SECOND)
     axes.set_xlim(-2, 102)
-    axes.set_xlabel(f"% of the pairs, with its {SAYS}; at 50 neither side is better", fontsize=9, color=INK)
+    label_axes(axes, f"% of the pairs, with its {SAYS}; at 50 neither side is better")
     return figure, f"Win rates with their {SAYS}s: {'; '.join(told)}."
 
 
@@ -195,18 +152,16 @@ def calibration(record: Record) -> Drawn:
     judges = {name: rows for name, rows in (record.get("calibration") or {}).items() if rows}
     if not judges:
         return None
-    figure, axes = _axes("Does the judge agree?")
+    figure, axes = axes_of("Does the judge agree?")
     axes.axhline(50, color=INK, linewidth=1)
-    colors, marks = (AFTER, BEFORE, THIRD), ("o-", "s--", "^:")
+    colors, marks = (SECOND, FIRST, THIRD), ("o-", "s--", "^:")
     for i, (name, rows) in enumerate(judges.items()):
         x, y = [row["gap"] for row in rows], [100 * row["agreement"] for row in rows]
-        ends = [100 * np.asarray(row["interval"] or [row["agreement"]] * 2) for row in rows]
-        either = np.maximum(0, [[at - low, high - at] for at, (low, high) in zip(y, ends, strict=True)]).T
+        either = 100 * around([row["agreement"] for row in rows], [row["interval"] for row in rows])
         color, mark = colors[i % len(colors)], marks[i % len(marks)]
-        axes.errorbar(x, y, yerr=either, fmt=mark, color=color, capsize=3, markersize=5, label=_named(name))
+        axes.errorbar(x, y, yerr=either, fmt=mark, color=color, capsize=3, markersize=5, label=axis_name(name))
     axes.set_ylim(-3, 103)
-    axes.set_xlabel("gap of the score between two responses", fontsize=9, color=INK)
-    axes.set_ylabel(f"% of the pairs, with its {SAYS}", fontsize=9, color=INK)
+    label_axes(axes, "gap of the score between two responses", f"% of the pairs, with its {SAYS}")
     axes.legend(fontsize=9, framealpha=0.7)
     told = [
         f"{one_line(name, 60)} {percent(row['agreement'])} {percents(row['interval'])} at {number(row['gap'])}"
@@ -222,14 +177,13 @@ def frontier(record: Record) -> Drawn:
     kept = [row for row in kept if row["kl"] is not None and 0 <= row["kl"] < math.inf]
     if not kept and len(best) < 2:
         return None
-    figure, axes = _axes("Score against KL", 3.9)
+    figure, axes = axes_of("Score against KL", 3.9)
     if best:
-        _curve(axes, best, BEFORE, "s--", "best of n, first policy", [f"{row['n']}" for row in best])
+        _curve(axes, best, FIRST, "s--", "best of n, first policy", [f"{row['n']}" for row in best])
     if kept:
         kept = sorted(kept, key=lambda row: row["step"])
-        _curve(axes, kept, AFTER, "o-", "trained policy, by step", [f"{row['step']:,}" for row in kept])
-    axes.set_xlabel("square root of the KL from the first policy (nats per response)", fontsize=9, color=INK)
-    axes.set_ylabel("mean score", fontsize=9, color=INK)
+        _curve(axes, kept, SECOND, "o-", "trained policy, by step", [f"{row['step']:,}" for row in kept])
+    label_axes(axes, "square root of the KL from the first policy (nats per response)", "mean score")
     axes.margins(0.1)
     axes.legend(fontsize=9, framealpha=0.7)
     told = [f"best of {row['n']}: KL {row['kl']:.2f}, score {number(row['score'])}" for row in best]
@@ -259,7 +213,7 @@ def _marked(points: int, most: int = 8) -> list[int]:
     return sorted({round(i) for i in np.linspace(0, points - 1, min(most, points))})
 
 
-DRAWN: tuple[tuple[str, str, str, Callable[[Record], Drawn]], ...] = (
+DRAWN: Drawings = (
     ("changes", "report-scores.png", "Scores before and after", scores),
     ("changes", "report-differences.png", "Differences with their intervals", differences),
     ("changes", "report-lengths.png", "Lengths before and after", lengths),

@@ -8,10 +8,15 @@ from typing import Any
 
 from rlnlp.errors import safe_text
 from rlnlp.evaluate.page.content import content
-from rlnlp.evaluate.page.parts import Figure
+from rlnlp.evaluate.page.parts import Content, Figure
 
 
 def report_html(record: Mapping[str, Any], figures: Sequence[Figure]) -> str:
+    """The page of an evaluation."""
+    return content_html(content(record, figures))
+
+
+def content_html(report: Content) -> str:
     """The page: its style and its figures are inside, and whatever a model or a user wrote is shown as text."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -24,7 +29,7 @@ def report_html(record: Mapping[str, Any], figures: Sequence[Figure]) -> str:
         finalize=_safe,
     )
     environment.filters |= {"data_uri": data_uri, "tied": tied}
-    return environment.get_template("report.html.j2").render(report=content(record, figures)) + "\n"
+    return environment.get_template("report.html.j2").render(report=report) + "\n"
 
 
 def _safe(value: Any) -> Any:

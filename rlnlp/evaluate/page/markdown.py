@@ -6,13 +6,17 @@ from urllib.parse import quote
 
 from rlnlp.errors import safe_text
 from rlnlp.evaluate.page.content import content
-from rlnlp.evaluate.page.parts import Cell, Figure, Sample, Section, Table
+from rlnlp.evaluate.page.parts import Cell, Content, Figure, Sample, Section, Table
 from rlnlp.evaluate.summary import escaped, fenced
 
 
 def report_markdown(record: Mapping[str, Any], figures: Sequence[Figure]) -> str:
+    """The report of an evaluation."""
+    return content_markdown(content(record, figures))
+
+
+def content_markdown(report: Content) -> str:
     """The report; figures are links to their files beside it, texts of models and users are escaped."""
-    report = content(record, figures)
     parts = [f"# {escaped(report.title)}", *([f"**{escaped(report.verdict)}**"] if report.verdict else [])]
     parts += [escaped(report.subtitle), *(f"- {escaped(note)}" for note in report.notes)]
     for section in report.sections:

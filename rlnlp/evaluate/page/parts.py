@@ -1,7 +1,9 @@
 """What a report is made of: plain text in tables, figures, samples and lists; nothing of HTML or Markdown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from rlnlp.errors import one_line
 
 GOOD, BAD, PLAIN = "good", "bad", "plain"  # what a change means, where it means anything
 
@@ -97,3 +99,16 @@ class Content:
     tiles: Sequence[Tile]
     notes: Sequence[str]
     sections: Sequence[Section] = field(default_factory=tuple)
+
+
+def with_figures(section: Section, figures: Sequence[Figure]) -> Section | None:
+    """The section with its figures; None if nothing stands in it."""
+    full = replace(section, figures=[figure for figure in figures if figure.section == section.key])
+    parts = (full.tables, full.figures, full.samples, full.items, full.facts, full.code)
+    return full if any(parts) else None
+
+
+def sentence(text: str) -> str:
+    """``text`` on one line with a capital and a full stop."""
+    flat = one_line(text, 1000)
+    return flat if not flat else f"{flat[:1].upper()}{flat[1:]}{'' if flat[-1] in '.!?…' else '.'}"

@@ -29,11 +29,12 @@ def baselines(
 ) -> list[dict[str, Any]]:
     """The accuracy of each baseline, and by how much the model is better, on the same pairs.
 
-    ``beaten`` is True where the gain's interval is above 0, False where it is not above 0 anywhere, else None.
+    ``beaten`` is False where the model is no better on these pairs, True where the gain's interval is above 0, else
+    None: it may be chance.
     """
     rules = [majority(pairs, train), longer(pairs, train)]
     of_shuffled = None if shuffled is None else differences_of(shuffled, pairs)
-    rules.append(Rule(SHUFFLED, "a model that was fitted to shuffled labels", of_shuffled))
+    rules.append(Rule(SHUFFLED, SHUFFLED, of_shuffled))
     return [_record(rule, pairs, rng) for rule in rules]
 
 
@@ -81,11 +82,11 @@ def _record(rule: Rule, pairs: Decided, rng: np.random.Generator) -> dict[str, A
     ends = known(gain.interval, units)
     return {
         **named, "accuracy": own.value, "interval": known(own.interval, units), "gain": gain.value,
-        "gain_interval": ends, "beaten": _beaten(ends),
+        "gain_interval": ends, "beaten": _beaten(gain.value, ends),
     }  # fmt: skip
 
 
-def _beaten(ends: Sequence[float] | None) -> bool | None:
-    if ends is None or ends[0] <= 0 < ends[1]:
-        return None
-    return ends[0] > 0
+def _beaten(gain: float, ends: Sequence[float] | None) -> bool | None:
+    if gain <= 0:
+        return False
+    return True if ends is not None and ends[0] > 0 else None

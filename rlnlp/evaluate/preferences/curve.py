@@ -82,6 +82,9 @@ def twice_the_labels(
         return None, "all pairs belong to one prompt"
     if accuracy >= 1:
         return None, "the straight line leaves 100 %: there is little left to learn on pairs like these"
+    _, bend = of_line(np.eye(len(sizes))[-1] - (1 / len(sizes) + slope * centered[-1]))
+    if bend is not None and bend[1] < 0:
+        return None, "the curve flattens: a straight line through it would promise too much"
     if ends[1] - ends[0] > WIDEST:
         return (
             None,

@@ -1,10 +1,10 @@
 """The pairs whose labels a reward model doubts most."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from rlnlp.data.judged import Judged
 from rlnlp.evaluate.preferences.heldout import Decided
@@ -27,7 +27,7 @@ def most_likely_mislabelled(pairs: Decided, rows: Sequence[Judged], log_odds: bo
         found.append({
             "location": row.location, "annotator": row.annotator, "prompt": prompt_words(row.prompt),
             "chosen": row.texts[pairs.chosen[i]], "rejected": row.texts[pairs.rejected[i]],
-            "difference": difference, "probability": float(expit(difference)) if log_odds else None,
+            "difference": difference, "probability": 1 / (1 + math.exp(min(-difference, 700))) if log_odds else None,
         })  # fmt: skip
     return found
 

@@ -14,17 +14,17 @@ from rlnlp.evaluate.preferences.curve import CurvePoint, curve_points, learning_
 from rlnlp.evaluate.preferences.heldout import Decided, HeldoutScores, decided, known
 from rlnlp.evaluate.preferences.mislabelled import most_likely_mislabelled
 from rlnlp.evaluate.preferences.verdict import NOTHING, beats, verdict
+from rlnlp.evaluate.preferences.words import SHARES, plural
 from rlnlp.maths.accuracy import preference_accuracy
 from rlnlp.maths.resampling import few_prompts_notes
 
-SHARES = "set of texts"  # what rows without a prompt and a group belong to
 NO_CURVE = "no models were fitted to parts of the data"
 NO_SHUFFLED = "no model was fitted to shuffled labels"
 NO_LOG_ODDS = "its scores are fitted to ratings: their differences are no log-odds"
 LIMITS = (
     "Whether the labels are right: the accuracy is how often the model agrees with them.",
     "How the model scores text unlike these pairs, such as what a policy writes that was trained to please it.",
-    "How another seed comes out: the intervals are of held-out {units} drawn anew, not of training anew.",
+    "How another seed comes out: the intervals are of measured {units} drawn anew, not of training anew.",
 )
 
 
@@ -52,6 +52,8 @@ def preference_record(
     }  # fmt: skip
     record |= _accuracy(pairs, rng)
     record["baselines"] = baselines(pairs, train, shuffled, rng)
+    if not separate:
+        record["baselines"] = [{**each, "beaten": None} for each in record["baselines"]]
     if shuffled is None:
         record["missing"]["shuffled labels"] = NO_SHUFFLED
     _calibration(record, pairs, log_odds, rng)
@@ -59,7 +61,7 @@ def preference_record(
     _curve(record, pairs, curve, rng)
     _annotators(record, pairs, heldout.rows, train if separate else [], rng)
     record["mislabelled"] = most_likely_mislabelled(pairs, heldout.rows, log_odds)
-    record["beats_baselines"] = beats(record["baselines"]) if separate else None
+    record["beats_baselines"] = beats(record["baselines"])
     record["verdict"] = verdict(record)
     record["notes"] = notes(record, heldout.rows)
     record["not_shown"] = [limit.format(units=plural(record["unit"])) for limit in LIMITS]
@@ -125,11 +127,6 @@ def unit_word(rows: Sequence[Judged]) -> str:
     if any(row.group is not None for row in rows):
         return "group"
     return "prompt" if any(row.prompt for row in rows) else SHARES
-
-
-def plural(unit: str) -> str:
-    """Several of a unit."""
-    return "sets of texts" if unit == SHARES else f"{unit}s"
 
 
 def notes(record: dict[str, Any], rows: Sequence[Judged]) -> list[str]:

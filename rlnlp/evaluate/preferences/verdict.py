@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rlnlp.evaluate.preferences.baselines import COIN, LONGER, MAJORITY
+from rlnlp.evaluate.preferences.baselines import COIN, LONGER, MAJORITY, SHUFFLED
 from rlnlp.evaluate.preferences.words import gain_words, rate
 
 NOTHING = "nothing is measured: there is no held-out pair of which one answer is preferred"
@@ -34,9 +34,9 @@ def verdict(record: Mapping[str, Any]) -> str:
 
 
 def named(baseline: Mapping[str, Any]) -> str:
-    """A rule in quotes."""
+    """A rule in quotes; what is none is named without."""
     rule = str(baseline["rule"])
-    return rule if rule == COIN else f"'{rule}'"
+    return rule if rule in (COIN, SHUFFLED) else f"'{rule}'"
 
 
 def _against(own: str, baseline: Mapping[str, Any]) -> str:

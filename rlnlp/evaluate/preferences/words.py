@@ -3,6 +3,18 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+SHARES = "set of texts"  # what rows without a prompt and a group belong to
+
+
+def plural(unit: str) -> str:
+    """Several prompts, groups or sets of texts."""
+    return "sets of texts" if unit == SHARES else f"{unit}s"
+
+
+def where(record: Mapping[str, Any]) -> str:
+    """What was measured on, in words that every figure bears."""
+    return "held-out pairs" if record["separate"] else "training pairs"
+
 
 def rate(value: float | None) -> str:
     """``71.2 %``; a dash where there is none."""
@@ -15,8 +27,8 @@ def rates(ends: Sequence[float] | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """``-6.1``: percentage points."""
-    return "–" if value is None else f"{round(100 * value, 1) + 0.0:+.1f}"
+    """``-6.1``: percentage points; ``0.0`` has no sign."""
+    return "–" if value is None else f"{100 * value:+.1f}" if abs(value) >= 0.0005 else "0.0"
 
 
 def points_interval(ends: Sequence[float] | None) -> str:

@@ -8,7 +8,8 @@ from torch import nn
 
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.load import pretrained, pretrained_tokenizer
-from rlnlp.models.locate import resolve
+from rlnlp.models.locate import resolve, saved_reward_model
+from rlnlp.rewards.model.learned import scores_of, with_prompts, without_prompts
 from rlnlp.rewards.terms import RewardContext, Term, text_term
 
 MAX_TOKENS = 2**20  # some tokenizers use a huge number for "no limit", which others cannot handle
@@ -22,20 +23,25 @@ def classifier(
     """Probability of ``label`` (its name or index; by default the last), in [0, 1]; rollout -> (B,).
 
     Softmax over the labels; for a model with one logit or for multi-label classification, the sigmoid of the label's
-    own logit. ``of`` both: prompt and completion as one text. A text that is too long for the model is truncated at its
-    end, or, if it includes the prompt, at its start.
+    own logit; for a reward model of rlnlp, the sigmoid of its score. ``of`` both: prompt and completion as one text. A
+    text that is too long for the model is truncated at its end, or, if it includes the prompt, at its start.
 
     Raises:
         Failure: exit 2, for a label that the model does not have; exit 4, for a model that is missing or unfit.
     """
     key = f"reward.terms.{name}.args"
+    if saved_reward_model(path) is not None:
+        _column(f"{key}.label", label, ["LABEL_0"])
+        score = scores_of(f"{key}.path", path, context, batch_size, allow_download)
+        asked = with_prompts if of == "both" else without_prompts
+        return lambda rollout: score(list(asked(context.texts_of(rollout)))).sigmoid()
     model_path = resolve(f"{key}.path", path, "config.json", allow_download)
     tokenizer, model = _load(model_path, not allow_download, context.device)
-    column = _column(f"{key}.label", label, model.config)
+    column = _column(f"{key}.label", label, [str(model.config.id2label[i]) for i in range(model.config.num_labels)])
     tokenizer.truncation_side = "left" if of == "both" else "right"
     max_tokens = _max_tokens(tokenizer, model)
 
-    def score(prompts: list[str], completions: list[str]) -> list[float]:
+    def values_of(prompts: list[str], completions: list[str]) -> list[float]:
         texts = completions
         if of == "both":
             texts = [prompt + completion for prompt, completion in zip(prompts, completions, strict=True)]
@@ -49,7 +55,7 @@ def classifier(
                 values[i] = value
         return values
 
-    return text_term(name, score, {}, context.texts_of)
+    return text_term(name, values_of, {}, context.texts_of)
 
 
 @torch.no_grad()
@@ -83,8 +89,7 @@ def _load(found: str, local_only: bool, device: torch.device) -> tuple[Any, Any]
     return tokenizer, model.eval().requires_grad_(False).to(device)
 
 
-def _column(key: str, label: int | str | None, config: Any) -> int:
-    names = [str(config.id2label[i]) for i in range(config.num_labels)]
+def _column(key: str, label: int | str | None, names: list[str]) -> int:
     if label is None:
         return len(names) - 1
     if isinstance(label, int) and 0 <= label < len(names):

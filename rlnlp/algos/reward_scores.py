@@ -1,0 +1,146 @@
+"""The scores of a reward model over a table of judged answers: features that are kept, held-out scores, the scale."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from rlnlp import build
+from rlnlp.config.algos import PAIRS
+from rlnlp.config.schema import RewardModelRun
+from rlnlp.data.judged_batch import JudgedBatch, row_groups
+from rlnlp.data.preference_table import PreferenceTable
+from rlnlp.data.units import prompt_key
+from rlnlp.errors import Exit, Failure
+from rlnlp.evaluate.best import Result
+from rlnlp.maths.preferences import Normalization, normalization_overall, normalization_within_prompts
+from rlnlp.models.reward_files import save_reward_model
+from rlnlp.models.reward_model import RewardModel, Rngs
+from rlnlp.models.save import round_weights
+from rlnlp.models.text_tokens import TextReader, TextTokens, text_batch
+from rlnlp.run.manifest import REWARD_MODEL
+from rlnlp.run.run import Run
+
+Scorer = Callable[[JudgedBatch, Rngs | None], Tensor]
+Raw = Callable[[Sequence[int]], list[Tensor]]  # rows -> the members' raw scores of each, (M, K)
+RESPONSES = 512  # of a model, that its scores are normalized on
+OVERALL = "one response a prompt: scores are normalized by their standard deviation over all prompts, not within them"
+
+
+class FeatureCache:
+    """What a frozen trunk makes of each text of a table, computed when it is first asked for.
+
+    ``size`` texts go through the trunk at once.
+    """
+
+    def __init__(self, model: RewardModel, table: PreferenceTable, size: int) -> None:
+        self.model, self.size = model, size
+        self.known = torch.zeros(sum(len(row.texts) for row in table.rows), dtype=torch.bool)
+        self.kept = torch.empty(0)
+
+    def __call__(self, batch: JudgedBatch) -> Tensor:
+        """The features of the texts of a batch, (B, D)."""
+        lacking = [i for i, number in enumerate(batch.numbers.tolist()) if not self.known[number]]
+        for start in range(0, len(lacking), self.size):
+            part = lacking[start : start + self.size]
+            texts = text_batch([batch.texts[i] for i in part], self.model.pad, self.model.device)
+            found = self.model.features(texts)
+            if not len(self.kept):
+                self.kept = found.new_zeros(len(self.known), found.shape[1])
+            self.kept[batch.numbers[part]] = found
+            self.known[batch.numbers[part].cpu()] = True
+        return self.kept[batch.numbers]
+
+
+def scorer(model: RewardModel, cache: FeatureCache | None) -> Scorer:
+    """``batch -> raw scores`` of the members, (M, B); with a ``cache`` only the heads are computed."""
+    if cache is not None:
+        return lambda batch, rngs: model.heads_on(cache(batch), rngs)
+    return lambda batch, rngs: model(text_batch(batch.texts, model.pad, model.device), rngs)
+
+
+@torch.no_grad()
+def scores_of_rows(
+    score: Scorer, batch: Callable[[Sequence[int]], JudgedBatch], table: PreferenceTable, rows: Sequence[int], size: int
+) -> list[Tensor]:
+    """The members' raw scores of the answers of each of ``rows``, (M, K) each; ``size`` texts at once."""
+    found: dict[int, Tensor] = {}
+    for group in row_groups(table, sorted(rows, key=lambda r: table.rows[r].length), size):
+        raw = score(batch(group), None).cpu()
+        parts = raw.split([len(table.rows[r].texts) for r in group], dim=1)
+        found |= dict(zip(group, parts, strict=True))
+    return [found[r] for r in rows]
+
+
+def reward_model_result(
+    config: RewardModelRun, run: Run, model: RewardModel, reader: TextReader, table: PreferenceTable, raw: Raw
+) -> Result:
+    """The reward model as what the run hands over: its scores are put on their scale before it is saved."""
+
+    def save() -> None:
+        normalize(config, run, model, reader, table, raw)
+        if (note := save_reward_model(run.directory / REWARD_MODEL, model, reader)) is not None:
+            run.log_message(note)
+
+    return Result(REWARD_MODEL, model, model.device, partial(round_weights, model, config.model), save)
+
+
+def normalize(
+    config: RewardModelRun, run: Run, model: RewardModel, reader: TextReader, table: PreferenceTable, raw: Raw
+) -> None:
+    """Let the scores of ``algo.normalize_on`` have mean 0, and standard deviation 1 within prompts."""
+    algo = config.algo
+    if algo.normalize_on == PAIRS:
+        scores = torch.cat(raw(table.train), dim=1)
+        prompts = prompts_of(table, table.train)
+    else:
+        scores, prompts = scores_of_model(config, model, reader, table)
+    several = len(set(prompts)) < len(prompts)
+    if not several:
+        run.log_message(OVERALL)
+    numbers = torch.tensor(prompts)
+    scales = [normalization(each, numbers, several) for each in scores.cpu()]
+    model.normalize([scale.gain for scale in scales], [scale.bias for scale in scales])
+
+
+def normalization(scores: Tensor, prompts: Tensor, several: bool) -> Normalization:
+    """Gain and bias of a member; ``several``: a prompt has two scores or more."""
+    if len(scores) < 2:
+        return Normalization(1.0, -float(scores.mean()))
+    return normalization_within_prompts(scores, prompts) if several else normalization_overall(scores)
+
+
+def prompts_of(table: PreferenceTable, rows: Sequence[int]) -> list[int]:
+    """The number of the prompt of each answer of ``rows``; answers without a prompt belong to their row."""
+    numbers: dict[object, int] = {}
+    found = []
+    for r in rows:
+        key = prompt_key(table.rows[r].row.prompt)
+        number = numbers.setdefault(("row", r) if key is None else ("prompt", key), len(numbers))
+        found += [number] * len(table.rows[r].texts)
+    return found
+
+
+def scores_of_model(
+    config: RewardModelRun, model: RewardModel, reader: TextReader, table: PreferenceTable
+) -> tuple[Tensor, list[int]]:
+    """The members' raw scores of responses of the model ``algo.normalize_on``, (M, N), and their prompts' numbers.
+
+    Two or more are drawn to each of at most 256 prompts of the training rows, ``RESPONSES`` or a few more in all.
+
+    Raises:
+        Failure: exit 3, if the rows have no prompts; exit 4, for a model that cannot be loaded.
+    """
+    prompts = list({prompt_key(row.prompt): row.prompt for row in (table.rows[r].row for r in table.train)}.values())
+    asked = [prompt for prompt in prompts if prompt is not None][: RESPONSES // 2]
+    if not asked:
+        what = f"algo.normalize_on={config.algo.normalize_on}: the judged answers have no prompts to respond to"
+        raise Failure(Exit.DATA, f"{what}\nuse algo.normalize_on=pairs")
+    count = max(2, -(-RESPONSES // len(asked)))
+    policy = build.sampled_model(config, config.algo.normalize_on)
+    texts: list[TextTokens] = []
+    for i, response in enumerate(policy.generate(asked, count)):
+        texts.append(reader.tokens(asked[i // count], response["response"]))
+    numbers = [i // count for i in range(len(texts))]
+    return model.raw_scores(texts, config.algo.micro_batch_size), numbers

@@ -1,0 +1,97 @@
+"""Reward from a reward model that has learned from judgements: its score of prompt and completion as one text."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from rlnlp.errors import Exit, Failure
+from rlnlp.models.chat import Prompt, Unreadable
+from rlnlp.models.locate import locate_reward_model
+from rlnlp.models.reward_load import LoadedRewardModel, load_reward_model
+from rlnlp.models.text_tokens import Answered, TextTokens
+from rlnlp.rewards.sources import one_source
+from rlnlp.rewards.terms import RewardContext, Term
+from rlnlp.run.parts import weights_sha256
+from rlnlp.types import Rollout, Texts
+
+Asked = tuple[Prompt | None, Answered]  # an answer, and the prompt that it is to
+ScoreTexts = Callable[[Sequence[Asked]], Tensor]
+
+
+def learned(
+    name: str, context: RewardContext, run: str | None = None, path: str | None = None,
+    batch_size: Annotated[int, {"ge": 1}] = 16, allow_download: bool = False,
+) -> Term:  # fmt: skip
+    """The score that a reward model gives prompt and completion, of any size and sign; rollout -> (B,).
+
+    ``run`` is a run of ``rlnlp reward-model``, whose scores are normalized. ``path`` may be any sequence-classification
+    model with one label: its raw logit counts. The model reads the texts with its own tokenizer, and conversations with
+    its own chat template.
+
+    Raises:
+        Failure: exit 2, for both of the two or neither; exit 4, for a model that is missing or unfit.
+    """
+    score = scores_of(*one_source(name, {"run": run, "path": path}), context, batch_size, allow_download)
+
+    def term(rollout: Rollout) -> Tensor:
+        return score(list(with_prompts(context.texts_of(rollout))))
+
+    return term
+
+
+def scores_of(key: str, source: str, context: RewardContext, batch_size: int, allow_download: bool) -> ScoreTexts:
+    """The scores of the reward model that the setting ``key`` names as ``source``; its content is noted.
+
+    Raises:
+        Failure: exit 4, for a model that is missing or unfit.
+    """
+    loaded = load_reward_model(locate_reward_model(key, source, allow_download), not allow_download, context.device)
+    context.note_content(key, weights_sha256({"reward model": loaded.model}))
+    return scorer(key, loaded, batch_size)
+
+
+def scorer(what: str, loaded: LoadedRewardModel, batch_size: int) -> ScoreTexts:
+    """The scores (N,) of texts, equal ones of texts that the model reads alike; ``what`` names it in messages.
+
+    They are without gradient, and do not depend on which texts are scored together.
+    """
+    reader = loaded.reader
+
+    def tokens(prompt: Prompt | None, answer: Answered) -> TextTokens:
+        spoken = not isinstance(answer, str)
+        if spoken and reader.chat.template is None and not reader.chat.plainly:
+            raise Failure(
+                Exit.MODEL,
+                f"{what}: the reward model has no chat template, and the texts are conversations\n"
+                "train one on conversations; with data.template=none it reads them as people do",
+                "no-chat-template",
+            )
+        try:
+            return reader.tokens(prompt, answer)
+        except Unreadable as fault:
+            raise Failure(Exit.MODEL, f"{what}: a conversation cannot be scored: {fault}") from fault
+
+    def score(texts: Sequence[Asked]) -> Tensor:
+        read = [tokens(prompt, answer) for prompt, answer in texts]
+        distinct = {each: i for i, each in enumerate(dict.fromkeys(read))}
+        values = loaded.model.scores(list(distinct), batch_size)
+        return values[torch.tensor([distinct[each] for each in read], device=values.device, dtype=torch.long)]
+
+    return score
+
+
+def without_prompts(texts: Texts) -> Iterator[Asked]:
+    """The completions alone."""
+    yield from ((None, completion) for completion in texts.completions)
+
+
+def with_prompts(texts: Texts) -> Iterator[Asked]:
+    """The completions with their prompts: as texts, or as messages where the prompt is a conversation."""
+    for i, completion in enumerate(texts.completions):
+        if texts.spoken and texts.spoken[i]:
+            *before, last = texts.messages[i]
+            yield before, last
+        else:
+            yield texts.prompts[i], completion
