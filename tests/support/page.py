@@ -18,6 +18,7 @@ class Served:
 
     port: int
     links: dict[str, str]
+    last: str = ""  # the body of the last answer
 
     def token(self, name: str) -> str:
         return urlsplit(self.links[name]).query.removeprefix("token=")
@@ -37,7 +38,7 @@ class Served:
         if body:
             connection.send(body)
         answer = connection.getresponse()
-        text = answer.read().decode()
+        self.last = text = answer.read().decode()
         connection.close()
         try:
             return answer.status, dict(answer.getheaders()), json.loads(text)

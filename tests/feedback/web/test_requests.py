@@ -64,10 +64,31 @@ def test_what_the_page_asks_is_answered_saved_once_and_escaped(page, store):
     assert headers["cache-control"] == "no-store"
     assert headers["x-content-type-options"] == "nosniff"
     assert value["question"]["prompt"][0][1].endswith("<b>&")
+    assert not {"<", "&"} & set(page.last)
     status, _, value = page.ask("ann", "/undo", {"request": "undo-number-1"})
     assert (status, value["undone"], value["question"]["item"]) == (200, True, body["item"])
     assert page.ask("ann", "/undo", {"request": "undo-number-1"})[2]["question"]["item"] == body["item"]
     assert [j.verdict.kind for j in store.judgements()[before:]] == ["better", "undone"]
+
+
+def test_an_answer_to_what_was_not_shown_so_is_refused(page, store):
+    body = fresh(page)
+    assert page.ask("ann", "/judge", body)[0] == 200
+    before = everything(store)
+    again = {**body, "request": "another-request", "revision": 1}
+    for wrong in (
+        {"order": body["order"][::-1]},
+        {"revision": True},
+        {"item": float(body["item"])},
+        {"answer": 5},
+        {"seconds": -1},
+        {"seconds": 10**9},
+        {"request": "short"},
+        {"confidence": 2},
+        {"answer": "undone"},
+    ):
+        assert page.ask("ann", "/judge", {**again, **wrong})[0] == 400, wrong
+    assert everything(store) == before
 
 
 def test_the_page_has_a_strict_policy_and_a_cookie_that_scripts_cannot_read(page):
@@ -95,12 +116,12 @@ def test_the_pages_script_never_writes_markup():
 
 
 HOSTILE = {
-    "another host": {"Host": "evil.example:PORT"},
-    "another port": {"Host": "127.0.0.1:1"},
-    "no port": {"Host": "127.0.0.1"},
-    "a host that begins like ours": {"Host": "127.0.0.1.evil.example:PORT"},
-    "the machine's address of the network": {"Host": "192.168.0.7:PORT"},
-    "no host": {"Host": None},
+    "another host": {"Host": "evil.example:PORT", "Origin": None},
+    "another port": {"Host": "127.0.0.1:1", "Origin": None},
+    "no port": {"Host": "127.0.0.1", "Origin": None},
+    "a host that begins like ours": {"Host": "127.0.0.1.evil.example:PORT", "Origin": None},
+    "the machine's address of the network": {"Host": "192.168.0.7:PORT", "Origin": None},
+    "no host": {"Host": None, "Origin": None},
     "another origin": {"Origin": "http://evil.example"},
     "an origin of another port": {"Origin": "http://127.0.0.1:1"},
     "an origin without a name": {"Origin": "null"},
@@ -233,7 +254,9 @@ def test_each_annotator_is_who_the_link_says_and_old_links_stay_good(tmp_path):
             assert again.port == port
             assert again.token("ann") != token
             assert again.request("GET", f"/?token={token}")[0] == 200
-            assert token.encode() not in (tmp_path / "set.sqlite").read_bytes(), "what is kept is no key"
+            kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+            assert b"links" in kept
+            assert token.encode() not in kept, "what is kept is no key"
 
 
 def test_a_taken_port_is_left_for_a_free_one_and_it_listens_on_this_machine_only():
