@@ -32,6 +32,7 @@ from mutation import (
     feedback_mutants,
     model_mutants,
     page_mutants,
+    page_server_mutants,
     pair_mutants,
     ppo_mutants,
     preference_mutants,
@@ -97,7 +98,7 @@ def _mutants(file, *tests_and_changes):
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
-    page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants,
+    page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
