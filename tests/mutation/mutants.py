@@ -97,8 +97,8 @@ def _mutants(file, *tests_and_changes):
 
 GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
-    reward_model_mutants, sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
-    page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants,
+    sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
+    reward_model_mutants, page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
