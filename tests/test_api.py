@@ -47,8 +47,9 @@ def test_the_names_are_two_and_nothing_heavy_is_imported_before_they_are_asked_f
 def test_train_gives_the_run_that_the_command_gives(algo, tmp_path):
     words = runs.words(algo, tmp_path, "algo.total_steps=2")
     begun = time.monotonic()
-    run = rlnlp.train(words, directory="in python")
-    assert main(["train", *words, "hydra.run.dir=by-command"]) == 0
+    with runs.without_pictures():
+        run = rlnlp.train(words, directory="in python")
+        assert main(["train", *words, "hydra.run.dir=by-command"]) == 0
     assert runs.difference(runs.outcome(run.directory), runs.outcome(Path("by-command"))) == []
     facts = json.loads(Path("in python/run.json").read_text())
     assert (facts["status"], facts["exit_code"], facts["command"]) == ("done", 0, "train")

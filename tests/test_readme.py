@@ -10,7 +10,8 @@ import pytest
 from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
-from support import chat, forked, inside, small
+from rlnlp.models.locate import ASSETS
+from support import chat, forked, inside, reward_models, small
 
 DOCUMENTS = [
     small.ROOT / "README.md", small.ROOT / "CONTRIBUTING.md", small.ROOT / "CHANGELOG.md",
@@ -30,7 +31,7 @@ COMMANDS = dict.fromkeys(  # each once, in the order of the pages
     for line in block.splitlines()
     if not kind and re.match(r"rlnlp [\w-]+( |$)", line)
 )
-TRAINING = ("train", "ppo", "reinforce", "sft", "check")
+TRAINING = ("train", "ppo", "reinforce", "reward-model", "sft", "check")
 ELSEWHERE = {"rlnlp/conf", "rlnlp/guide/TOPIC.md"}  # in a wheel, yours
 QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4", "device.threads=1")
 
@@ -53,6 +54,10 @@ def directory(tmp_path_factory, model_dir):
     asked = [chat.turns(f"is the {word} good ?", f"the {word} is good .") for word in small.WORDS[2:14]]
     for name, length in (("questions.jsonl", 1), ("dialogues.jsonl", 2)):
         (directory / name).write_text("".join(json.dumps({"messages": turns[:length]}) + "\n" for turns in asked))
+    judged = [{"prompt": f"the {w} is", "chosen": " very good .", "rejected": f" {w} ."} for w in small.WORDS[2:]]
+    (directory / "pairs.jsonl").write_text("".join(json.dumps(each) + "\n" for each in judged))
+    (directory / "answers.jsonl").write_text("".join(json.dumps({"text": each["prompt"]}) + "\n" for each in judged))
+    reward_models.as_run(reward_models.save(directory / "RM", ASSETS / "embedded"))
     status, _, errors = inside.rlnlp("train", *QUICK, "hydra.run.dir=RUN", cwd=directory)
     assert status == 0, errors
     shutil.copytree(directory / "RUN", directory / "SWEEP" / "0")
@@ -110,6 +115,9 @@ def test_every_metric_of_a_run_is_in_the_table_and_the_other_way_round(directory
         "equal_groups",
         "critic_grad_norm",
         "sampling_mismatch",
+        "accuracy",
+        "heldout/accuracy",
+        "margin",
     }
     assert named - logged <= elsewhere | {"skipped"}
 

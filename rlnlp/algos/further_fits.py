@@ -9,7 +9,7 @@ from rlnlp import build
 from rlnlp.algos.optim import descend, optimizers
 from rlnlp.algos.reward_scores import FeatureCache, scorer, scores_of_rows
 from rlnlp.algos.reward_updates import Fitting, accumulate
-from rlnlp.config.algos import FitRewardModel
+from rlnlp.config.algos import SHUFFLED, FitRewardModel
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import batches, bootstrap_weights, rating_scale
 from rlnlp.data.preference_table import PreferenceTable
@@ -20,8 +20,6 @@ from rlnlp.evaluate.preferences.fit import FurtherFits, judged_scores
 from rlnlp.evaluate.preferences.heldout import HeldoutScores
 from rlnlp.models.reward_model import RewardModel
 from rlnlp.run.run import Run
-
-SHUFFLED = 0.5  # of the data that is fitted to with shuffled labels
 
 
 @dataclass(frozen=True)

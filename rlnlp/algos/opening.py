@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from rlnlp.algos.optim import state_bytes
+from rlnlp.config.algos import Optimization
 from rlnlp.config.description import Trained, description, duration, measurements, saves, thing
 from rlnlp.device import device_text
 from rlnlp.errors import counted
@@ -109,12 +110,17 @@ def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -
 def time_text(config: Trained, done: int, step: float, measurement: float) -> str:
     """How long a run of which ``done`` steps are done takes; ``step`` and ``measurement`` are seconds of each."""
     steps, more = max(0, config.algo.total_steps - done), measurements(config, done) - 1
-    total = duration(steps * step + more * measurement)
+    total = duration((steps + config.algo.further_steps) * step + more * measurement)
     left = " left" if done else ""
     return (
-        f"about {total}: {counted(steps, 'step')}{left} of {step:.2g} s (from a trial),"
-        f" {counted(more, 'measurement')} of {measurement:.2g} s"
+        f"about {total}: {counted(steps, 'step')}{left} of {step:.2g} s (from a trial)"
+        f"{further(config.algo)}, {counted(more, 'measurement')} of {measurement:.2g} s"
     )
+
+
+def further(algo: Optimization) -> str:
+    """The steps of further fits in words, if there are any."""
+    return f", {algo.further_steps:,} more for the report" if algo.further_steps else ""
 
 
 class DiskNeed(NamedTuple):

@@ -69,12 +69,17 @@ def load_language(config: C, run: Run) -> tuple[C, build.Language]:
     with run.display.waiting("loading the model"):
         language = build.loaded_language(config, run)
     run.computes_on(language.device, config.device.threads)
-    only_head = isinstance(config.algo, FitRewardModel) and config.algo.frozen_trunk
-    learning = 0 if only_head else sum(p.numel() for p in language.policy.trainable())
-    algo: Any = with_rates(config.algo, learning, run.facts.get("decided", {}))
+    algo: Any = with_rates(config.algo, learned_parameters(config, language.policy), run.facts.get("decided", {}))
     config = replace(config, algo=algo)
     run.decide(config, {name: vars(algo)[name] for name in open_rates(run.asked.algo)})
     return config, language
+
+
+def learned_parameters(config: AnyRun, policy: Policy) -> int:
+    """How many weights learn, by which the learning rate is decided; a reward model's head is too few to count."""
+    if isinstance(config.algo, FitRewardModel) and config.algo.frozen_trunk:
+        return 0
+    return sum(p.numel() for p in policy.trainable())
 
 
 def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> OnPolicySetup:

@@ -7,6 +7,7 @@ from typing import Literal
 from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
 
 PAIRS = "pairs"  # algo.normalize_on: the answers that a reward model is fitted to
+SHUFFLED = 0.5  # of the training prompts: what is fitted to with shuffled labels
 DRAW = 4.0  # forward passes that drawing a response costs, about; 3 to 5 on a CPU
 
 
@@ -65,6 +66,11 @@ class Optimization:
     def relative_cost(self) -> float:
         """The cost of learning from a response over that of measuring one: in forward passes, a backward is two."""
         return 3.0
+
+    @property
+    def further_steps(self) -> int:
+        """Steps of further fits, after those of the run."""
+        return 0
 
     def problems(self) -> Iterator[Problem]:
         """A warm-up longer than the run."""
@@ -127,6 +133,12 @@ class FitRewardModel(Optimization):
     def responses(self) -> int:
         """Responses of a step: two a row, about."""
         return 2 * self.batch_size
+
+    @property
+    def further_steps(self) -> int:
+        """Those of the learning curve, of shuffled labels and of the folds."""
+        shuffled = SHUFFLED if self.shuffled_labels else 0
+        return round(self.total_steps * (sum(self.learning_curve) + shuffled + max(0, self.folds - 1)))
 
     def problems(self) -> Iterator[Problem]:
         """Members that are all the same; one fold, which leaves nothing to fit to."""

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 from rlnlp.algos import ppo
 from rlnlp.algos.opening import FILTERED
 from rlnlp.cli.main import main
-from support import small
+from support import runs, small
 
 
 @pytest.fixture
@@ -27,7 +27,8 @@ def train(model_dir, tmp_path, monkeypatch, capsys):
 
     def run(name, *more):
         capsys.readouterr()
-        code = main(["ppo", *words, *more, f"hydra.run.dir={name}"])
+        with runs.without_pictures():
+            code = main(["ppo", *words, *more, f"hydra.run.dir={name}"])
         return code, tmp_path / name, *capsys.readouterr()
 
     return run

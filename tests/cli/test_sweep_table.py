@@ -12,10 +12,9 @@ from rlnlp.evaluate.outcome import in_words
 
 def job(number, overrides, after, before=0.5, metric="score", status="done", **more):
     difference = {"mean": after - before, "interval": [after - before - 0.05, after - before + 0.05]}
+    changed = {metric: difference}
     if metric == "loss":
         changed = {"loss": after - before, "interval": difference["interval"]}
-    else:
-        changed = {"score": difference}
     result = {"n": 64, "heldout": True, "before": {metric: before}, "after": {metric: after}, "difference": changed}
     return {"job": number, "overrides": overrides.split(), "status": status, "seconds": 61.4, "result": result, **more}
 
@@ -56,6 +55,22 @@ def test_of_losses_the_lowest_is_the_best():
     losses = [job(0, "seed=1", 3.0, 4.0, "loss"), job(1, "seed=2", 2.0, 4.0, "loss"), failed(2, "seed=3")]
     assert best_job(losses)["job"] == 1
     assert printed(losses)[0] == "loss on held-out texts, nats per token (64)"
+
+
+def test_of_accuracies_the_highest_is_the_best():
+    models = [job(0, "seed=1", 0.8, metric="accuracy"), job(1, "seed=2", 0.9, metric="accuracy")]
+    assert best_job(models)["job"] == 1
+    assert printed(models)[0] == "accuracy on held-out pairs (64)"
+    assert in_words(models[1]["result"]) == "accuracy 0.500 -> 0.900, +0.400 [+0.350, +0.450]"
+    assert "an accuracy and a loss cannot be compared" in printed([models[0], job(1, "seed=2", 3.0, 4.0, "loss")])[-2]
+
+
+def test_a_reward_model_without_a_decided_pair_is_judged_by_its_loss():
+    result = job(0, "seed=1", 0.6, 0.7, "loss")["result"]
+    for side in ("before", "after"):
+        result[side]["accuracy"] = None
+    result["difference"]["accuracy"] = {"mean": None, "interval": None}
+    assert in_words(result) == "loss 0.700 -> 0.600, -0.100 [-0.150, -0.050]"
 
 
 @pytest.mark.parametrize("key", ["reward.terms.length.weight", "reward", "data.prompts", "heldout.size"])

@@ -44,6 +44,13 @@ def test_runs_are_listed_newest_first_with_what_they_reached_and_what_is_not_the
     assert len(lines) == 3  # nothing is unfinished, nothing broken
 
 
+def test_a_reward_model_is_listed_with_its_accuracy(here, capsys):
+    stored_run(here / "outputs/reward-model/a", 0.9, algo="reward-model")
+    assert "accuracy 0.500 -> 0.900" in listed(capsys)
+    found = records(capsys)["runs"][0]
+    assert (found["metric"], found["after"]) == ("accuracy", 0.9)
+
+
 def test_an_interrupted_run_comes_with_the_command_that_resumes_it(here, capsys):
     for name in ("signal", "killed"):
         status = {"signal": "interrupted", "killed": "running"}[name]

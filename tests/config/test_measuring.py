@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from config.test_parse import composed
+from config.test_parse import changed, composed
 from rlnlp.commands.preflight import parse_run_config
 from rlnlp.config.measuring import BUDGET, MEASUREMENTS
 from rlnlp.errors import Failure
@@ -47,7 +47,8 @@ def test_what_is_null_becomes_a_number(words, every):
 @pytest.mark.parametrize("total", [1, 2, 7, 60, 100, 999])
 @pytest.mark.parametrize("size", [0, 1, 20, 63, 64, 128, 4000])
 def test_measurements_are_about_ten_at_most_and_take_a_tenth_of_the_time_at_most(algo, total, size):
-    config = config_of(f"algo={algo}", f"algo.total_steps={total}", f"heldout.size={size}")
+    plain = changed("algo.total_steps", total, changed("heldout.size", size, composed(f"algo={algo}")))
+    config = parse_run_config(plain)
     steps = measured_steps(config)
     prompts = size or 64
     prompts = min(prompts // 2, 128) if prompts >= 64 else prompts

@@ -14,6 +14,7 @@ from rlnlp.config.data import PromptData
 from rlnlp.config.parse import parse
 from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.data.prompts import prompt_table, same_prompts
+from rlnlp.evaluate.before_after import short
 from rlnlp.evaluate.before_after.draws import Draws
 from rlnlp.evaluate.before_after.frontier import best_of_n_rows
 from rlnlp.evaluate.before_after.limits import trained_on
@@ -158,16 +159,21 @@ def ppo(place):
 
 @pytest.fixture
 def evaluated(capsys):
-    def run(*words):
+    """The command in this process: exit status, stdout, stderr. It draws where the figures are asked for."""
+
+    def run(*words, figures=False):
         capsys.readouterr()
-        code = main(["evaluate", *map(str, words)])
+        with pytest.MonkeyPatch.context() as patch:
+            if not figures:
+                patch.setattr(short, "draw_figures", lambda record, directory: [])
+            code = main(["evaluate", *map(str, words)])
         return code, *capsys.readouterr()
 
     return run
 
 
 def test_an_evaluation_of_a_run_gives_its_record_and_its_report(ppo, evaluated):
-    code, out, err = evaluated(ppo, "--json", "-n", 2, "--judge", "gold-sentiment", "--best-of", 4)
+    code, out, err = evaluated(ppo, "--json", "-n", 2, "--judge", "gold-sentiment", "--best-of", 4, figures=True)
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert (found["n"], found["prompts"], found["samples"], found["streams"]) == (24, 12, 2, "same")
@@ -179,7 +185,7 @@ def test_an_evaluation_of_a_run_gives_its_record_and_its_report(ppo, evaluated):
     assert found["seen_in_training"] == 0
     assert any("Student" in note for note in found["notes"])
     assert "values" not in found
-    assert (ppo / "report.html").is_file()
+    assert (ppo / "report.html").read_text().count("data:image/png;base64,") == len(list(ppo.glob("report-*.png"))) > 3
     again = json.loads(evaluated(ppo, "--json", "-n", 2, "--judge", "gold-sentiment", "--best-of", 4)[1])
     assert again == found
 

@@ -7,6 +7,7 @@ import pytest
 from rlnlp.evaluate.compare.comparison import compare
 from rlnlp.evaluate.compare.measured import measures
 from rlnlp.evaluate.compare.pages import opening
+from rlnlp.evaluate.compare.sheets import run_sheet
 from rlnlp.evaluate.stored import read_run
 from support.stored import PROMPTS, stored_run
 
@@ -50,6 +51,23 @@ def test_other_held_out_prompts_are_another_measure_named_by_their_data(tmp_path
     one = stored_run(tmp_path / "one", 0.6, "data.heldout=a.jsonl")
     other = stored_run(tmp_path / "other", 0.7, "data.heldout=b.jsonl", prompts=("it is cold",))
     assert parts(one, other)[1] == ["held-out data a.jsonl, 3", "held-out data b.jsonl, 1"]
+
+
+def test_reward_models_are_compared_by_their_accuracy_on_the_same_pairs(tmp_path):
+    one, other = (
+        stored_run(tmp_path / name, 0.6 + i / 10, f"seed={i}", algo="reward-model") for i, name in enumerate("ab")
+    )
+    found = measures([read_run(one), read_run(other)])
+    assert [(each.metric, each.title) for each in found] == [("accuracy", "accuracy on 3 held-out pairs")]
+    section = compare([read_run(one), read_run(other)], []).sections[0]
+    assert run_sheet(section).rows[1][-1] == "best", "the higher one"
+    rows = [{"prompt": prompt, "responses": ["x", "y"], "pairs": [[1, 0, 1.0]]} for prompt in PROMPTS]
+    third = stored_run(tmp_path / "c", 0.8, "seed=0", "algo.batch_size=8", algo="reward-model")
+    assert len(parts(one, third)[0]) == 1
+    (third / "heldout.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert len(parts(one, third)[0]) == 2, "other answers to the same prompts"
+    loss = stored_run(tmp_path / "loss", 2.0, algo="sft")
+    assert parts(one, loss)[1] == ["an accuracy", "a loss"]
 
 
 def test_prompts_that_the_seed_holds_out_are_one_measure(tmp_path):

@@ -120,8 +120,8 @@ GROUPS = [
         ("the trial's pass is learned from", "    with torch.no_grad():\n        first =",
          "    if True:\n        first ="),
         ("a filter is not reported", "if setup.distribution.filtered:", "if False:"),
-        ("the reward model is not loaded", "critic_like(policy) if start is None else",
-         "critic_like(policy) if True else"),
+        ("the reward model is not loaded", "    if start is None:\n        return critic_like",
+         "    if True:\n        return critic_like"),
     ]),
     ("algos/actor_critic.py", (GRADIENT, LOOP), [
         ("the value loss has no weight", "actor.loss + self.algo.vf_coef * critic.loss", "actor.loss + critic.loss"),

@@ -8,6 +8,7 @@ from rlnlp import build
 from rlnlp.cli.main import main
 from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.rewards.user import Loader
+from support import runs
 from support.rewards import fails, three_texts
 
 
@@ -109,7 +110,8 @@ def test_terms_are_added_and_removed_on_the_command_line(model_dir, tmp_path):
     asked = [*words, "reward.terms.similarity.weight=0.2"]
     assert main(["train", *overrides(model_dir, tmp_path / "bare.jsonl"), *asked]) == 3, "similarity needs references"
     words += ["~reward.terms.similarity", "hydra.run.dir=second"]
-    assert main(["train", *overrides(model_dir, tmp_path / "bare.jsonl")[:-1], *words]) == 0
+    with runs.without_pictures():
+        assert main(["train", *overrides(model_dir, tmp_path / "bare.jsonl")[:-1], *words]) == 0
     for line in (tmp_path / "second" / "metrics.jsonl").read_text().splitlines():
         row = json.loads(line)
         assert row["score/polite"] == 3

@@ -22,7 +22,7 @@ from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Failure
 from rlnlp.run import checkpoint
 from rlnlp.run.manifest import read_config
-from support import small
+from support import runs, small
 from support.inside import rlnlp
 from support.small import write_prompts
 
@@ -65,7 +65,8 @@ def again(given, tmp_path):
     """Another run with some settings changed, in this process; its directory."""
 
     def trained(*changes):
-        run_training(settings_of([*given, *changes]), tmp_path / "again", "train", hidden=())
+        with runs.without_pictures():
+            run_training(settings_of([*given, *changes]), tmp_path / "again", "train", hidden=())
         return tmp_path / "again"
 
     return trained

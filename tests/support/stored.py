@@ -10,6 +10,7 @@ from rlnlp.config.choices import merged
 from rlnlp.config.differing import usual_settings
 from rlnlp.config.migrate import CONFIG_VERSION
 
+METRICS = {"sft": "loss", "reward-model": "accuracy"}  # of the others it is the score
 PROMPTS = ("the film is", "the room was", "we loved")
 
 
@@ -26,7 +27,7 @@ def stored_run(
 ) -> Path:  # fmt: skip
     """A run of ``algo`` with the settings ``words`` that reached ``after``; ``curve`` is measured after each step."""
     settings = merged(usual(algo), list(words))
-    metric = "loss" if algo == "sft" else "score"
+    metric = METRICS.get(algo, "score")
     directory.mkdir(parents=True)
     (directory / "config.yaml").write_text(yaml.safe_dump({"config_version": CONFIG_VERSION, **settings}))
     difference = (
@@ -34,7 +35,7 @@ def stored_run(
     )
     result = {} if difference is None else {
         "n": len(prompts), "heldout": True, "before": {metric: before}, "after": {metric: after},
-        "difference": {metric: difference} if metric == "score" else {metric: difference["mean"], "interval": None},
+        "difference": {metric: difference["mean"], "interval": None} if metric == "loss" else {metric: difference},
         "policy_step": len(curve) or 9,
     }  # fmt: skip
     if metric == "score" and result:

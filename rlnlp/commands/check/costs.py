@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rlnlp.algos.opening import LESS_DISK, Prepared, Trial, disk_need, modules_of, need_text
+from rlnlp.algos.opening import LESS_DISK, Prepared, Trial, disk_need, further, modules_of, need_text
 from rlnlp.algos.optim import state_bytes
 from rlnlp.commands.check.findings import Finding, Report
 from rlnlp.config.description import duration, measurements
@@ -25,7 +25,8 @@ def costs(
 
     ``loading`` is the seconds that everything before the first step took, ``response`` those of measuring one.
     """
-    device, modules = prepared.around.policy.device, modules_of(prepared.parts)
+    modules = modules_of(prepared.parts)
+    device = next(next(iter(modules.values())).parameters()).device
     tried = tried_steps(prepared.trial, config.algo.total_steps)
     step = median(tried)
     memory = peak_memory(device)
@@ -33,7 +34,8 @@ def costs(
     needed = memory.get("cuda", memory["process"]) + moments
     count = measurements(config)
     measurement = response * prepared.around.rows.heldout
-    seconds = loading + config.algo.total_steps * step + count * measurement
+    steps = config.algo.total_steps + config.algo.further_steps
+    seconds = loading + steps * step + count * measurement
     need, free = disk_need(config, modules), shutil.disk_usage(existing(directory)).free
     report.figures |= {
         "seconds": seconds, "step_seconds": step, "memory_bytes": needed, "disk_bytes": need.total,
@@ -41,7 +43,8 @@ def costs(
     }  # fmt: skip
     report.takes |= {
         "time": f"about {duration(seconds)}: {counted(config.algo.total_steps, 'step')} of {step:.2g} s"
-        f" (from {counted(len(tried), 'trial')}), {counted(count, 'measurement')} of {measurement:.2g} s",
+        f" (from {counted(len(tried), 'trial')}){further(config.algo)}, {counted(count, 'measurement')} of"
+        f" {measurement:.2g} s",
         "memory": f"about {size_text(needed)} of {size_text(whole_memory(device))}",
         "disk": need_text(need, free),
     }

@@ -15,11 +15,13 @@ from torch import Tensor
 from rlnlp import build
 from rlnlp.algos.opening import FILTERED, Prepared
 from rlnlp.algos.ppo import same_policy, sampling_mismatch
-from rlnlp.algos.setup import OnPolicySetup, load_language
+from rlnlp.algos.reward_model import RewardModelSetup
+from rlnlp.algos.setup import OnPolicySetup, learned_parameters, load_language
 from rlnlp.algos.sft import written
 from rlnlp.commands.check import rewards
 from rlnlp.commands.check.costs import costs
 from rlnlp.commands.check.findings import Finding, Report, row_findings
+from rlnlp.commands.check.judgements import look_at_judgements
 from rlnlp.config.algos import OnPolicy, Ppo
 from rlnlp.config.rates import with_rates
 from rlnlp.data.order import rows_of_step
@@ -118,17 +120,25 @@ def _stages(config: Any, directory: Path, run: Run, report: Report) -> None:
     around = prepared.around
     _look_at_rows(around, report)
     loaded = time.monotonic() - begun
+    if isinstance(around, RewardModelSetup):
+        with run.display.waiting("scoring answers"):
+            measured = look_at_judgements(around, SAMPLES, run.rng("check"), report)
+    else:
+        measured = _seconds_of_responses(around, config, run, report)
+    with run.display.waiting("trying steps"):
+        costs(config, directory, prepared, loaded, measured / SAMPLES, report)
+
+
+def _seconds_of_responses(around: Any, config: Any, run: Run, report: Report) -> float:
+    """Draw ``SAMPLES`` responses and look at them; the seconds of measuring as many."""
     with run.display.waiting("drawing responses"):
         drawn = _draw(around, config, run)
     _look_at_probabilities(around, config, drawn, report)
     _look_at_end(around, config, drawn, report)
-    if isinstance(around, OnPolicySetup):
-        with run.display.waiting("calling the reward"):
-            measured = drawn.seconds + _look_at_reward(around, config, drawn, report)
-    else:
-        measured = _seconds_of_texts(around, config)
-    with run.display.waiting("trying steps"):
-        costs(config, directory, prepared, loaded, measured / SAMPLES, report)
+    if not isinstance(around, OnPolicySetup):
+        return _seconds_of_texts(around, config)
+    with run.display.waiting("calling the reward"):
+        return drawn.seconds + _look_at_reward(around, config, drawn, report)
 
 
 def _seconds_of_texts(around: Any, config: Any) -> float:
@@ -142,7 +152,7 @@ def _seconds_of_texts(around: Any, config: Any) -> float:
 
 def _look_at_rates(asked: Any, config: Any, language: build.Language, report: Report) -> None:
     """Find a learning rate far above what a model of this size learns with."""
-    learning = sum(p.numel() for p in language.policy.trainable())
+    learning = learned_parameters(config, language.policy)
     for key in ("learning_rate", "critic_learning_rate"):
         given = vars(asked.algo).get(key)
         usual = vars(with_rates(replace(config.algo, **{key: None}), learning, {}))[key] if given is not None else None
