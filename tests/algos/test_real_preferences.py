@@ -37,11 +37,8 @@ def fitted(place, *words):
         cwd=place, timeout=HOURS, env={"OMP_NUM_THREADS": "2"},
     )  # fmt: skip
     assert status == 0, err
-    return (
-        json.loads((place / "run" / "run.json").read_text())["result"],
-        out,
-        (place / "run" / "train.log").read_text(),
-    )
+    facts = json.loads((place / "run" / "run.json").read_text())
+    return facts["result"], out, (place / "run" / "train.log").read_text()
 
 
 def says_whether_it_beats_length(found):
@@ -71,9 +68,7 @@ def test_dialogues_that_people_compared_are_told_apart_better_than_by_a_coin(tmp
 
 @pytest.mark.skipif(not ARGUMENTS.is_dir(), reason="there are no arguments: RLNLP_CHAT_DATA")
 def test_of_arguments_split_by_topic_it_is_said_plainly_whether_the_model_beats_length(tmp_path):
-    for path in sorted(ARGUMENTS.glob("*.csv"))[
-        ::4
-    ]:  # a quarter of the topics: the same rules in a quarter of the time
+    for path in sorted(ARGUMENTS.glob("*.csv"))[::4]:  # a quarter of the topics in a quarter of the time
         shutil.copy(path, tmp_path / path.name)
     columns = "data.columns={text1: a1, text2: a2, preference: label}"
     words = [f"data.preferences={tmp_path}/*.csv", columns, "data.values={a1: 0, a2: 1}", "data.group=file"]
