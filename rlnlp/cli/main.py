@@ -17,6 +17,7 @@ PLAIN = {  # command: (module with main(argv), one line of help)
     "rank": ("rlnlp.commands.rank", "score texts with a reward model, the best first"),
     "runs": ("rlnlp.commands.runs", "the runs there are, and how to continue the unfinished ones"),
     "compare": ("rlnlp.commands.compare", "runs or a sweep: what differs, statistics over seeds, plots"),
+    "feedback": ("rlnlp.commands.feedback", "people compare responses, in the terminal or in the browser"),
     "check-reward": ("rlnlp.commands.check_reward", "what a reward function gives for a few responses, and its time"),
     "explain": ("rlnlp.commands.explain.main", "what a setting means, and its name in TRL and verl"),
     "guide": ("rlnlp.commands.guide", "show the handbook, a page for each topic"),

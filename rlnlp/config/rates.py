@@ -23,7 +23,7 @@ def by_size(parameters: int, small: float, large: float) -> float:
 
     Two digits are enough.
     """
-    part = min(max(math.log(parameters / SMALL) / math.log(LARGE / SMALL), 0.0), 1.0)
+    part = min(max(math.log(max(parameters, 1) / SMALL) / math.log(LARGE / SMALL), 0.0), 1.0)
     return float(f"{small * (large / small) ** part:.2g}")
 
 

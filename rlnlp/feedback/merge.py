@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from rlnlp.data.answers import BadRecord
 from rlnlp.feedback.incoming import Incoming
-from rlnlp.feedback.records import FILE, SKIPPED, Item, Judgement, content_sha256
+from rlnlp.feedback.records import FILE, SKIPPED, Item, Judgement, NewItem, content_sha256
 from rlnlp.feedback.schema import now, random_name
 from rlnlp.feedback.tables import Tables
 
@@ -54,14 +54,19 @@ def merge(
     return _added(before, _counts(tables))
 
 
-def add_incoming(tables: Tables, found: Sequence[Incoming]) -> Counts:
-    """Add the judgements of files of other makers; each is known by its item and its annotator, and added once."""
+def add_incoming(tables: Tables, found: Sequence[Incoming], unjudged: Sequence[NewItem] = ()) -> Counts:
+    """Add the judgements of files of other makers, and items without any.
+
+    A judgement is known by its item and its annotator, an item by its name; each is added once.
+    """
     before = _counts(tables)
     with tables.writing():
+        for new in unjudged:
+            _item(tables, new)
         for one in found:
             tables.write("INSERT OR IGNORE INTO annotators (name, kind) VALUES (?, ?)", one.annotator, FILE)
             annotator = tables.annotators("name = ?", one.annotator)[0].id
-            item = _item(tables, one)
+            item = _item(tables, one.item)
             if tables.last_revision(item.id, annotator) == 0:
                 _make_room(tables, item, one)
                 tables.add_judgement(Judgement(
@@ -70,9 +75,8 @@ def add_incoming(tables: Tables, found: Sequence[Incoming]) -> Counts:
     return _added(before, _counts(tables))
 
 
-def _item(tables: Tables, one: Incoming) -> Item:
-    """The item of a judgement, which is added when it is new."""
-    new = one.item
+def _item(tables: Tables, new: NewItem) -> Item:
+    """The item, which is added when it is new."""
     if known := tables.items("uid = ?", new.uid):
         return known[0]
     values = asdict(new) | {"responses": new.responses}

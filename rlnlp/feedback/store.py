@@ -161,6 +161,10 @@ class Store:
         skipped = counts.pop(SKIPPED, 0)
         return Progress(sum(counts.values()), skipped, self.tables.read(left, me=annotator.id, now=self._clock())[0][0])
 
+    def answers(self) -> int:
+        """How many judgements count, also those skipped and of repeats."""
+        return int(self.tables.read("SELECT count(*) FROM standing")[0][0])
+
     def wanted(self, run: str | None = None) -> int:
         """How many judgements the items still want, those of ``run`` only if it is given; repeats want none."""
         where = "" if run is None else " AND i.run = ?"
@@ -185,6 +189,16 @@ class Store:
         found = sorted(self.tables.judgements(table="standing"), key=lambda each: (each.item, each.annotator))
         known = {item.id: item for item in self.items()}  # read later: each judgement's item is there
         return [(known[judgement.item], judgement) for judgement in found]
+
+    def link(self, annotator: Annotator, sha256: str) -> None:
+        """Let whoever has the text with this sha256 judge as ``annotator``."""
+        with self.tables.writing():
+            self.tables.write("INSERT OR IGNORE INTO links VALUES (?, ?, ?)", sha256, annotator.id, now())
+
+    def linked(self, sha256: str) -> Annotator | None:
+        """Who judges with the text with this sha256."""
+        found = self.tables.annotators("id = (SELECT annotator FROM links WHERE sha256 = ?)", sha256)
+        return found[0] if found else None
 
     def _added(self, new: NewItem) -> int:
         sha256 = content_sha256(new.prompt, new.responses)

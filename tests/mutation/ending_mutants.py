@@ -27,7 +27,7 @@ GROUPS = [
     ),
     (
         "evaluate/report.py", (WORDS,),
-        [("a part of a prompt is told", "p == one_line(p, TYPED) !=", "one_line(p, TYPED) !=")],
+        [("a part of a prompt is told", "text == one_line(text, TYPED) !=", "one_line(text, TYPED) !=")],
     ),
     (
         "run/run.py", (REFUSED,),

@@ -41,10 +41,7 @@ def show(driver, page: Path, width: int, scheme: str) -> Seen:
     import json
 
     driver.get_log("browser"), driver.get_log("performance")
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    media = [{"name": "prefers-color-scheme", "value": scheme}]
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    emulate(driver, width, scheme)
     driver.get(page.as_uri())
     overflow = driver.execute_script("return document.documentElement.scrollWidth - window.innerWidth")
     events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
@@ -54,6 +51,14 @@ def show(driver, page: Path, width: int, scheme: str) -> Seen:
         [entry["message"] for entry in driver.get_log("browser")],
         [url for url in asked if not url.startswith("data:")],
     )
+
+
+def emulate(driver, width: int, scheme: str) -> None:
+    """Let what is opened be ``width`` CSS pixels wide, in the color scheme "light" or "dark"."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    media = [{"name": "prefers-color-scheme", "value": scheme}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
 
 
 def check_it_fits(driver, page: Path, width: int, scheme: str) -> None:

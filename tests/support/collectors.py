@@ -12,7 +12,7 @@ from rlnlp.feedback.records import Stale
 from rlnlp.feedback.store import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["rlnlp.feedback.store"])
+CONTEXT.set_forkserver_preload(["rlnlp.feedback.store", "support.killed_page"])
 
 
 def answer_all(path: Path, name: str, confirmed: str, seed: int) -> None:

@@ -1,0 +1,199 @@
+"""``rlnlp feedback STORE``: people compare responses, in the terminal or the browser; files in and out; the audit."""
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
+
+from rlnlp.errors import Exit, Failure, command, counted, one_line
+from rlnlp.feedback.audit import audit
+from rlnlp.feedback.audit_lines import audit_lines
+from rlnlp.feedback.importing import import_rows, read_rows, seed_in
+from rlnlp.feedback.lossless import lossless_lines
+from rlnlp.feedback.pairs import pair_lines
+from rlnlp.feedback.store import REPEATED, Store
+from rlnlp.run.disk import replace
+
+if TYPE_CHECKING:
+    from rlnlp.feedback.web.server import WebAnnotators
+
+FILE = "feedback.sqlite"  # of a run
+PAIRS_ENDING = ".pairs.jsonl"
+HERE = "-"  # for a file: standard output
+
+
+def main(argv: list[str]) -> int:
+    """Read files, write files, audit; with none of these collect judgements.
+
+    Raises:
+        Failure: for what the user can fix.
+    """
+    args = arguments(argv)
+    path = set_path(args.store)
+    read = [(name, read_rows(name)) for name in args.imported]
+    seed = args.seed if args.seed is not None else seed_in(read[0][1]) if read else 0
+    if not path.exists() and not read:
+        raise _no_set(path)
+    with Store(path, seed, create=bool(read), repeated=args.repeat) as store:
+        for name, rows in read:
+            print("\n".join(import_rows(store, name, rows, args.overlap).lines(name)), file=_told(args))
+        if args.export is not None:
+            export(store, args.export, args.pairs or args.export.endswith(PAIRS_ENDING), args)
+        if args.audit:
+            record = audit(store)
+            print(json.dumps(record, indent=1, allow_nan=False) if args.json else "\n".join(audit_lines(record)))
+        if read or args.export is not None or args.audit:
+            return Exit.DONE
+        return collect(store, args)
+
+
+def arguments(argv: list[str]) -> argparse.Namespace:
+    """The words of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="rlnlp feedback",
+        description="Let people compare responses in the terminal, or in the browser with --web. What they say is kept"
+        " in one file; it is saved when it is confirmed, and several people can work at once.",
+        epilog="To begin: rlnlp feedback my.sqlite --import pairs.jsonl, with a line for each pair:"
+        ' {"prompt": ..., "text1": ..., "text2": ...}; then rlnlp feedback my.sqlite.',
+    )
+    parser.add_argument("store", metavar="RUN|FILE", help=f"a feedback set, or a run whose {FILE} is meant")
+    parser.add_argument("--web", action="store_true", help="serve a page on this machine and print a link a name")
+    parser.add_argument(
+        "--port", type=int, default=8585, help="of the page; default 8585, or a free one if it is taken"
+    )
+    parser.add_argument("--annotator", metavar="NAME", action="append", default=[],
+                        help="who judges; with --web as often as there are people")  # fmt: skip
+    parser.add_argument("--instructions", metavar="TEXT", default="", help="what those who judge are to look at")
+    parser.add_argument("--items", metavar="N", type=int, help="stop after so many answers")
+    parser.add_argument("--audit", action="store_true", help="agreement, biases, consistency, by annotator")
+    parser.add_argument("--import", metavar="FILE", dest="imported", action="append", default=[],
+                        help="add pairs, judged or not; exports of this, of Label Studio, of Argilla")  # fmt: skip
+    parser.add_argument("--export", metavar="FILE", help="write everything, - prints it; *.pairs.jsonl: as --pairs")
+    parser.add_argument("--pairs", action="store_true", help="with --export: the pairs to learn from")
+    parser.add_argument("--overlap", metavar="N", type=int, default=1, help="of new items: how many people judge each")
+    parser.add_argument("--repeat", metavar="FRACTION", type=float, default=REPEATED,
+                        help=f"of the items, to be asked once more for the audit; default {REPEATED}")  # fmt: skip
+    parser.add_argument("--seed", type=int, help="of a new set: the order in which responses are shown")
+    parser.add_argument("--json", action="store_true", help="with --audit: print a record")
+    args = parser.parse_args(argv)
+    if args.overlap < 1 or (args.items is not None and args.items < 1):
+        parser.error("--overlap and --items must be at least 1")
+    if not 0 <= args.repeat <= 1:
+        parser.error("--repeat must be from 0 to 1")
+    if not 0 <= args.port <= 65535:
+        parser.error("--port must be from 0 to 65535")
+    if args.pairs and args.export is None:
+        parser.error("--pairs goes with --export FILE")
+    return args
+
+
+def set_path(word: str) -> Path:
+    """The file of a feedback set; of a directory, that of the run.
+
+    Raises:
+        Failure: exit 6, for a directory that is no run.
+    """
+    path = Path(word).expanduser()
+    if not path.is_dir():
+        return path
+    if not (path / "run.json").is_file() and not (path / FILE).is_file():
+        raise Failure(Exit.RUN, f"{one_line(str(path))} is neither a run nor a feedback set")
+    return path / FILE
+
+
+def export(store: Store, name: str, pairs: bool, args: argparse.Namespace) -> None:
+    """Write the set to a file, or to standard output.
+
+    Raises:
+        Failure: exit 2, for an ending that cannot be read again; exit 3, if there is no pair to write; exit 5, if it
+            cannot be written.
+    """
+    standing, names = store.standing(), {one.id: one.name for one in store.annotators()}
+    lines = pair_lines(standing, names) if pairs else list(lossless_lines(store))
+    if not lines:
+        raise Failure(Exit.DATA, f"{one_line(str(store.path))} has no judged pair yet", "no-pairs")
+    text = "".join(f"{line}\n" for line in lines)
+    if name == HERE:
+        sys.stdout.write(text)
+        return
+    path = Path(name).expanduser()
+    if path.suffix != ".jsonl":
+        raise Failure(Exit.CONFIG, f"--export {one_line(name)}: it must end in .jsonl")
+    try:
+        replace(path, text)
+    except OSError as error:
+        what = f"{one_line(str(path))} cannot be written ({error.strerror})"
+        raise Failure(Exit.STORAGE, f"{what}\nchoose another file") from error
+    what = counted(len(lines), "pair") if pairs else counted(len(store.judgements()), "judgement")
+    print(f"{what} written to {one_line(name)}", file=_told(args))
+
+
+def collect(store: Store, args: argparse.Namespace) -> int:
+    """Collect judgements in the terminal or in the browser.
+
+    Raises:
+        Failure: exit 2, without a terminal.
+    """
+    names = args.annotator or [_own_name()]
+    enough = _enough(store, args.items)
+    if args.web:
+        web_annotators(names, args).collect(store, enough)
+    else:
+        raise Failure(Exit.CONFIG, "no terminal")
+    print(closing(store))
+    return Exit.DONE
+
+
+def web_annotators(names: list[str], args: argparse.Namespace) -> "WebAnnotators":
+    """Those who judge in the browser.
+
+    Raises:
+        Failure: exit 2, if what serves the page is not installed.
+    """
+    try:
+        from rlnlp.feedback.web.server import WebAnnotators
+    except ModuleNotFoundError as error:
+        what = f"--web needs the package {error.name}"
+        raise Failure(Exit.CONFIG, f"{what}\nto install it: pip install 'rlnlp[web]'") from error
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+
+    say("open the link in a browser on this machine; Ctrl-C ends it, and nothing that is confirmed is lost")
+    return WebAnnotators(names, args.port, args.instructions, say)
+
+
+def closing(store: Store) -> str:
+    """What is told at the end."""
+    judged, wanted = store.answers(), store.wanted()
+    again = f"; to go on: {command('feedback', store.path)}" if wanted else ""
+    return f"{counted(judged, 'judgement')} in {one_line(str(store.path))}, {wanted:,} wanted{again}"
+
+
+def _enough(store: Store, items: int | None) -> Callable[[], bool]:
+    """True once so many items have been answered."""
+    if items is None:
+        return lambda: False
+    begun = store.answers()
+    return lambda: store.answers() - begun >= items
+
+
+def _own_name() -> str:
+    """The name of who works on this machine."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # no name is known to the system
+        return "annotator"
+
+
+def _told(args: argparse.Namespace) -> TextIO:
+    """Where what was done is told: not among what programs read."""
+    return sys.stderr if args.json or args.export == HERE else sys.stdout
+
+
+def _no_set(path: Path) -> Failure:
+    make = command("feedback", path, "--import", "PAIRS.jsonl")
+    return Failure(Exit.DATA, f"no feedback set {one_line(str(path))}\nto make one: {make}", "no-feedback")
