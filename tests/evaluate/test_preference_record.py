@@ -15,6 +15,7 @@ from rlnlp.data.preferences import read_judgements
 from rlnlp.evaluate.preferences import CurvePoint, HeldoutScores, preference_record
 from rlnlp.evaluate.preferences.calibrated import crosswise
 from rlnlp.evaluate.preferences.heldout import decided
+from rlnlp.evaluate.preferences.words import gain_words, rate
 from rlnlp.maths.calibration import best_temperature
 from support.data import READING
 from support.judgements import pairs, row
@@ -114,7 +115,13 @@ def test_a_model_that_beats_both_rules_is_told_to():
     draw = np.random.default_rng(4)
     right = np.where(draw.random(400) < 0.9, 1.0, -1.0)
     record = made(pairs(right, draw.integers(-9, 10, 400), first=draw.random(400) < 0.5))
-    assert record["verdict"].startswith("yes: it beats '")
+    majority, longer = baseline(record, "majority"), baseline(record, "longer")
+    told = [
+        f"'{each['rule']}' ({rate(each['accuracy'])}, difference {gain_words(each)})" for each in (majority, longer)
+    ]
+    assert record["verdict"] == (
+        f"yes: it beats {told[0]} and {told[1]} with an accuracy of {rate(record['accuracy'])}"
+    )
     assert record["beats_baselines"] is True
     assert baseline(record, "majority")["beaten"] is True
 
