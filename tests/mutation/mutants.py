@@ -30,6 +30,7 @@ from mutation import (
     evaluate_mutants,
     face_mutants,
     feedback_mutants,
+    fit_mutants,
     model_mutants,
     page_mutants,
     page_server_mutants,
@@ -102,7 +103,7 @@ GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
-    reward_model_mutants, use_mutants, trust_mutants,
+    reward_model_mutants, use_mutants, trust_mutants, fit_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
