@@ -11,7 +11,7 @@ A = TypeVar("A", bound=Optimization)
 SMALL, LARGE = 2e6, 1e8  # parameters
 RATES = {  # by algorithm, another is as reinforce: the rate up to SMALL parameters, and from LARGE on
     "sft": (3e-4, 2e-5),
-    "reward-model": (1e-3, 2e-5),
+    "reward-model": (2e-3, 2e-5),
     "reinforce": (6e-4, 1e-5),
     "ppo": (3e-4, 1e-5),
 }

@@ -37,6 +37,7 @@ from mutation import (
     ppo_mutants,
     preference_mutants,
     rates_mutants,
+    reward_model_mutants,
     reward_mutants,
     statistics_mutants,
     sweep_mutants,
@@ -100,7 +101,7 @@ GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
-    use_mutants,
+    reward_model_mutants, use_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
