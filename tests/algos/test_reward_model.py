@@ -145,6 +145,16 @@ def test_the_members_of_an_ensemble_are_fitted_to_prompts_drawn_with_replacement
     assert alone.tolist() == [[1.0] * 8]
 
 
+def test_a_member_learns_from_its_own_prompts_alone(prepared):
+    made = prepared("algo.centering_coef=0", rows=[ROWS[0], ROWS[4]])
+    batch, algo = made.around.fitting.batch([0, 1]), made.around.fitting.algo
+    raw = torch.tensor([[0.5, -1.0, 2.0, 0.25], [1.0, 0.0, -0.5, 1.5]])
+    counts = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    first, second = math.log1p(math.exp(-1.5)), math.log1p(math.exp(2.0 + 0.5))
+    loss = loss_of(raw, batch, counts, algo, 3.0)
+    assert float(loss) == pytest.approx((2 * 2 * first / 3 + 1 * second / 3) / 2, rel=1e-5)
+
+
 def test_a_frozen_trunk_gives_the_same_scores_and_head_gradients_and_stays_as_it_is(prepared):
     frozen, free = prepared("algo.frozen_trunk=true"), prepared()
     before = [p.clone() for p in frozen.model.trunks.parameters()]

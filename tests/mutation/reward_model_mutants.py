@@ -29,7 +29,7 @@ GROUPS = [
         "models/reward_pooling.py", (MODEL, SHARED),
         [
             ("the last place instead of the last token", "real.sum(1) - 1]", "-1]"),
-            ("the mean over tokens counts padding", "masked_fill(~there, 0).sum(1) / there.sum(1)", "mean(1)"),
+            ("the mean of a text counts padding", "masked_fill(~there, 0).sum(1) / there.sum(1)", "mean(1)"),
         ],
     ),
     (
