@@ -19,6 +19,17 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With -n alone: half the files in each process, and then half of what the slower one has left.
+
+    In small parts, as xdist deals them out, the fixtures of many files are made in every process.
+    """
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log) if config.getoption("dist") == "load" else None
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_wait_for_the_disk():
     """Nobody pulls the plug on these files: tests/run/test_storage.py has the processes whose syncs count."""

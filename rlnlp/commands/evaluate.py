@@ -2,26 +2,30 @@
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rlnlp.commands.generate import config_of
 from rlnlp.commands.preflight import all_of, faults
 from rlnlp.commands.resume import check_named
 from rlnlp.commands.words import parse_words, run_and_settings
 from rlnlp.config.choices import choice, is_run, merged
+from rlnlp.config.data import names_text
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import REWARDS, Reward
-from rlnlp.config.schema import OnPolicyRun, PpoRun, SftRun
+from rlnlp.config.schema import OnPolicyRun, PpoRun, RewardModelRun, SftRun
 from rlnlp.errors import Exit, Failure, command, one_line, shell_word
 from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
 from rlnlp.models.locate import saved_reward_model
 from rlnlp.run.manifest import read_config
 
 USED = ("model", "sampler", "data", "reward", "device")  # groups of a run's settings that an evaluation reads
+USED_BY_REWARD_MODEL = ("data", "device")
+OF_POLICIES = ("against", "judge", "prompts", "samples", "best_of", "independent")  # flags
 SEED = "seed"
+Stored = TypeVar("Stored", OnPolicyRun, SftRun, RewardModelRun, OnPolicyRun | SftRun)
 
 
 def main(argv: list[str]) -> int:
@@ -32,7 +36,10 @@ def main(argv: list[str]) -> int:
     """
     args = arguments(argv)
     directory = run_directory(args.run)
-    request = requested(args, directory)
+    stored = read_config(directory)
+    if isinstance(stored, RewardModelRun):
+        return evaluate_reward_model(args, directory, stored, argv)
+    request = requested(args, directory, stored)
     from rlnlp.run.live import display
 
     shown = display()
@@ -55,6 +62,39 @@ def main(argv: list[str]) -> int:
     return Exit.DONE
 
 
+def evaluate_reward_model(args: argparse.Namespace, directory: Path, stored: RewardModelRun, argv: list[str]) -> int:
+    """Measure a reward model again, write its report, print the short of it.
+
+    Raises:
+        Failure: for what the user can fix.
+    """
+    if flags := [name for name in OF_POLICIES if vars(args)[name]]:
+        flag = f"--{flags[0].replace('_', '-')}"
+        way = f"to have it judge another run: rlnlp evaluate RUN --judge {shell_word(directory)}"
+        raise Failure(Exit.CONFIG, f"{flag} is for runs that train a policy; {directory} trained a reward model\n{way}")
+    config, seeds = differing(args, directory, stored, USED_BY_REWARD_MODEL)
+    if found := list(faults({"device": config.device})):
+        raise all_of(found)
+    from rlnlp.run.live import display
+
+    shown = display()
+    with shown.waiting("loading torch"):
+        from rlnlp.evaluate.preferences import reward_model_printed, write_preference_report
+        from rlnlp.evaluate.preferences.again import evaluate_again
+    same = config.data == stored.data
+    record = evaluate_again(directory, config, seed(seeds) if seeds else config.seed, same, shown.waiting)
+    record["command"] = command("evaluate", *argv)
+    with shown.waiting("drawing the report"):
+        name = "" if config.data.heldout is None else names_text(config.data.heldout)
+        where = directory if same else directory / "evaluations" / folder_name([name or "other-data"])
+        record["report"] = str(write_preference_report(record, where))
+    if args.json:
+        print(json.dumps({key: value for key, value in record.items() if key != "values"}, allow_nan=False))
+    else:
+        reward_model_printed(record)
+    return Exit.DONE
+
+
 def arguments(argv: list[str]) -> argparse.Namespace:
     """The words of the command line.
 
@@ -63,7 +103,8 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(
         prog="rlnlp evaluate",
-        description="Compare a run's policy with the one that it began with, on prompts that it was not trained on.",
+        description="Compare a run's policy with the one that it began with, on prompts that it was not trained on;"
+        " of a reward model, say how far it can be trusted.",
         epilog="Settings: seed=1 (of the draws), sampler.temperature=0.7, device=cpu, data.heldout=FILE, ...",
     )
     parser.add_argument("run", metavar="RUN", help="a run directory")
@@ -103,24 +144,31 @@ def run_directory(name: str) -> Path:
     return directory
 
 
-def requested(args: argparse.Namespace, directory: Path) -> Request:
+def differing(
+    args: argparse.Namespace, directory: Path, stored: Stored, used: tuple[str, ...]
+) -> tuple[Stored, list[str]]:
+    """The settings of the run with those that are to differ, of the groups ``used``; and the seeds that were typed.
+
+    Raises:
+        Failure: exit 2 or 6.
+    """
+    words = [word for word in args.words if word.partition("=")[0] != SEED]
+    seeds = [word.partition("=")[2] for word in args.words if word.partition("=")[0] == SEED]
+    other_groups = [word for word in words if word.partition("=")[0].partition(".")[0] not in used]
+    if other_groups:
+        key = one_line(other_groups[0].partition("=")[0], 60)
+        raise Failure(Exit.CONFIG, f"'{key}' is not used by an evaluation; it reads {', '.join(used)} and seed")
+    check_named(directory, stored, words, "evaluate")
+    return parse(type(stored), merged(asdict(stored), words)), seeds
+
+
+def requested(args: argparse.Namespace, directory: Path, stored: OnPolicyRun | SftRun) -> Request:
     """What is asked for, checked as far as it can be without torch.
 
     Raises:
         Failure: exit 2, 3, 4, 6 or 7.
     """
-    stored = read_config(directory)
-    if not isinstance(stored, OnPolicyRun | SftRun):
-        way = f"to have it judge another run: rlnlp evaluate RUN --judge {shell_word(directory)}"
-        raise Failure(Exit.RUN, f"{directory} has no policy to compare; what it reached is in its summary.md\n{way}")
-    words = [word for word in args.words if word.partition("=")[0] != SEED]
-    seeds = [word.partition("=")[2] for word in args.words if word.partition("=")[0] == SEED]
-    other_groups = [word for word in words if word.partition("=")[0].partition(".")[0] not in USED]
-    if other_groups:
-        key = one_line(other_groups[0].partition("=")[0], 60)
-        raise Failure(Exit.CONFIG, f"'{key}' is not used by an evaluation; it reads {', '.join(USED)} and seed")
-    check_named(directory, stored, words, "evaluate")
-    config = parse(type(stored), merged(asdict(stored), words))
+    config, seeds = differing(args, directory, stored, USED)
     judges = {one_line(word, 60): judge(word) for word in args.judge}
     found = [
         Failure(fault.code, "\n".join(f"--judge {name}: {line}" for line in str(fault).split("\n")))
@@ -188,7 +236,12 @@ def output_directory(directory: Path, args: argparse.Namespace) -> Path:
     if args.against is None and args.prompts is None:
         return directory
     names = [args.against or "first-policy", *([args.prompts] if args.prompts is not None else [])]
+    return directory / "evaluations" / folder_name(names)
+
+
+def folder_name(names: Sequence[str]) -> str:
+    """The name of the folder of an evaluation against, or on, what ``names`` says."""
     safe = [
         "".join(c if c.isalnum() or c in "-_." else "-" for c in Path(name).as_posix()).strip("-.") for name in names
     ]
-    return directory / "evaluations" / ("-on-".join(safe)[-100:] or "other")
+    return "-on-".join(safe)[-100:] or "other"

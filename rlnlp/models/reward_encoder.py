@@ -77,7 +77,7 @@ class ClassHead(nn.Module):
         self.rest = copy.deepcopy(classifier)
         setattr(classifier, prefix, body)
 
-    def forward(self, features: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, features: Tensor, rng: np.random.Generator | None = None) -> Tensor:
         """(B, D) -> (B,); nothing is drawn from ``rng``."""
         given = features.float().unsqueeze(1)
         ones = torch.ones(given.shape[:2], dtype=torch.long, device=given.device)

@@ -86,7 +86,7 @@ def _sound(record: Record) -> bool:
         and record.combine in COMBINED
         and record.of in (SHARED, APART)
         and len(record.gain) == len(record.bias) == record.members >= 1
-        and len(record.trunks) in (1, record.members)
+        and record.trunks in ([HERE], [f"{TRUNK}-0"], [f"{TRUNK}-{i}" for i in range(record.members)])
         and all(isinstance(number, float) and math.isfinite(number) for number in numbers)
         and {MEMBERS} <= record.files.keys()
     )

@@ -83,9 +83,21 @@ def test_random_walks_become_shortest_paths(tmp_path, algo):
     assert min(after) > 0.75, "some seeds stay with a path that is a step too long"
 
 
+def reviews(place, algo, seed):
+    """What the experiment of reviews comes to, and its rows."""
+    (place / algo).mkdir()
+    return result_of(place / algo, "experiment=sentiment", f"algo={algo}", f"seed={seed}", "device.threads=1")
+
+
+@pytest.fixture(scope="module")
+def reviews_by_ppo(tmp_path_factory):
+    """The same for PPO and seed 0, once: minutes of work."""
+    return reviews(tmp_path_factory.mktemp("reviews"), "ppo", 0)
+
+
 @pytest.mark.slow
-def test_reviews_come_to_like_what_they_review_and_stay_sentences_of_the_language(tmp_path):
-    result, rows = result_of(tmp_path, "experiment=sentiment", "seed=1", "device.threads=1")
+def test_reviews_come_to_like_what_they_review_and_stay_sentences_of_the_language(reviews_by_ppo):
+    result, rows = reviews_by_ppo
     after = result["after"]
     print("gold", result["before"]["terms"]["gold"], after["terms"], "kl", after["kl"])
     assert result["before"]["terms"]["gold"] < 0.6
@@ -93,6 +105,18 @@ def test_reviews_come_to_like_what_they_review_and_stay_sentences_of_the_languag
     assert after["terms"]["accepted"] >= 0.93
     assert after["kl"] < 2.5
     assert statistics.mean(row["unique"] for row in rows[-5:]) >= 0.95
+
+
+def kl_spent(result, rows):
+    """Nats per response, the median step's, while the score of reviews is about .93, where both algorithms stay."""
+    assert result["difference"]["score"]["interval"][0] > 0.15  # from .63 no more than .37 can be gained
+    assert result["after"]["score"] > 0.9
+    return statistics.median(row["kl"] for row in rows if abs(row["score"] - 0.93) < 0.03)
+
+
+@pytest.mark.slow
+def test_ppo_spends_no_more_kl_than_reinforce_for_the_same_score(reviews_by_ppo, tmp_path):
+    assert kl_spent(*reviews_by_ppo) < 1.3 * kl_spent(*reviews(tmp_path, "reinforce", 0))
 
 
 @pytest.mark.slow
@@ -154,26 +178,12 @@ def test_reinforce_does_better_than_imitating_the_best_of_as_many_draws(tmp_path
     assert learnt["after"]["score"] > score + 0.08
 
 
-def kl_spent(place, algo, seed):
-    """Nats per response, the median step's, while the score of sentiment is about .93, where both algorithms stay."""
-    (place / algo).mkdir()
-    result, rows = result_of(place / algo, "experiment=sentiment", f"algo={algo}", f"seed={seed}", "device.threads=1")
-    assert result["difference"]["score"]["interval"][0] > 0.15  # from .63 no more than .37 can be gained
-    assert result["after"]["score"] > 0.9
-    return statistics.median(row["kl"] for row in rows if abs(row["score"] - 0.93) < 0.03)
-
-
-@pytest.mark.slow
-def test_ppo_spends_no_more_kl_than_reinforce_for_the_same_score(tmp_path):
-    assert kl_spent(tmp_path, "ppo", 0) < 1.3 * kl_spent(tmp_path, "reinforce", 0)
-
-
 @pytest.mark.nightly
 def test_ppo_spends_no_more_kl_than_reinforce_over_three_seeds(tmp_path):
     spent = {algo: [] for algo in ("ppo", "reinforce")}
     for seed in range(3):
         (tmp_path / str(seed)).mkdir()
         for algo, found in spent.items():
-            found.append(kl_spent(tmp_path / str(seed), algo, seed))
+            found.append(kl_spent(*reviews(tmp_path / str(seed), algo, seed)))
     print(spent)
     assert statistics.mean(spent["ppo"]) < statistics.mean(spent["reinforce"])

@@ -85,12 +85,7 @@ def check_sweep(place, model_dir, ways, seeds):
 
 
 @pytest.mark.slow
-def test_the_same_command_does_only_what_is_missing(place, model_dir):
-    check_sweep(place, model_dir, ["fine", "kill"], 1)
-
-
-@pytest.mark.slow
-def test_a_sweep_of_twenty_jobs_with_five_kinds_of_failure(place, model_dir):
+def test_of_twenty_jobs_with_five_kinds_of_failure_the_same_command_does_only_what_is_missing(place, model_dir):
     check_sweep(place, model_dir, ["fine", "raise", "exit", "kill", "memory", "nan", "fine", "fine", "fine", "fine"], 2)
 
 

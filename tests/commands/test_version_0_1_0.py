@@ -47,7 +47,7 @@ def drawn(capsys, algo, *more):
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("algo", runs.ALGORITHMS)
+@pytest.mark.parametrize("algo", ["sft", "reinforce", "ppo"])
 def test_a_run_of_0_1_0_is_resumed_to_its_end_with_the_figures_of_0_1_0_and_drawn_from(algo, old, capsys):
     assert "config_version" not in (old / algo / "config.yaml").read_text()
     assert "in_a_row" in (old / algo / "checkpoints" / "step-00000002" / "state.json").read_text()

@@ -31,14 +31,14 @@ def some() -> list[str]:
 
 
 def test_writing_and_reading_are_fast() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     written = corpus.texts(1500, 1)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     fresh = Reader(load_grammar())
-    started = time.perf_counter()
+    started = time.process_time()
     for text in written[:1000]:
         fresh.read(text)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_the_language_has_many_words_and_few_repeated_texts(some: list[str]) -> None:

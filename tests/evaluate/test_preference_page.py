@@ -72,11 +72,11 @@ def test_markdown_says_the_same(record):
 def test_every_part_says_that_it_was_measured_on_training_pairs(tmp_path):
     told = whole(separate=False)
     figures = drawing.draw_figures(told, tmp_path)
-    assert len(figures) == 6
+    assert len(figures) == 5, "all but the learning curve"
     assert all("training pairs" in figure.alt and "held-out" not in figure.alt for figure in figures)
     made = content(told, figures)
     captions = [table.caption for section in made.sections for table in section.tables]
-    assert len(captions) == 6
+    assert len(captions) == 5
     assert all("training pairs" in caption for caption in captions)
     assert "all of them seen in training" in made.subtitle
     assert made.tone == "plain"
@@ -164,6 +164,18 @@ def test_the_short_of_it_says_what_came_of_it_in_a_few_lines(record):
     for word in ("Calibration error 0.", "Correlation of score and length ", "Learning curve over 25, 50, 100, 200"):
         assert word in text
     assert next(line.text for line in reward_model_lines(_nothing())).startswith("Nothing is measured")
+
+
+def test_cross_validation_is_told_with_its_own_verdict(record):
+    folds = few()
+    told = {**record, "cross_validation": {**folds, "folds": 5}}
+    how = "Cross-validation, every pair scored by one of 5 models that were not trained on it: accuracy 75.0 %"
+    made = content(told, [])
+    (sentence_of,) = made.sections[0].paragraphs
+    assert sentence_of.startswith(f"{how} [0.0 %, 100.0 %] on 4 pairs. Not shown: it may be no better than")
+    assert made.sections[0].tables[1].caption == "On all 4 pairs, each by a model that was not trained on it"
+    assert how in _text(told)
+    assert how not in _text(record)
 
 
 def test_a_model_that_is_too_sure_is_told_so():

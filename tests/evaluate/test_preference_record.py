@@ -128,6 +128,20 @@ def test_a_place_that_is_the_label_is_no_baseline():
     assert rule["beaten"] is True
 
 
+def test_of_fewer_than_six_prompts_nothing_is_shown_to_be_beaten():
+    for count, beaten in ((5, None), (6, True)):
+        record = made(pairs([1.0] * count, [-1] * count, first=[i % 2 == 0 for i in range(count)]), _others(40))
+        assert baseline(record, "longer")["gain_interval"] == [1, 1]
+        assert baseline(record, "longer")["beaten"] is beaten
+
+
+def test_the_gain_over_a_coin_is_as_uncertain_as_the_accuracy():
+    record = made(pairs([1.0] * 10))
+    rule = baseline(record, "majority")
+    assert rule["gain_interval"] == pytest.approx([end - 0.5 for end in record["accuracy_interval"]])
+    assert rule["interval"] is None
+
+
 def test_a_model_of_shuffled_labels_is_a_baseline_on_the_same_pairs():
     heldout, other = pairs([1.0, 1.0, 1.0, -1.0] * 10), pairs([1.0, -1.0, -1.0, -1.0] * 10)
     rule = baseline(made(heldout, shuffled=other), "shuffled labels")
@@ -253,11 +267,13 @@ def test_a_line_with_a_wide_interval_is_not_shown():
 
 
 def test_on_training_pairs_there_is_no_verdict():
-    record = made(accurate(1.0), separate=False)
+    record = made(accurate(1.0), separate=False, curve=[CurvePoint(50, 50, accurate(0.6))])
     assert record["verdict"] == (
         "not measured: its accuracy of 100.0 % is on pairs that it was trained on, and says nothing of others"
     )
     assert record["beats_baselines"] is None
+    assert record["learning_curve"] == []
+    assert record["missing"]["learning_curve"] == "on pairs that were trained on, every curve rises"
     assert [each["beaten"] for each in record["baselines"]] == [None] * 3
     assert record["notes"][0].startswith("All figures are measured on pairs that the model was trained on")
 

@@ -30,6 +30,7 @@ from mutation import (
     evaluate_mutants,
     face_mutants,
     feedback_mutants,
+    fit_mutants,
     model_mutants,
     page_mutants,
     page_server_mutants,
@@ -37,10 +38,12 @@ from mutation import (
     ppo_mutants,
     preference_mutants,
     rates_mutants,
+    reward_model_mutants,
     reward_mutants,
     statistics_mutants,
     sweep_mutants,
     terminal_mutants,
+    use_mutants,
     words_mutants,
 )
 
@@ -100,7 +103,7 @@ GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
-    terminal_mutants,
+    terminal_mutants, reward_model_mutants, use_mutants, fit_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -335,7 +338,8 @@ MUTANTS = [
          f"{STORAGE}::test_two_valid_checkpoints_and_the_best_stay"),
         ("the best is not saved where nothing is due", "if due or self.best_step == self.done:", "if due:", BEST),
         ("patience starts anew", 'self.since_best = state["since_best"]', "pass", BEST),
-        ("patience is not given back", "            self.since_best += 1", "            self.since_best = 99", BEST),
+        ("patience is not given back", "            self.since_best += 1", "            self.since_best = 99",
+         f"{BEST}::test_training_ends_when_nothing_is_better_for_so_many_measurements"),
         ("broken weights are saved", "if (name := broken_weight(parts)) is not None:", "if name := None:"),
         ("skipped steps are not counted on", "self.consecutive_skips = 0 if finite else self.consecutive_skips + 1",
          "self.consecutive_skips = 0"),
@@ -344,7 +348,8 @@ MUTANTS = [
         "evaluate/best.py", BEST,
         ("the result is what chose it", "return views.reporting() if run.config.chosen_by_heldout else views.whole()",
          "return views.whole()"),
-        ("the best is compared with itself", "gain(of_best, of_last)", "gain(of_best, of_best)"),
+        ("the best is compared with itself", "gain(of_best, of_last)", "gain(of_best, of_best)",
+         f"{BEST}::test_policy_is_the_best_or_the_last_as_it_is_asked_for_and_the_report_says_which"),
         ("policy/ is never the best", 'if run.config.checkpoint.result == "best":', "if False:"),
     ),
     *_mutants(

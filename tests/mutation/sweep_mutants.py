@@ -1,6 +1,7 @@
 """Mistakes in the table of a sweep, in what it shows while it runs, in its resumption, and in the Python interface."""
 
-TABLE, SWEEP, API = "cli/test_sweep_table", "cli/test_sweep", "test_api"
+TABLE, API = "cli/test_sweep_table", "test_api"
+NAMED = "cli/test_sweep::test_code_that_a_sweep_names_is_named_again_and_its_settings_stay"
 
 GROUPS = [
     (
@@ -25,11 +26,11 @@ GROUPS = [
         ],
     ),
     (
-        "cli/hydra_app.py", (SWEEP,),
+        "cli/hydra_app.py", (NAMED,),
         [("a sweep's code is not named again", "for each in [] if named is None else jobs or []:", "for each in []:")],
     ),
     (
-        "cli/resume.py", (SWEEP,),
+        "cli/resume.py", (NAMED,),
         [("a sweep's settings change on resume", "and not (known and known[\"code\"])", "and not known")],
     ),
     (

@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,9 @@ def children(root):
     return Children(root)
 
 
+WEIGHTS = {"reward-model": "reward_model.safetensors"}  # where an algorithm has them in a checkpoint
+
+
 class Spoiling:
     """The loss, or one gradient, of the given steps becomes ``value``."""
 
@@ -34,7 +38,8 @@ class Spoiling:
 
     def __call__(self, directory):
         """Arm it in this process."""
-        module, update = sys.modules[f"rlnlp.algos.{self.algo}"], sys.modules["rlnlp.algos.update"]
+        module = import_module(f"rlnlp.algos.{self.algo.replace('-', '_')}")
+        update = import_module(f"rlnlp.algos.{'reward_updates' if self.algo == 'reward-model' else 'update'}")
         backward, descend = update.backward, module.descend
         metrics = directory / "metrics.jsonl"
 
@@ -70,15 +75,18 @@ def rows(directory):
 
 @pytest.mark.parametrize(
     ("algo", "what", "value"),
-    [("sft", "loss", float("nan")), ("reinforce", "gradient", float("inf")), ("ppo", "gradient", float("nan"))],
-)
+    [
+        ("sft", "loss", float("nan")), ("reinforce", "gradient", float("inf")), ("ppo", "gradient", float("nan")),
+        ("reward-model", "loss", float("inf")),
+    ],
+)  # fmt: skip
 def test_a_step_with_a_broken_number_is_skipped_and_counted(algo, what, value, root, children):
     directory = root / f"skipped-{algo}"
     ended = children.run(asked(algo, root), directory, Spoiling(algo, what, value, 2, 3, 5))
     assert ended.code == 0, ended.err
     assert [row.get("skipped") for row in rows(directory)] == [None, 1, 2, None, 3, None]
     assert "step 2: " in ended.err
-    assert "not finite (first in policy.lm." in ended.err
+    assert f"not finite (first in {'reward_model.' if algo == 'reward-model' else 'policy.lm.'}" in ended.err
     facts = json.loads((directory / "run.json").read_text())
     assert (facts["status"], facts["skipped"]) == ("done", 3)
 
@@ -90,7 +98,7 @@ def test_a_skipped_update_leaves_weights_and_moments_as_they_were(algo, root, ch
     assert children.run(settings, directory, Spoiling(algo, "gradient", float("nan"), 3)).code == 0
     two, three = (directory / "checkpoints" / name_of(step) for step in (2, 3))
     files = [p.relative_to(two).as_posix() for p in two.rglob("*.safetensors")]
-    assert {"policy/model.safetensors", "optimizer.safetensors"} <= set(files)
+    assert {WEIGHTS.get(algo, "policy/model.safetensors"), "optimizer.safetensors"} <= set(files)
     assert [name for name in files if (two / name).read_bytes() != (three / name).read_bytes()] == []
 
 

@@ -12,6 +12,7 @@ from rlnlp.commands import resume, train
 from rlnlp.config.choices import conf_dir
 from rlnlp.config.schema import RUNS
 from rlnlp.evaluate import report
+from rlnlp.evaluate.preferences import finish
 from support import small
 
 STEPS = 6  # 11 rows to train on, 4 a step: the epochs end inside step 3 and step 6
@@ -68,12 +69,13 @@ def settings(asked: list[str]) -> dict:
 
 @contextmanager
 def without_pictures():
-    """No curves.png: drawing takes longer than all the rest of so small a run."""
+    """No curves.png and no report.html: drawing takes longer than all the rest of so small a run."""
     draw, report.draw = report.draw, lambda directory, *_: directory
+    write, finish.write_preference_report = finish.write_preference_report, lambda _, directory: directory
     try:
         yield
     finally:
-        report.draw = draw
+        report.draw, finish.write_preference_report = draw, write
 
 
 def run(asked: dict, directory: Path) -> Path:

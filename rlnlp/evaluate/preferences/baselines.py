@@ -9,10 +9,11 @@ import numpy as np
 from rlnlp.data.judged import TIE, Judged, Pair
 from rlnlp.evaluate.preferences.heldout import Decided, HeldoutScores, known
 from rlnlp.maths.accuracy import accuracy_gain, more_frequent_side, preference_accuracy
-from rlnlp.maths.resampling import Values
+from rlnlp.maths.resampling import Values, smallest_p_value
 
 MAJORITY, LONGER, SHUFFLED = "majority", "longer", "shuffled labels"
 COIN = "a coin"
+LEVEL = 0.05  # with so few prompts that no test can reach it, nothing is shown
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def majority(pairs: Decided, train: Sequence[Judged]) -> Rule:
     Where it always stands first, as in records of "chosen" and "rejected", the place is the label itself: a coin.
     """
     places = [0.5 if pair.target == TIE else float(pair.chosen < pair.rejected) for _, pair in _pairs(train)]
-    by_form = all(place == 1 for place in places) and bool((pairs.stands_first > 0).all())
+    by_form = all(place == 1 for place in places) or bool((pairs.stands_first > 0).all())
     side = 0.0 if by_form or not places else more_frequent_side(np.array(places))
     words = {1.0: "the first wins", -1.0: "the second wins", 0.0: COIN}
     return Rule(MAJORITY, words[side], side * pairs.stands_first)
@@ -77,16 +78,22 @@ def _record(rule: Rule, pairs: Decided, rng: np.random.Generator) -> dict[str, A
     named = {"name": rule.name, "rule": rule.rule}
     if rule.differences is None or not len(pairs.differences):
         return {**named, **empty, "beaten": None}
-    own = preference_accuracy(rule.differences, pairs.units, rng)
-    gain = accuracy_gain(pairs.differences, rule.differences, pairs.units, rng)
-    ends = known(gain.interval, units)
+    if rule.rule == COIN:  # its accuracy is not measured: that of the model is all that is uncertain
+        whole = preference_accuracy(pairs.differences, pairs.units, rng)
+        interval, value, ends = None, whole.value - 0.5, known(whole.interval, units)
+        ends = ends and [end - 0.5 for end in ends]
+        accuracy = 0.5
+    else:
+        own = preference_accuracy(rule.differences, pairs.units, rng)
+        gain = accuracy_gain(pairs.differences, rule.differences, pairs.units, rng)
+        accuracy, interval, value, ends = own.value, known(own.interval, units), gain.value, known(gain.interval, units)
     return {
-        **named, "accuracy": own.value, "interval": known(own.interval, units), "gain": gain.value,
-        "gain_interval": ends, "beaten": _beaten(gain.value, ends),
+        **named, "accuracy": accuracy, "interval": interval, "gain": value, "gain_interval": ends,
+        "beaten": _beaten(value, ends, units),
     }  # fmt: skip
 
 
-def _beaten(gain: float, ends: Sequence[float] | None) -> bool | None:
+def _beaten(gain: float, ends: Sequence[float] | None, units: int) -> bool | None:
     if gain <= 0:
         return False
-    return True if ends is not None and ends[0] > 0 else None
+    return True if ends is not None and ends[0] > 0 and smallest_p_value(units) < LEVEL else None

@@ -136,7 +136,7 @@ def learning_curve(record: Record) -> Drawn:
     points, twice = record["learning_curve"], record["twice_the_labels"]
     if not points:
         return None
-    units = plural(record["unit"])
+    units = plural(record["trained_unit"])
     figure, axes = axes_of(f"Learning curve, {where(record)}")
     x, y = [point["prompts"] for point in points], [point["accuracy"] for point in points]
     either = 100 * around(y, [point["interval"] for point in points])

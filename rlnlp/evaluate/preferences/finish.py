@@ -11,7 +11,7 @@ from rlnlp.evaluate.advice import settings_of
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.preferences.fit import FurtherFits, PairFit, comparison
-from rlnlp.evaluate.preferences.page import write_preference_report
+from rlnlp.evaluate.preferences.page import subtitle, write_preference_report
 from rlnlp.evaluate.preferences.record import preference_record
 from rlnlp.evaluate.preferences.short import reward_model_notes
 from rlnlp.evaluate.report import TYPED, finish, is_easy, title
@@ -44,7 +44,7 @@ def finish_run(
     separate = table.heldout_is_separate
     report = Report(
         title(run.config, *headline(before, after, separate)),
-        f"{'held-out' if separate else 'training'} pairs: {record['n']} of {record['prompts']} {record['unit']}s",
+        subtitle(record),
         rows(result),
         [*reward_model_notes(record), *outcome_lines(result, REWARD_MODEL)],
         list(result["health"].values()),
@@ -57,7 +57,7 @@ def finish_run(
     )  # fmt: skip
     with run.display.waiting("drawing the report"):
         more = {
-            "title": report.title,
+            "run": str(run.directory),
             "settings": description(run.config),
             "command": command("evaluate", run.directory),
         }

@@ -20,7 +20,7 @@ TONES = {True: GOOD, False: BAD, None: PLAIN}
 def write_preference_report(record: Record, directory: Path) -> Path:
     """Write ``report.html`` and ``report.md`` with their figures into ``directory``; the path of the first.
 
-    ``record`` is that of ``preference_record``; "title", "settings" and "command" are shown if it has them.
+    ``record`` is that of ``preference_record``; "run", "settings" and "command" are shown if it has them.
 
     Raises:
         Failure: exit 5, if they cannot be written.
@@ -32,7 +32,7 @@ def content(record: Record, figures: Sequence[Figure]) -> Content:
     """The report of ``record``; what could not be told is named with its reason."""
     built = [make(record) for make in SECTIONS]
     return Content(
-        title=one_line(record.get("title") or f"Reward model: {sentences.accuracy(record)}", 200),
+        title=f"{_name(record)}: {sentences.accuracy(record)}",
         subtitle=subtitle(record),
         verdict=sentence(record["verdict"]),
         tone=TONES[record["beats_baselines"]],
@@ -42,16 +42,22 @@ def content(record: Record, figures: Sequence[Figure]) -> Content:
     )
 
 
+def _name(record: Record) -> str:
+    return f"Reward model {one_line(record['run'], 100)}" if record.get("run") else "Reward model"
+
+
 def subtitle(record: Record) -> str:
     """What was measured, and what it was trained on."""
     seen = "none of them seen in training" if record["separate"] else "all of them seen in training"
-    trained = f"{counted(record['trained_pairs'], 'pair')} of {_units(record, record['trained_prompts'])}"
-    measured = f"{counted(record['n'], 'pair')} of {_units(record, record['prompts'])}"
+    trained = (
+        f"{counted(record['trained_pairs'], 'pair')} of {_units(record['trained_unit'], record['trained_prompts'])}"
+    )
+    measured = f"{counted(record['n'], 'pair')} of {_units(record['unit'], record['prompts'])}"
     return f"Trained on {trained}; measured on {measured}, {seen}."
 
 
-def _units(record: Record, count: int) -> str:
-    return counted(count, record["unit"], plural(record["unit"]))
+def _units(unit: str, count: int) -> str:
+    return counted(count, unit, plural(unit))
 
 
 def tiles(record: Record) -> Iterator[Tile]:
@@ -115,10 +121,10 @@ def length(record: Record) -> Section:
 def curve(record: Record) -> Section:
     """What more labels would buy."""
     how = [
-        f"Each point is a model that was fitted to a part of the {plural(record['unit'])}, measured on the same"
+        f"Each point is a model that was fitted to a part of the {plural(record['trained_unit'])}, measured on the same"
         f" {where(record)}. Twice the labels: the straight line of accuracy over the logarithm of the number of"
-        f" {plural(record['unit'])}, by least squares. Its interval is of measured {plural(record['unit'])} drawn anew;"
-        " other training data would give another curve, which is not in it.",
+        f" {plural(record['trained_unit'])}, by least squares. Its interval is of measured"
+        f" {plural(record['unit'])} drawn anew; other training data would give another curve, which is not in it.",
     ]
     return Section("curve", "Would more labels help?", sentences.curve(record), tables.curve_table(record), method=how)
 

@@ -17,8 +17,10 @@ from rlnlp.evaluate.preferences.verdict import NOTHING, beats, verdict
 from rlnlp.evaluate.preferences.words import SHARES, plural
 from rlnlp.maths.accuracy import preference_accuracy
 from rlnlp.maths.resampling import few_prompts_notes
+from rlnlp.rng import stream
 
 NO_CURVE = "no models were fitted to parts of the data"
+ON_TRAINING = "on pairs that were trained on, every curve rises"
 NO_SHUFFLED = "no model was fitted to shuffled labels"
 NO_LOG_ODDS = "its scores are fitted to ratings: their differences are no log-odds"
 LIMITS = (
@@ -44,22 +46,27 @@ def preference_record(
     for other in [*([shuffled] if shuffled else []), *(point.scores for point in curve)]:
         if [row.pairs for row in other.rows] != [row.pairs for row in heldout.rows]:
             raise ValueError("a model that is compared with has scored other rows")
-    pairs = decided(heldout)
+    pairs, base = decided(heldout), int(rng.integers(2**63))
+
+    def own(part: str) -> np.random.Generator:
+        """A stream of its own for each part, so that none depends on which others there are."""
+        return stream(base, part)
+
     record: dict[str, Any] = {
         "n": len(pairs.differences), "ties": pairs.ties, "unscored": pairs.unscored, "prompts": pairs.unit_count,
         "unit": unit_word(heldout.rows), "separate": separate, "trained_pairs": sum(len(row.pairs) for row in train),
-        "trained_prompts": len(set(units_of(train))), "missing": {},
+        "trained_prompts": len(set(units_of(train))), "trained_unit": unit_word(train), "missing": {},
     }  # fmt: skip
-    record |= _accuracy(pairs, rng)
-    record["baselines"] = baselines(pairs, train, shuffled, rng)
+    record |= _accuracy(pairs, own("accuracy"))
+    record["baselines"] = baselines(pairs, train, shuffled, own("baselines"))
     if not separate:
         record["baselines"] = [{**each, "beaten": None} for each in record["baselines"]]
     if shuffled is None:
         record["missing"]["shuffled labels"] = NO_SHUFFLED
-    _calibration(record, pairs, log_odds, rng)
-    _groups(record, pairs, rng)
-    _curve(record, pairs, curve, rng)
-    _annotators(record, pairs, heldout.rows, train if separate else [], rng)
+    _calibration(record, pairs, log_odds, own("calibration"))
+    _groups(record, pairs, own("groups"))
+    _curve(record, pairs, curve, own("curve"))
+    _annotators(record, pairs, heldout.rows, train if separate else [], own("annotators"))
     record["mislabelled"] = most_likely_mislabelled(pairs, heldout.rows, log_odds)
     record["beats_baselines"] = beats(record["baselines"])
     record["verdict"] = verdict(record)
@@ -98,8 +105,9 @@ def _groups(record: dict[str, Any], pairs: Decided, rng: np.random.Generator) ->
 
 def _curve(record: dict[str, Any], pairs: Decided, curve: Sequence[CurvePoint], rng: np.random.Generator) -> None:
     record |= {"learning_curve": [], "twice_the_labels": None}
-    if not curve or not record["n"]:
-        record["missing"]["learning_curve"] = NO_CURVE if record["n"] else NOTHING
+    if not curve or not record["n"] or not record["separate"]:
+        reason = NOTHING if not record["n"] else NO_CURVE if not curve else ON_TRAINING
+        record["missing"]["learning_curve"] = reason
         return
     points = curve_points(curve, pairs, (record["trained_pairs"], record["trained_prompts"]))
     record["learning_curve"] = learning_curve(points, pairs, rng)

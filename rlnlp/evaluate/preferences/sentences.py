@@ -97,9 +97,8 @@ def curve(record: Record) -> list[str]:
     if found is None:
         return [f"What twice the labels would buy is not told: {record['missing']['twice_the_labels']}."]
     ends, gained = rates(found["interval"]), points_interval(found["gain_interval"])
-    twice = (
-        f"Twice the labels ({found['prompts']:,} {plural(record['unit'])}) would give about {rate(found['accuracy'])}"
-    )
+    labels = f"{found['prompts']:,} {plural(record['trained_unit'])}"
+    twice = f"Twice the labels ({labels}) would give about {rate(found['accuracy'])}"
     each = f"each doubling so far bought {points(found['gain'])} points {gained}".rstrip()
     low = None if found["gain_interval"] is None else found["gain_interval"][0]
     doubt = "" if low is None or low > 0 else ", which may be nothing"

@@ -1,7 +1,10 @@
 """The short of a reward model's report, for a terminal."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from rich.console import Console
 
 from rlnlp.errors import one_line
 from rlnlp.evaluate.page.numbers import percent
@@ -10,10 +13,17 @@ from rlnlp.evaluate.preferences import sentences
 from rlnlp.evaluate.preferences.page import subtitle
 from rlnlp.evaluate.preferences.verdict import named
 from rlnlp.evaluate.preferences.words import gain_words, plural, rate, rates, where
+from rlnlp.evaluate.report import print_lines
 from rlnlp.evaluate.summary import LABEL, STRONG, TEXT, WARNING, Line, Row, aligned
 
 Record = Mapping[str, Any]
-DOUBTED = 2  # labels that are shown
+DOUBTED, UNLIKELY = 2, 0.25  # labels that are shown, of those with a lower probability
+
+
+def reward_model_printed(record: Record) -> None:
+    """Print the short of it to stdout, with where the report is."""
+    report = Line(f"report: {record['report']} (all of it; also report.md beside it)")
+    print_lines(Console(file=sys.stdout, highlight=False), [*reward_model_lines(record), Line(""), report])
 
 
 def reward_model_lines(record: Record) -> list[Line]:
@@ -24,7 +34,8 @@ def reward_model_lines(record: Record) -> list[Line]:
         lines += map(Line, aligned(list(_rows(record))))
     lines += [Line(note, "", 2) for note in notes]
     for each in record["mislabelled"][:DOUBTED] if record["separate"] else []:
-        lines += _doubted(each)
+        if each["probability"] is None or each["probability"] < UNLIKELY:
+            lines += _doubted(each)
     return lines
 
 
@@ -42,7 +53,7 @@ def _curve(record: Record) -> list[str]:
         return []
     sizes = ", ".join(f"{point['prompts']:,}" for point in record["learning_curve"])
     reached = ", ".join(rate(point["accuracy"]) for point in record["learning_curve"])
-    whole = f"Learning curve over {sizes} {plural(record['unit'])}: {reached}."
+    whole = f"Learning curve over {sizes} {plural(record['trained_unit'])}: {reached}."
     return [whole, *sentences.curve(record)]
 
 

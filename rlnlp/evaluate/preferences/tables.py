@@ -97,7 +97,7 @@ def curve_table(record: Record) -> list[Table]:
         ]
         for point in record["learning_curve"]
     ]
-    head = (f"{plural(record['unit'])} trained on", ACCURACY)
+    head = (f"{plural(record['trained_unit'])} trained on", ACCURACY)
     return [Table(f"Accuracy on the same {where(record)}", head, [Group("", rows)])] if rows else []
 
 
