@@ -112,7 +112,7 @@ def found(line: str) -> list[str]:
         ("rlnlp compare outputs/ppo/a --output my", ["my folder/"]),
         ("rlnlp runs outputs/sw", ["outputs/sweeps/"]),
         ("rlnlp runs --j", ["--json"]),
-        ("rlnlp feedback my", MINE),
+        ("rlnlp feedback my", list(MINE)),
         ("rlnlp feedback x --import my\\ fi", ["my file.jsonl"]),
         ("rlnlp feedback x --au", ["--audit"]),
         ("rlnlp generate embedded --with outputs/p", ["outputs/ppo/a", "outputs/ppo/"]),
