@@ -66,7 +66,7 @@ def scores_of_rows(
 ) -> list[Tensor]:
     """The members' raw scores of the answers of each of ``rows``, (M, K) each; ``size`` texts at once."""
     found: dict[int, Tensor] = {}
-    for group in row_groups(table, sorted(rows, key=lambda r: table.rows[r].length), size):
+    for group in row_groups(table, sorted(rows, key=lambda r: table.lengths[r]), size):
         raw = score(batch(group), None).cpu()
         parts = raw.split([len(table.rows[r].texts) for r in group], dim=1)
         found |= dict(zip(group, parts, strict=True))

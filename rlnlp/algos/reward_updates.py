@@ -11,7 +11,7 @@ from rlnlp.algos.optim import backward
 from rlnlp.algos.reward_scores import Scorer
 from rlnlp.config.algos import FitRewardModel
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
-from rlnlp.data.order import alike_rows_of_step
+from rlnlp.data.order import WINDOW, alike_rows_of_step
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.maths.preferences import bradley_terry, centering, weighted
 from rlnlp.rng import stream
@@ -34,9 +34,11 @@ class Fitting:
     seed: int
 
     def rows(self, step: int) -> list[int]:
-        """The rows of a step, of similar lengths."""
-        lengths = [self.table.rows[r].length for r in self.train]
-        return [self.train[i] for i in alike_rows_of_step(lengths, self.algo.batch_size, step, self.seed)]
+        """The rows of a step, of similar lengths; no more than an epoch is sorted together, so that none repeats."""
+        lengths = [self.table.lengths[r] for r in self.train]
+        batches = max(1, min(WINDOW, len(lengths) // self.algo.batch_size))
+        rows = alike_rows_of_step(lengths, self.algo.batch_size, step, self.seed, batches)
+        return [self.train[i] for i in rows.tolist()]
 
 
 class Update(NamedTuple):

@@ -3,12 +3,15 @@
 import argparse
 import getpass
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from types import FrameType
+from typing import TextIO
 
-from rlnlp.errors import Exit, Failure, command, counted, one_line
+from rlnlp.errors import Exit, Failure, Stopped, command, counted, one_line
+from rlnlp.feedback.annotating import Annotators
 from rlnlp.feedback.audit import audit
 from rlnlp.feedback.audit_lines import audit_lines
 from rlnlp.feedback.importing import import_rows, read_rows, seed_in
@@ -16,9 +19,7 @@ from rlnlp.feedback.lossless import lossless_lines
 from rlnlp.feedback.pairs import pair_lines
 from rlnlp.feedback.store import REPEATED, Store
 from rlnlp.run.disk import replace
-
-if TYPE_CHECKING:
-    from rlnlp.feedback.web.server import WebAnnotators
+from rlnlp.run.signals import handled
 
 FILE = "feedback.sqlite"  # of a run
 PAIRS_ENDING = ".pairs.jsonl"
@@ -138,16 +139,30 @@ def collect(store: Store, args: argparse.Namespace) -> int:
         Failure: exit 2, without a terminal.
     """
     names = args.annotator or [_own_name()]
-    enough = _enough(store, args.items)
-    if args.web:
-        web_annotators(names, args).collect(store, enough)
-    else:
-        raise Failure(Exit.CONFIG, "no terminal")
+    annotators = web_annotators(names, args) if args.web else terminal_annotator(store, names)
+    with handled(_stop):
+        annotators.collect(store, _enough(store, args.items))
     print(closing(store))
     return Exit.DONE
 
 
-def web_annotators(names: list[str], args: argparse.Namespace) -> "WebAnnotators":
+def terminal_annotator(store: Store, names: Sequence[str]) -> Annotators:
+    """Who judges in this terminal.
+
+    Raises:
+        Failure: exit 2, without a terminal, or for several names.
+    """
+    if len(names) > 1:
+        raise Failure(Exit.CONFIG, "one person works at a terminal: several names go with --web")
+    if not sys.stdin.isatty() or not sys.stdout.isatty():
+        what = "judging needs a terminal; in the browser:"
+        raise Failure(Exit.CONFIG, f"{what} {command('feedback', store.path, '--web')}")
+    from rlnlp.feedback.terminal.collect import TerminalAnnotator
+
+    return TerminalAnnotator(names[0])
+
+
+def web_annotators(names: Sequence[str], args: argparse.Namespace) -> Annotators:
     """Those who judge in the browser.
 
     Raises:
@@ -179,6 +194,13 @@ def _enough(store: Store, items: int | None) -> Callable[[], bool]:
         return lambda: False
     begun = store.answers()
     return lambda: store.answers() - begun >= items
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """A signal ends it as Ctrl-C does: the terminal is restored, and what was confirmed is saved already."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise Stopped(number)
 
 
 def _own_name() -> str:

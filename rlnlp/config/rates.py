@@ -11,7 +11,7 @@ A = TypeVar("A", bound=Optimization)
 SMALL, LARGE = 2e6, 1e8  # parameters
 RATES = {  # by algorithm, another is as reinforce: the rate up to SMALL parameters, and from LARGE on
     "sft": (3e-4, 2e-5),
-    "reward-model": (1e-3, 2e-5),
+    "reward-model": (2e-3, 2e-5),
     "reinforce": (6e-4, 1e-5),
     "ppo": (3e-4, 1e-5),
 }
@@ -23,7 +23,7 @@ def by_size(parameters: int, small: float, large: float) -> float:
 
     Two digits are enough.
     """
-    part = min(max(math.log(parameters / SMALL) / math.log(LARGE / SMALL), 0.0), 1.0)
+    part = min(max(math.log(max(parameters, 1) / SMALL) / math.log(LARGE / SMALL), 0.0), 1.0)
     return float(f"{small * (large / small) ** part:.2g}")
 
 

@@ -20,16 +20,16 @@ def rows_of_step(count: int, size: int, step: int, seed: int) -> np.ndarray:
     return np.array([_permutation(count, position // count, seed)[position % count] for position in positions.tolist()])
 
 
-def alike_rows_of_step(lengths: list[int], size: int, step: int, seed: int) -> np.ndarray:
+def alike_rows_of_step(lengths: list[int], size: int, step: int, seed: int, batches: int = WINDOW) -> np.ndarray:
     """As ``rows_of_step``, but the rows of a step have similar lengths, so that batches have little padding.
 
-    Each window of ``WINDOW`` batches is sorted by length, split into batches again, and these are used in random order.
+    Each window of ``batches`` is sorted by length, split into batches again, and these are used in random order.
     """
-    window, position = divmod(step - 1, WINDOW)
-    first = window * WINDOW + 1
-    rows = np.concatenate([rows_of_step(len(lengths), size, s, seed) for s in range(first, first + WINDOW)])
+    window, position = divmod(step - 1, batches)
+    first = window * batches + 1
+    rows = np.concatenate([rows_of_step(len(lengths), size, s, seed) for s in range(first, first + batches)])
     length_sorted = rows[np.argsort([lengths[r] for r in rows.tolist()], kind="stable")]
-    batch = int(stream(seed, "window", window).permutation(WINDOW)[position])
+    batch = int(stream(seed, "window", window).permutation(batches)[position])
     return length_sorted[batch * size : (batch + 1) * size]
 
 

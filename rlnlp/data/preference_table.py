@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +30,6 @@ class Tokenized(NamedTuple):
     row: Judged
     texts: tuple[TextTokens, ...]
 
-    @property
-    def length(self) -> int:
-        """Tokens of its longest text."""
-        return max(len(text.prompt) + len(text.answer) for text in self.texts)
-
 
 @dataclass(frozen=True)
 class PreferenceTable:
@@ -55,6 +51,11 @@ class PreferenceTable:
     def notes(self) -> list[str]:
         """The lines of ``told``."""
         return list(self.told.values())
+
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of the longest text of each row."""
+        return [max(map(len, each.texts)) for each in self.rows]
 
     def choosing_and_reporting(self, seed: int) -> tuple[list[int], list[int]]:
         """The held-out rows that choose the best step, and those that report on it, of other units if possible."""

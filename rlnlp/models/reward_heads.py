@@ -26,7 +26,7 @@ class LinearHead(nn.Module):
 
     @torch.no_grad()
     def start(self, rng: np.random.Generator) -> None:
-        """Weights from N(0, 1 / (D + 1)), as Ziegler et al. 2019 (arXiv:1909.08593), section 2.1, start it."""
+        """Weights from N(0, 1 / (D + 1)), as Ziegler et al. 2019 (arXiv:1909.08593), section 2, start it."""
         _fill(self.linear.weight, rng.normal(0, 1 / math.sqrt(self.linear.in_features + 1), self.linear.in_features))
         self.linear.bias.zero_()
 

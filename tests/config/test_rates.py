@@ -14,6 +14,7 @@ from support import runs
 @pytest.mark.parametrize(
     ("parameters", "rate"),
     [
+        (0, 1e-3),  # only the head of a reward model
         (1, 1e-3),
         (2_000_000, 1e-3),
         (14_142_136, 1e-4),  # halfway from 2 to 100 million, counted in factors: sqrt(2e6 x 1e8)

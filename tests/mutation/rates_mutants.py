@@ -7,7 +7,8 @@ GROUPS = [
         "config/rates.py", (RATES,),
         [
             ("a rate falls with the size and not with its logarithm",
-             "math.log(parameters / SMALL) / math.log(LARGE / SMALL)", "(parameters - SMALL) / (LARGE - SMALL)"),
+             "math.log(max(parameters, 1) / SMALL) / math.log(LARGE / SMALL)",
+             "(parameters - SMALL) / (LARGE - SMALL)"),
             ("beyond the largest size the rate falls on", "math.log(LARGE / SMALL), 0.0), 1.0)",
              "math.log(LARGE / SMALL), 0.0), 9.0)"),
             ("a rate that is given is decided anew", "if vars(algo)[name] is None]", "]"),

@@ -12,7 +12,7 @@ import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from rlnlp.errors import Exit, Failure, Stopped, one_line
+from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.feedback.store import Store
 from rlnlp.feedback.web.app import Page
 from rlnlp.feedback.web.guard import SLOWEST, sha256_of
@@ -65,14 +65,19 @@ class WebAnnotators:
         """Serve the page until ``enough()``; print a link for each name.
 
         Raises:
-            Failure: exit 5, if no port can be opened.
+            Failure: exit 2, for what is no name; exit 5, if no port can be opened.
         """
-        listener = listen(self.port)
+        people = [store.annotator(name) for name in self.names]
+        with listen(self.port) as listener:
+            port = listener.getsockname()[1]
+            for person in people:
+                token = secrets.token_urlsafe(16)  # 128 bits
+                store.link(person, sha256_of(token))
+                self._say(f"{person.name}: http://{HOST}:{port}/?token={token}")
+            self._serve(store, listener, enough)
+
+    def _serve(self, store: Store, listener: socket.socket, enough: Callable[[], bool]) -> None:
         port = listener.getsockname()[1]
-        for name in self.names:
-            token = secrets.token_urlsafe(16)  # 128 bits
-            store.link(store.annotator(name), sha256_of(token))
-            self._say(f"{one_line(name, 80)}: http://{HOST}:{port}/?token={token}")
         server = uvicorn.Server(configuration(Page(store, port, self.instructions).app()))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -85,7 +90,6 @@ class WebAnnotators:
         finally:
             server.should_exit = True
             thread.join()
-            listener.close()
 
 
 def configuration(app: Any) -> uvicorn.Config:
