@@ -25,7 +25,7 @@ from rlnlp.run.manifest import REWARD_MODEL
 VALUES = {"--cfg": ("job", "hydra", "all"), "-c": ("job", "hydra", "all"), "--info": ("all", "config", "defaults")}
 DIRECTORY_FLAGS = ("--config-dir", "-cd")
 BESIDE = "--with"  # of generate: before another run or model
-VALUED = (BESIDE, "--judge", "--prompt")  # flags whose value is not what the command is about
+VALUED = (BESIDE, "--judge", "--prompt", "--import", "--export")  # flags whose value is not what the command is about
 DOMAINS = ("review", "support", "comment", "statement", "randomwalks")  # of the embedded language
 OWN = {  # values that a setting of text knows by name
     "device.name": ("auto", "cpu", "cuda", "mps"),
@@ -152,7 +152,7 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     before = words[-1] if words else ""
     values = [after for flag, after in pairwise(words) if flag in VALUED]
     given = [word for word in words if not word.startswith("-") and word not in values]
-    if before in ("--file", "--prompts", "--csv", "--markdown", "--output"):
+    if before in ("--file", "--prompts", "--csv", "--markdown", "--output", "--import", "--export"):
         yield from _files(current, only_directories=before == "--output")
     elif before == BESIDE:
         yield from _runs(current, name)
@@ -174,6 +174,8 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
         yield from _setting(RewardRun, words, current)
     elif name == "runs":
         yield from _files(current, only_directories=True)
+    elif name == "feedback":
+        yield from () if given else _files(current)
     elif not given or name == "compare":
         yield from _runs(current, name)
     elif name == "rank":
