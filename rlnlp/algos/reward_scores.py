@@ -1,7 +1,6 @@
 """The scores of a reward model over a table of judged answers: features that are kept, held-out scores, the scale."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,7 +16,6 @@ from rlnlp.evaluate.best import Result
 from rlnlp.maths.preferences import Normalization, normalization_overall, normalization_within_prompts
 from rlnlp.models.reward_files import save_reward_model
 from rlnlp.models.reward_model import RewardModel, Rngs
-from rlnlp.models.save import round_weights
 from rlnlp.models.text_tokens import TextReader, TextTokens, text_batch
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
@@ -83,7 +81,7 @@ def reward_model_result(
         if (note := save_reward_model(run.directory / REWARD_MODEL, model, reader)) is not None:
             run.log_message(note)
 
-    return Result(REWARD_MODEL, model, model.device, partial(round_weights, model, config.model), save)
+    return Result(REWARD_MODEL, model, model.device, lambda: None, save)
 
 
 def normalize(

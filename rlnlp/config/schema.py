@@ -63,6 +63,12 @@ class RewardModelRun(Common):
     sampler: Sampler = setting("drawing of responses, where algo.normalize_on is a model")
     device: Device = setting("where to compute")
 
+    def problems(self) -> Iterator[Problem]:
+        """Weights that would be rounded: a score is to be the same here and in transformers."""
+        yield from super().problems()
+        if self.model.save_dtype != "float32":
+            yield "model.save_dtype", f"must be float32 for a reward model, got {self.model.save_dtype!r}"
+
 
 @dataclass(frozen=True)
 class OnPolicyRun(Common):

@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ from rlnlp.models.reward_classes import classifier_of
 from rlnlp.models.reward_encoder import EncoderTrunk, with_body
 from rlnlp.models.reward_heads import HEADS
 from rlnlp.models.reward_model import APART, COMBINED, SHARED, RewardModel
+from rlnlp.models.save import save_directory
 from rlnlp.models.text_tokens import TextReader
-from rlnlp.run.checkpoint import STAGED
 from rlnlp.run.checksums import file_sha256
-from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 
 FORMAT = 1
 MEMBERS, TRUNK = "rlnlp_heads.safetensors", "trunk"
@@ -102,22 +100,7 @@ def save_reward_model(directory: Path, model: RewardModel, reader: TextReader) -
     Raises:
         Failure: exit 5, if the disk fails.
     """
-    staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
-    try:
-        for left in (staged, aside):
-            shutil.rmtree(left, ignore_errors=True)
-        staged.mkdir(parents=True)
-        note = _write(staged, model, reader)
-        for file in sorted(staged.rglob("*")):
-            if file.is_file():
-                apply_umask_and_fsync(file)
-        for folder in (*(path for path in staged.rglob("*") if path.is_dir()), staged):
-            sync(folder)
-        replace_directory(staged, directory, aside)
-    except Exception as error:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise storage_failure("saving the reward model", directory.parent, error) from error
-    return note
+    return save_directory(directory, "the reward model", lambda staged: _write(staged, model, reader))
 
 
 def _write(staged: Path, model: RewardModel, reader: TextReader) -> str | None:

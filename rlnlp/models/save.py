@@ -7,9 +7,9 @@ import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import nn
 
 from rlnlp.config.model import Model
 from rlnlp.device import DTYPES
@@ -20,6 +20,7 @@ from rlnlp.run.checkpoint import STAGED
 from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 
 GENERATION = "generation_config.json"
+T = TypeVar("T")
 
 
 def pretrained_files(policy: Policy, tokenizer: Tokenizer) -> Callable[[], Mapping[str, bytes]]:
@@ -63,11 +64,11 @@ def keep_ends(directory: Path, tokenizer: Tokenizer) -> None:
 
 
 @torch.no_grad()
-def round_weights(module: nn.Module, model: Model) -> None:
-    """Round the weights to those that are saved as ``model`` says: what is measured then is what is saved."""
+def round_weights(policy: Policy, model: Model) -> None:
+    """Round the weights to those that ``save_policy`` saves: what is measured then is what is saved."""
     dtype = DTYPES[model.save_dtype]
     if dtype != torch.float32:
-        for weight in module.parameters():
+        for weight in policy.parameters():
             weight.copy_(weight.to(dtype))
 
 
@@ -77,20 +78,38 @@ def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer, model: Mo
     Raises:
         Failure: exit 5, if the disk fails.
     """
-    staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
-    try:
-        for left in (staged, aside):
-            shutil.rmtree(left, ignore_errors=True)
+
+    def write(staged: Path) -> None:
         policy.lm.save_pretrained(staged, state_dict=weights_in(policy, DTYPES[model.save_dtype]))
         tokenizer.raw.save_pretrained(staged)
         keep_ends(staged, tokenizer)
         if model.save_dtype != "float32":
             stored = read_object(staged / "config.json") | {"dtype": model.save_dtype}
             (staged / "config.json").write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
-        for file in staged.iterdir():
-            apply_umask_and_fsync(file)
+
+    save_directory(directory, "the policy", write)
+
+
+def save_directory(directory: Path, what: str, write: Callable[[Path], T]) -> T:
+    """Make ``directory`` of what ``write`` puts into another one, atomically; what ``write`` returns.
+
+    Raises:
+        Failure: exit 5, if the disk fails; ``what`` is what is saved.
+    """
+    staged, aside = (directory.with_name(f"{STAGED}{word}{directory.name}") for word in ("", "old-"))
+    try:
+        for left in (staged, aside):
+            shutil.rmtree(left, ignore_errors=True)
+        staged.mkdir(parents=True)
+        written = write(staged)
+        for path in sorted(staged.rglob("*")):
+            if path.is_file():
+                apply_umask_and_fsync(path)
+            else:
+                sync(path)
         sync(staged)
         replace_directory(staged, directory, aside)
     except Exception as error:
         shutil.rmtree(staged, ignore_errors=True)
-        raise storage_failure("saving the policy", directory.parent, error) from error
+        raise storage_failure(f"saving {what}", directory.parent, error) from error
+    return written
