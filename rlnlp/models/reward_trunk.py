@@ -55,9 +55,10 @@ class CausalTrunk(nn.Module):
 
     @cached_property
     def longest_row(self) -> int:
-        """The longest row of a prompt and its answers: none that is longer than what a token sees."""
+        """The longest row of a prompt and its answers: none that is longer than what a token sees, or than a text."""
         facts = self.body.config.get_text_config().to_dict()
-        return min((facts[name] for name in WINDOWS if isinstance(facts.get(name), int)), default=UNBOUNDED)
+        windows = [int(facts[name]) for name in WINDOWS if isinstance(facts.get(name), int)]
+        return min([self.context, *windows])
 
     def forward(self, batch: TextBatch) -> Tensor:
         """One vector for each text, (B, D)."""

@@ -71,6 +71,8 @@ def test_a_row_is_never_longer_than_what_a_token_sees():
     assert answers_in_a_row(batch, trunk.size, trunk.longest_row) == 4
     assert answers_in_a_row(batch, trunk.size, 20) == 2
     assert answers_in_a_row(batch, trunk.size, 17) == 1
+    assert trunk.longest_row == 24
+    assert checked(small.lm(16, context=40).base_model).longest_row == 40
     assert not checked(MistralModel(MistralConfig(**SIZES, **HEADS, sliding_window=9))).shares
 
 

@@ -35,7 +35,7 @@ GROUPS = [
     (
         "models/reward_model.py", (MODEL,),
         [
-            ("a frozen trunk has gradients", "torch.is_grad_enabled() and not self.frozen", "torch.is_grad_enabled()"),
+            ("a frozen trunk learns", "trunk.requires_grad_(not frozen)", "trunk.requires_grad_(True)"),
             ("scores in the order of lengths", "*found], dim=1)[:, places]", "*found], dim=1)"),
             ("every head starts the same", "\"reward-head\", number))", "\"reward-head\", 0))"),
         ],
