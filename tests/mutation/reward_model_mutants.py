@@ -20,7 +20,7 @@ GROUPS = [
         "models/shared_prompt.py", (SHARED,),
         [
             ("answers see each other", "((query == key) | (key == 0)) & before", "before"),
-            ("positions run on through the answers", "there + begin + first", "there + at + first"),
+            ("positions run on", "range(begin, begin + answers[i])", "range(len(at), 2**20)[: answers[i]]"),
             ("rows longer than the window", "if max(rows) <= longest and", "if"),
             ("shared where it is more work", "best, least = 1, PAYS * size.work", "best, least = 1, 2 * size.work"),
         ],
