@@ -56,12 +56,12 @@ def found(line: str) -> list[str]:
         ("rlnlp tr", ["train"]),
         ("rlnlp ex", ["explain"]),
         ("rlnlp help res", ["resume"]),
-        ("rlnlp help rew", ["rewards"]),
+        ("rlnlp help rew", ["reward-model", "rewards", "reward-models"]),
         ("rlnlp nothing x", []),
-        ("rlnlp train algo=", ["algo=ppo", "algo=reinforce", "algo=sft"]),
+        ("rlnlp train algo=", ["algo=ppo", "algo=reinforce", "algo=reward-model", "algo=sft"]),
         ("rlnlp reinforce sampler=g", ["sampler=greedy"]),
         ("rlnlp train -m sampler=gr", ["sampler=greedy"]),
-        ("rlnlp train -m algo=ppo,re", ["algo=ppo,reinforce"]),
+        ("rlnlp train -m algo=ppo,rei", ["algo=ppo,reinforce"]),
         ("rlnlp train algo=ppo,re", []),
         ("rlnlp train +experiment=quick", ["+experiment=quickstart"]),
         ("rlnlp sft data=", ["data=texts"]),
@@ -238,7 +238,7 @@ def keys(argv: list[str], steps: list[tuple[str, str]], env: dict[str, str], cwd
 LINES = [
     ("rlnlp ppo sampler=g\t", "sampler=greedy "),
     ("rlnlp train data.prompts=my\\ fi\t", "my\\ file.jsonl "),
-    ("cd . && rlnlp guide rew\t", "rewards "),
+    ("cd . && rlnlp guide samp\t", "sampling "),
 ]
 
 
