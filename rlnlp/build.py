@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,13 +17,20 @@ from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.schema import GenerateRun, RewardModelRun
 from rlnlp.device import DTYPES, compute_device, importing
-from rlnlp.errors import counted
+from rlnlp.errors import Exit, Failure, counted
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.chat import chat_of
 from rlnlp.models.check import Findings, recompute_layers
 from rlnlp.models.load import fresh_policy, load_policy, load_tokenizer
-from rlnlp.models.locate import locate
+from rlnlp.models.locate import locate, locate_tokenizer, locate_weights
 from rlnlp.models.policy import Policy
+from rlnlp.models.reward_encoder_load import (
+    Encoder,
+    encoder_tokenizer,
+    is_encoder,
+    load_encoder,
+    reward_model_of_encoder,
+)
 from rlnlp.models.reward_model import RewardModel, reward_model_of
 from rlnlp.models.reward_padding import padded_apart
 from rlnlp.models.save import pretrained_files
@@ -54,6 +61,28 @@ class Language:
     device: torch.device
     findings: Findings | None
     notes: tuple[str, ...]
+
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The weights that learn."""
+        return self.policy.trainable()
+
+
+@dataclass(frozen=True)
+class EncoderLanguage:
+    """An encoder, which reads texts and writes none, with its tokenizer, on its device; ``notes`` for the user."""
+
+    encoder: Encoder
+    tokenizer: Tokenizer
+    device: torch.device
+    dtype: torch.dtype
+    notes: tuple[str, ...]
+
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The weights that learn."""
+        return self.encoder.trainable()
+
+
+AnyLanguage = TypeVar("AnyLanguage", Language, Language | EncoderLanguage)
 
 
 def language(
@@ -98,11 +127,25 @@ def loaded_language(config: Trained, run: Run) -> Language:
     Raises:
         Failure: as ``language``.
     """
+    return _recorded(language(config.model, config.device, config.seed, config.sampler.stop_texts, _known(run)), run)
+
+
+def loaded_reading_language(config: RewardModelRun, run: Run) -> Language | EncoderLanguage:
+    """The same of a run that fits a reward model, whose model may be an encoder.
+
+    Raises:
+        Failure: as ``language``.
+    """
+    return _recorded(reading_language(config.model, config.device, config.seed, _known(run)), run)
+
+
+def _known(run: Run) -> dict[str, Any] | None:
     known = run.facts.get("model_check")
-    loaded = language(
-        config.model, config.device, config.seed, config.sampler.stop_texts, known if isinstance(known, dict) else None
-    )
-    if loaded.findings is not None:
+    return known if isinstance(known, dict) else None
+
+
+def _recorded(loaded: AnyLanguage, run: Run) -> AnyLanguage:
+    if isinstance(loaded, Language) and loaded.findings is not None:
         run.facts["model_check"] = asdict(loaded.findings)
     for note in loaded.notes:
         run.log_message(note)
@@ -122,13 +165,50 @@ def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
     return LoadedPolicy(loaded.policy, chat, sampled, drawn.max_new_tokens, settings.seed, loaded.notes)
 
 
-def text_reader(data: Conversations, language: Language) -> TextReader:
+def reading_language(
+    model: Model, where: Device, seed: int, known: Mapping[str, Any] | None = None
+) -> Language | EncoderLanguage:
+    """The model of the config for a reward model: an encoder, or a language model as ``language`` loads it.
+
+    Raises:
+        Failure: as ``language``.
+    """
+    weights = locate_weights(model)
+    if weights is None or not is_encoder(weights, not model.allow_download):
+        return language(model, where, seed, known=known)
+    device, local = compute_device(where), not model.allow_download
+    tokenizer = encoder_tokenizer(locate_tokenizer(model), local)
+    encoder = load_encoder(weights, local, device)
+    if model.gradient_checkpointing:
+        encoder.recompute_layers()
+    notes = (tokenizer.note,) if tokenizer.note else ()
+    return EncoderLanguage(encoder, tokenizer, device, DTYPES[where.dtype], notes)
+
+
+def text_reader(data: Conversations, language: Language | EncoderLanguage) -> TextReader:
     """How a reward model of this language reads prompts and answers: by its own chat template."""
-    return reader_of(chat_of(data, padded_apart(language.tokenizer)), language.policy.context)
+    context = language.policy.context if isinstance(language, Language) else language.encoder.context
+    return reader_of(chat_of(data, padded_apart(language.tokenizer)), context)
 
 
-def reward_model(algo: FitRewardModel, language: Language, seed: int) -> RewardModel:
-    """A reward model with fresh heads on the body of a language model, which it takes over."""
+def reward_model(algo: FitRewardModel, language: Language | EncoderLanguage, seed: int) -> RewardModel:
+    """A reward model on the body of a language model, which it takes over, with fresh heads.
+
+    An encoder keeps the head of its class.
+
+    Raises:
+        Failure: exit 2, for an mlp on an encoder; exit 4, if the score of a text would depend on anything else.
+    """
+    if isinstance(language, EncoderLanguage):
+        if algo.head != "linear":
+            raise Failure(
+                Exit.CONFIG, f"algo.head={algo.head} is for causal models: an encoder has the head of its class\n"
+                "use algo.head=linear, or another model.path",
+            )  # fmt: skip
+        return reward_model_of_encoder(
+            language.encoder, padded_apart(language.tokenizer), algo.ensemble_size, algo.ensemble, algo.ensemble_score,
+            algo.uncertainty_coef, algo.frozen_trunk, seed, language.device, language.dtype,
+        )  # fmt: skip
     return reward_model_of(
         language.policy, padded_apart(language.tokenizer), algo.head, algo.ensemble_size, algo.ensemble,
         algo.ensemble_score, algo.uncertainty_coef, algo.frozen_trunk, seed,

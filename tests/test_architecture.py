@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ TORCH_DRAWS = {"rand", "randn", "randint", "randperm", "normal", "bernoulli", "m
 GLOBAL_DRAWS = re.compile(r"(np|numpy)\.random\.(?!Generator$|Philox$|default_rng$)|random\.(?!Random$)")
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 

@@ -50,11 +50,12 @@ class Refit:
         return scores_of_rows(score, batch, table, scored, algo.micro_batch_size)
 
 
-def fresh_model(config: RewardModelRun, language: build.Language) -> Callable[[], RewardModel]:
+def fresh_model(config: RewardModelRun, language: build.Language | build.EncoderLanguage) -> Callable[[], RewardModel]:
     """Makes a reward model as the run's own was before its first step; a trunk that learns is loaded anew."""
 
     def fresh() -> RewardModel:
-        start = language if config.algo.frozen_trunk else build.language(config.model, config.device, config.seed)
+        frozen, place = config.algo.frozen_trunk, (config.model, config.device, config.seed)
+        start = language if frozen else build.reading_language(*place)
         return build.reward_model(config.algo, start, config.seed)
 
     return fresh

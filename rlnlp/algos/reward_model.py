@@ -13,7 +13,7 @@ from rlnlp.algos.opening import Prepared, Rows, opening
 from rlnlp.algos.optim import descend, learning_rate, optimizers
 from rlnlp.algos.reward_scores import FeatureCache, reward_model_result, scorer, scores_of_rows
 from rlnlp.algos.reward_updates import Fitting, accumulate
-from rlnlp.algos.setup import load_language
+from rlnlp.algos.setup import load_reading_language
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import batches, bootstrap_weights, rating_scale
 from rlnlp.data.preference_table import PreferenceTable, preference_table, shown_prompt
@@ -60,7 +60,9 @@ class RewardModelSetup:
     refit: Refit
 
 
-def prepare(config: RewardModelRun, language: build.Language, run: Run) -> Prepared[RewardModelSetup, RewardModel]:
+def prepare(
+    config: RewardModelRun, language: build.Language | build.EncoderLanguage, run: Run
+) -> Prepared[RewardModelSetup, RewardModel]:
     """What stands before the first step.
 
     Raises:
@@ -83,7 +85,7 @@ def prepare(config: RewardModelRun, language: build.Language, run: Run) -> Prepa
 
 def main(config: RewardModelRun, run: Run) -> None:
     """Build the parts of the config, measure, train, measure again, and report."""
-    config, language = load_language(config, run)
+    config, language = load_reading_language(config, run)
     made = prepare(config, language, run)
     setup, model, algo = made.around, made.model, config.algo
     table, fitting = setup.table, setup.fitting

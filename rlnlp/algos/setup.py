@@ -14,7 +14,7 @@ from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.algos import FitRewardModel
 from rlnlp.config.rates import open_rates, with_rates
-from rlnlp.config.schema import AnyRun, OnPolicyRun
+from rlnlp.config.schema import AnyRun, OnPolicyRun, RewardModelRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
@@ -68,18 +68,36 @@ def load_language(config: C, run: Run) -> tuple[C, build.Language]:
     """
     with run.display.waiting("loading the model"):
         language = build.loaded_language(config, run)
+    return _decided(config, language, run), language
+
+
+def load_reading_language(
+    config: RewardModelRun, run: Run
+) -> tuple[RewardModelRun, build.Language | build.EncoderLanguage]:
+    """The same for a reward model, which may stand on an encoder.
+
+    Raises:
+        Failure: as ``load_language``.
+    """
+    with run.display.waiting("loading the model"):
+        language = build.loaded_reading_language(config, run)
+    return _decided(config, language, run), language
+
+
+def _decided(config: C, language: build.Language | build.EncoderLanguage, run: Run) -> C:
+    """The config with the learning rates that follow from the model's size."""
     run.computes_on(language.device, config.device.threads)
-    algo: Any = with_rates(config.algo, learned_parameters(config, language.policy), run.facts.get("decided", {}))
+    algo: Any = with_rates(config.algo, learned_parameters(config, language), run.facts.get("decided", {}))
     config = replace(config, algo=algo)
     run.decide(config, {name: vars(algo)[name] for name in open_rates(run.asked.algo)})
-    return config, language
+    return config
 
 
-def learned_parameters(config: AnyRun, policy: Policy) -> int:
+def learned_parameters(config: AnyRun, language: build.Language | build.EncoderLanguage) -> int:
     """How many weights learn, by which the learning rate is decided; a reward model's head is too few to count."""
     if isinstance(config.algo, FitRewardModel) and config.algo.frozen_trunk:
         return 0
-    return sum(p.numel() for p in policy.trainable())
+    return sum(p.numel() for p in language.trainable())
 
 
 def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> OnPolicySetup:

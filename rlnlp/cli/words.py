@@ -20,7 +20,8 @@ TAKE_A_WORD = {"-sc", "--shell-completion", "-cp", "--config-path"}  # with thos
 DIRECTORY = ("output_dir", "output_directory", "out_dir", "outdir", "run_dir", "save_dir", "logdir", "log_dir")
 OTHER_COMMANDS = {  # what other tools call them
     "continue": "resume", "docs": "guide", "finetune": "sft", "fit": "train", "inference": "generate", "run": "train",
-    "manual": "guide", "sample": "generate", "tune": "train", "diff": "compare", "list": "runs", "ls": "runs",
+    "manual": "guide", "sample": "generate", "score": "rank", "tune": "train", "diff": "compare", "list": "runs",
+    "ls": "runs",
 }  # fmt: skip
 KEY = re.compile(r"[A-Za-z_][\w.]*")
 
@@ -34,7 +35,7 @@ def refuse_command(words: list[str], commands: list[str]) -> int:
     word, rest = words[0], words[1:]
     near = get_close_matches(word.lower(), commands, 1, 0.6) if word not in TOPICS else []
     if near or word in OTHER_COMMANDS:
-        meant_words = [near[0] if near else OTHER_COMMANDS[word], *rest]
+        meant_words = [OTHER_COMMANDS[word] if word in OTHER_COMMANDS else near[0], *rest]
     elif word.startswith("-") or "=" in word:
         meant_words = ["train", *words]
     elif word in TOPICS:

@@ -1,6 +1,8 @@
 """Encoders from files, as trunks and heads of reward models."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +10,7 @@ import torch
 
 from rlnlp.errors import Exit, Failure, describe, one_line, out_of_memory
 from rlnlp.models.check import exact_products
+from rlnlp.models.fast import checkpointed
 from rlnlp.models.load import pretrained
 from rlnlp.models.reward_check import check_texts, check_trunks, same_scores
 from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
@@ -28,6 +31,23 @@ class Encoder:
 
     classifier: Any
     fresh: bool
+
+    @property
+    def context(self) -> int:
+        """The longest text that it can read, tokens."""
+        return EncoderTrunk(self.classifier.base_model, ENCODER_POOLS[0]).context
+
+    def trainable(self) -> list[torch.nn.Parameter]:
+        """The weights that learn."""
+        return [weight for weight in self.classifier.parameters() if weight.requires_grad]
+
+    def recompute_layers(self) -> None:
+        """Recompute layers in the backward pass from now on: less memory, more time.
+
+        Raises:
+            Failure: exit 4, if the architecture cannot.
+        """
+        checkpointed(self.classifier)
 
 
 def is_encoder(model_id: str, local_only: bool) -> bool:
@@ -66,9 +86,10 @@ def load_encoder(model_id: str, local_only: bool, device: torch.device) -> Encod
     from transformers import AutoModelForSequenceClassification
 
     what = f"model '{one_line(model_id)}'"
-    classifier, loaded = pretrained(
-        AutoModelForSequenceClassification, model_id, what, local_only, device, num_labels=1
-    )
+    with quiet():  # a missing head is what is expected here
+        classifier, loaded = pretrained(
+            AutoModelForSequenceClassification, model_id, what, local_only, device, num_labels=1
+        )
     body = f"{classifier.base_model_prefix}."
     missing = sorted(loaded["missing_keys"])
     lacking = [name for name in missing if name.startswith(body) and not name.removeprefix(body).startswith(BEGINNINGS)]
@@ -78,6 +99,19 @@ def load_encoder(model_id: str, local_only: bool, device: torch.device) -> Encod
     if facts.get("is_encoder_decoder"):
         raise Failure(Exit.MODEL, f"{what} is an encoder with a decoder: a reward model needs one or the other")
     return Encoder(classifier.eval(), bool(missing))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """A context without the warnings of transformers."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def encoder_tokenizer(model_id: str, local_only: bool) -> Tokenizer:

@@ -27,7 +27,6 @@ class CausalTrunk(nn.Module):
         super().__init__()
         self.body, self.pool, self.dtype, self.first_position = body, pool, dtype, first_position
         self.names = argument_names(body)
-        self.recomputed: list[nn.Module] = []
         self.shares = False
 
     @property

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from rlnlp.batching import right_padded
 from rlnlp.models.text_tokens import TextBatch
 
 PAYS = 0.95  # of the work of reading each text for itself, at most
@@ -77,30 +78,31 @@ def answers_in_a_row(batch: TextBatch, size: Size, longest: int) -> int:
 
 def shared_rows(batch: TextBatch, count: int, first: int = 0) -> Rows:
     """The texts in rows of a prompt and up to ``count`` of its answers; ``first`` is the position of a first token."""
-    prompts, answers, group = _lengths(batch)
+    lengths, answers, group = _lengths(batch)
+    prompts = [row[len(row) - n :] for row, n in zip(batch.prompts.tolist(), lengths, strict=True)]
+    said = [row[:n] for row, n in zip(batch.answers.tolist(), answers, strict=True)]
     rows = _rows(group, count)
-    device, widest = batch.group.device, batch.prompts.shape[1]
-    length = max(prompts[group[row[0]]] + sum(answers[i] for i in row) for row in rows)
-    tokens = torch.zeros(len(rows), length, dtype=torch.long, device=device)
-    positions, segments = torch.full_like(tokens, first), torch.full_like(tokens, -1)
-    places = torch.zeros(len(group), max(p + max(answers) for p in prompts), dtype=torch.long, device=device)
+    length = max(lengths[group[row[0]]] + sum(answers[i] for i in row) for row in rows)
+    tokens, positions, segments = [], [], []
+    places: list[list[int]] = [[] for _ in group]
     for r, row in enumerate(rows):
-        begin = prompts[group[row[0]]]
-        tokens[r, :begin] = batch.prompts[group[row[0]], widest - begin :]
-        positions[r, :begin] = torch.arange(begin, device=device) + first
-        segments[r, :begin] = 0
-        at = begin
+        prompt = prompts[group[row[0]]]
+        begin = len(prompt)
+        words, at, part = list(prompt), list(range(begin)), [0] * begin
         for number, i in enumerate(row, 1):
-            there = torch.arange(answers[i], device=device)
-            tokens[r, at : at + answers[i]] = batch.answers[i, : answers[i]]
-            positions[r, at : at + answers[i]] = there + begin + first
-            segments[r, at : at + answers[i]] = number
-            places[i, :begin] = torch.arange(begin, device=device) + r * length
-            places[i, begin : begin + answers[i]] = there + r * length + at
-            at += answers[i]
-    totals = torch.tensor([prompts[g] + n for g, n in zip(group, answers, strict=True)], device=device)
-    real = torch.arange(places.shape[1], device=device) < totals.unsqueeze(1)
-    return Rows(tokens, positions, _sees(segments, positions), places, real)
+            start = r * length + len(words)
+            places[i] = [*range(r * length, r * length + begin), *range(start, start + answers[i])]
+            words += said[i]
+            at += range(begin, begin + answers[i])
+            part += [number] * answers[i]
+        rest = length - len(words)
+        tokens.append(words + [0] * rest)
+        positions.append([first + p for p in at] + [first] * rest)
+        segments.append(part + [-1] * rest)
+    device = batch.group.device
+    places_in_text, parts = torch.tensor(positions, device=device), torch.tensor(segments, device=device)
+    there, real = right_padded(places, 0, device)
+    return Rows(torch.tensor(tokens, device=device), places_in_text, _sees(parts, places_in_text), there, real)
 
 
 def attention_bias(sees: Tensor, dtype: torch.dtype) -> Tensor:

@@ -45,7 +45,8 @@ def says_whether_it_beats_length(found):
     """The verdict on all rows names the rule that it was held against, and agrees with the intervals."""
     (longer,) = [each for each in found["baselines"] if each["name"] == "longer"]
     low, high = longer["gain_interval"]
-    assert longer["beaten"] is (True if low > 0 else False if high < 0 else None)
+    assert low <= longer["gain"] <= high
+    assert longer["beaten"] is (True if low > 0 else False if longer["gain"] <= 0 else None)
     assert found["verdict"].startswith("yes: it beats" if longer["beaten"] else ("no: it does not beat", "not shown: "))
     assert longer["beaten"] or "'longer wins'" in found["verdict"]
     return longer

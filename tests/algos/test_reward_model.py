@@ -9,7 +9,7 @@ import torch
 
 from rlnlp.algos import reward_model as algorithm
 from rlnlp.algos.further_fits import Refit
-from rlnlp.algos.reward_scores import scores_of_rows
+from rlnlp.algos.reward_scores import OVERALL, RESPONSES, normalize, scores_of_model, scores_of_rows
 from rlnlp.algos.reward_updates import accumulate, loss_of
 from rlnlp.algos.setup import load_language
 from rlnlp.cli.main import main
@@ -179,7 +179,7 @@ def test_a_further_fit_begins_where_the_run_began_and_leaves_its_model_alone(pre
     assert all(torch.equal(a, b) for a, b in zip(first, refit(setup.table, [0, 1, 2], [3, 4]), strict=True))
     start = refit.fresh().state_dict()
     assert all(torch.equal(before[name], tensor) for name, tensor in start.items())
-    steps = replace(refit, config=replace(refit.config, algo=replace(refit.config.algo, total_steps=400)))
+    steps = replace(refit, config=replace(refit.config, algo=replace(refit.config.algo, total_steps=60)))
     table = setup.table
     learned, turned = (steps(each, [0], [0])[0][0] for each in (table, turned_round(table)))
     assert learned[0] > learned[1]
@@ -213,6 +213,41 @@ def test_scores_have_mean_0_and_deviation_1_within_prompts_after_training_on_the
     groups = [torch.tensor(each, dtype=torch.float64) for each in by_prompt.values()]
     spread = sum(float((each - each.mean()).square().sum()) for each in groups)
     assert spread / (len(scores) - len(groups)) == pytest.approx(1, rel=1e-4)
+
+
+def test_scores_can_be_normalized_on_the_responses_of_a_model(prepared, tmp_path):
+    made = prepared(f"algo.normalize_on={tmp_path}/model", "sampler.max_new_tokens=4")
+    setup = made.around
+    config, run = setup.refit.config, setup.refit.run
+
+    def raw(rows):
+        return scores_of_rows(setup.fitting.score, setup.fitting.batch, setup.table, rows, 99)
+
+    normalize(config, run, setup.model, setup.reader, setup.table, raw)
+    scores, prompts = scores_of_model(config, setup.model, setup.reader, setup.table)
+    assert scores.shape == (1, len(prompts))
+    assert len(prompts) >= RESPONSES
+    assert set(prompts) == set(range(5))
+    normalized = setup.model.combined(scores).double()
+    assert float(normalized.mean()) == pytest.approx(0, abs=1e-4)
+    groups = [normalized[[i for i, each in enumerate(prompts) if each == prompt]] for prompt in range(5)]
+    within = sum(float((group - group.mean()).square().sum()) for group in groups) / (len(prompts) - 5)
+    assert within == pytest.approx(1, rel=1e-3)
+
+
+def test_one_response_a_prompt_is_normalized_over_all_prompts_and_that_is_told(prepared, capsys):
+    rows = [
+        {"prompt": f"the {word}", "responses": [" is good"], "ratings": [i]} for i, word in enumerate(small.WORDS[2:8])
+    ]
+    setup = prepared("algo.loss=regression", rows=rows).around
+
+    def raw(rows):
+        return scores_of_rows(setup.fitting.score, setup.fitting.batch, setup.table, rows, 99)
+
+    normalize(setup.refit.config, setup.refit.run, setup.model, setup.reader, setup.table, raw)
+    assert OVERALL in capsys.readouterr().err
+    scores = setup.model.combined(torch.cat(raw(setup.table.train), dim=1)).double()
+    assert (float(scores.mean()), float(scores.std())) == (pytest.approx(0, abs=1e-4), pytest.approx(1, rel=1e-4))
 
 
 def test_the_textbook_case_four_pairs_and_five_epochs_lower_the_loss_and_rank_what_was_preferred_first(

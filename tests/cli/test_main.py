@@ -47,6 +47,7 @@ def test_the_version_is_that_of_the_package(tmp_path):
         (["trian", "seed=1"], "rlnlp train seed=1"),
         (["PPO"], "rlnlp ppo"),
         (["sample", "embedded", "a b"], "rlnlp generate embedded 'a b'"),
+        (["score", "RM", "a b"], "rlnlp rank RM 'a b'"),
         (["algo=ppo", "data.prompts=a b"], "rlnlp train algo=ppo 'data.prompts=a b'"),
         (["-m", "seed=1,2"], "rlnlp train -m seed=1,2"),
         (["rewards"], "rlnlp guide rewards"),

@@ -257,7 +257,7 @@ def test_a_run_with_a_reward_model_says_so_where_a_policy_is_asked_of_it(run, tm
             4,
             f"model.path '{here}' is no model: {here} holds a reward model",
         ),
-        (["evaluate", here], 6, f"to have it judge another run: rlnlp evaluate RUN --judge {here}"),
+        (["evaluate", here, "--judge", here], 2, f"to have it judge another run: rlnlp evaluate RUN --judge {here}"),
     ):
         assert main([*map(str, words)]) == code
         assert text in capsys.readouterr().err

@@ -191,7 +191,7 @@ def test_an_evaluation_of_a_run_gives_its_record_and_its_report(ppo, evaluated):
 
 
 def test_a_reward_model_judges_and_a_run_without_one_is_told(ppo, place, evaluated):
-    judge = reward_models.save(place / "judge", place / "model")
+    judge = reward_models.as_run(reward_models.save(place / "judge", place / "model"))
     code, out, err = evaluated(ppo, "--json", "-n", 2, "--judge", judge, "--judge", judge / "reward_model")
     assert (code, err) == (0, "")
     found = json.loads(out)

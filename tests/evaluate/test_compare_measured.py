@@ -59,6 +59,9 @@ def test_reward_models_are_compared_by_their_accuracy_on_the_same_pairs(tmp_path
     )
     found = measures([read_run(one), read_run(other)])
     assert [(each.metric, each.title) for each in found] == [("accuracy", "accuracy on 3 held-out pairs")]
+    (note,) = compare([read_run(one)], []).notes
+    assert note.startswith("One seed of each")
+    assert "--against" not in note, "which is for policies"
     section = compare([read_run(one), read_run(other)], []).sections[0]
     assert run_sheet(section).rows[1][-1] == "best", "the higher one"
     rows = [{"prompt": prompt, "responses": ["x", "y"], "pairs": [[1, 0, 1.0]]} for prompt in PROMPTS]

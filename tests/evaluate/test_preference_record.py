@@ -2,17 +2,25 @@
 
 import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import expit as sigmoid
 
+from rlnlp.config.data import Reading
 from rlnlp.data.judged import Judged
+from rlnlp.data.preferences import read_judgements
 from rlnlp.evaluate.preferences import CurvePoint, HeldoutScores, preference_record
 from rlnlp.evaluate.preferences.calibrated import crosswise
 from rlnlp.evaluate.preferences.heldout import decided
+from rlnlp.evaluate.preferences.words import gain_words, rate
 from rlnlp.maths.calibration import best_temperature
+from support.data import READING
 from support.judgements import pairs, row
+
+DATA = Path(os.environ.get("RLNLP_CHAT_DATA", ""))
 
 
 def made(heldout, train=None, **more):
@@ -107,9 +115,24 @@ def test_a_model_that_beats_both_rules_is_told_to():
     draw = np.random.default_rng(4)
     right = np.where(draw.random(400) < 0.9, 1.0, -1.0)
     record = made(pairs(right, draw.integers(-9, 10, 400), first=draw.random(400) < 0.5))
-    assert record["verdict"].startswith("yes: it beats '")
+    majority, longer = baseline(record, "majority"), baseline(record, "longer")
+    told = [
+        f"'{each['rule']}' ({rate(each['accuracy'])}, difference {gain_words(each)})" for each in (majority, longer)
+    ]
+    assert record["verdict"] == (
+        f"yes: it beats {told[0]} and {told[1]} with an accuracy of {rate(record['accuracy'])}"
+    )
     assert record["beats_baselines"] is True
     assert baseline(record, "majority")["beaten"] is True
+
+
+def test_a_gain_that_may_be_chance_is_neither_a_yes_nor_a_no():
+    right = [True] * 17 + [False] * 13
+    longer = [5 if (i < 15) else -5 for i in range(30)]
+    record = made(pairs([1.0 if each else -1.0 for each in right], longer, first=[i % 2 == 0 for i in range(30)]))
+    assert baseline(record, "longer")["gain"] > 0
+    assert baseline(record, "longer")["beaten"] is None
+    assert record["verdict"].startswith("not shown: it may be no better than ")
 
 
 def test_longer_or_shorter_and_first_or_second_are_learned_from_the_training_pairs():
@@ -360,3 +383,22 @@ def test_shapes_that_differ_are_refused():
         HeldoutScores([one], [0], [], [[1, 1]])
     with pytest.raises(ValueError, match="2 answers, scores"):
         HeldoutScores([one], [0], [np.ones(3)], [[1, 1]])
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not (DATA / "ukpconvarg").is_dir(), reason="RLNLP_CHAT_DATA names no folder with ukpconvarg")
+def test_of_real_arguments_a_score_that_is_length_does_not_beat_longer_wins():
+    """By topic; of a score that is length in characters, and of one that knows a little more than length."""
+    reading = Reading(**READING | {"columns": {"text1": "a1", "text2": "a2", "preference": "label"}})
+    found = read_judgements("data.preferences", f"{DATA}/ukpconvarg/*.csv", reading, {"a1": 0, "a2": 1}, "file")
+    sizes = [[len(text) for text in row.texts] for row in found.rows]
+    scores = [0.01 * np.array(each, dtype=float) for each in sizes]
+    record = made(HeldoutScores(found.rows, found.units, scores, sizes))
+    assert (record["n"], record["prompts"], record["unit"]) == (8670, 24, "group")
+    assert record["accuracy"] == pytest.approx(0.77, abs=0.005)
+    assert record["verdict"].startswith("no: it does not beat 'longer wins' (77.")
+    assert record["length"]["accuracy_shorter_preferred"] == 0
+    for score, each in list(zip(scores, found.rows, strict=True))[::4]:
+        score[each.pairs[0].chosen] += 20
+    better = made(HeldoutScores(found.rows, found.units, scores, sizes))
+    assert better["verdict"].startswith("yes: it beats ")

@@ -184,7 +184,7 @@ def test_the_curves_of_sft_have_the_held_out_loss_from_before_to_after(tmp_path,
     rows = [{"step": i, "loss": 2.0, **({"heldout/loss": 1.0 + i} if i in (5, 10) else {})} for i in range(1, 11)]
     for step, values in ((10, [3.0, 6.0, 0.5]), (5, [3.0, 0.5, 11.0])):  # the step whose weights are the result
         curves(tmp_path, rows, "sft", {"heldout/loss": (3.0, 0.5)}, set(), step)
-        held = panel(figures.pop(), "loss, nats per token")["held-out loss per token"]
+        held = panel(figures.pop(), "loss")["held-out loss"]
         assert (list(held.get_xdata()), list(held.get_ydata())) == ([0, 5, 10], values)
 
 

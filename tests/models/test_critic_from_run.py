@@ -1,10 +1,13 @@
 """A critic that starts from the reward model of a run: what it says of a text, and which ones it cannot start from."""
 
+import json
+
 import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
 from rlnlp.errors import Failure
+from rlnlp.models.files import REWARD_RECORD
 from rlnlp.models.load import load_critic, load_policy, load_tokenizer
 from rlnlp.models.locate import locate_critic
 from rlnlp.models.reward_load import load_reward_model
@@ -54,6 +57,14 @@ def test_a_reward_model_that_is_no_single_linear_head_is_no_critic_which_its_fil
         locate_critic(str(tmp_path / "run"), False)
     assert failure.value.code == 4
     assert str(failure.value).startswith(f"algo.critic_path '{tmp_path / 'run'}': {words}")
+
+
+def test_the_files_of_an_encoder_tell_that_it_is_no_critic(model_dir, tmp_path):
+    record = reward_models.save(tmp_path / "run", model_dir) / "reward_model" / REWARD_RECORD
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"head": "class"}))
+    with pytest.raises(Failure, match="this reward model is an encoder, which reads in both directions") as failure:
+        locate_critic(str(tmp_path / "run"), False)
+    assert failure.value.code == 4
 
 
 def test_a_reward_model_with_other_tokens_or_that_reads_both_ways_is_no_critic(model_dir, tmp_path):

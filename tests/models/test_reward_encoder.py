@@ -1,5 +1,8 @@
 """Encoders as reward models: the scores of their class in transformers, whatever it pools."""
 
+import json
+import random
+
 import pytest
 import torch
 from tokenizers import Tokenizer
@@ -119,3 +122,30 @@ def test_what_is_no_encoder_or_has_a_decoder_too_is_told_apart(tmp_path):
     with pytest.raises(Failure, match="an encoder with a decoder") as refused:
         load_encoder(str(tmp_path / "bart"), True, CPU)
     assert refused.value.code == Exit.MODEL
+
+
+@pytest.mark.slow
+def test_a_run_fits_an_encoder_and_rank_reads_it(tmp_path):
+    place, pairs = saved(tmp_path / "base", "bert"), tmp_path / "pairs.jsonl"
+    rng = random.Random(0)
+
+    def text(good):
+        return " " + " ".join(rng.choice(WORDS[:20] if rng.random() < good else WORDS[20:]) for _ in range(6))
+
+    rows = [{"prompt": f"w{i % 40} w{i // 40}", "chosen": text(0.9), "rejected": text(0.1)} for i in range(240)]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, err = small.rlnlp(
+        "train", "algo=reward-model", f"model.path={place}", f"data.preferences={pairs}", "heldout.size=80",
+        "algo.total_steps=40", "algo.learning_rate=2e-3", "algo.learning_curve=[]", "algo.shuffled_labels=false",
+        "hydra.run.dir=run", "device=cpu", cwd=tmp_path,
+    )  # fmt: skip
+    assert code == 0, err
+    assert "newly initialized" not in out + err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["result"]["accuracy"] > 0.6
+    code, out, err = small.rlnlp("rank", "run", text(1.0), text(0.0), "--json", cwd=tmp_path)
+    assert code == 0, err
+    code, out, err = small.rlnlp(
+        "train", "algo=reward-model", f"model.path={place}", f"data.preferences={pairs}", "algo.head=mlp", cwd=tmp_path
+    )
+    assert code == Exit.CONFIG
+    assert "an encoder has the head of its class" in err

@@ -24,8 +24,7 @@ GROUPS = [
     ]),
     ("algos/further_fits.py", (FIT,), [
         ("a further fit goes on with the run's trunk",
-         "start = language if config.algo.frozen_trunk else build.language(config.model, config.device, config.seed)",
-         "start = language"),
+         "language if frozen else build.reading_language(*place)", "language"),
     ]),
     ("data/preference_table.py", (TABLE,), [
         ("held-out rows may be trained on", "known = set(trained_on(found.rows, of_held.rows))", "known = set()"),

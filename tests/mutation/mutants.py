@@ -43,6 +43,7 @@ from mutation import (
     statistics_mutants,
     sweep_mutants,
     terminal_mutants,
+    trust_mutants,
     use_mutants,
     words_mutants,
 )
@@ -103,7 +104,7 @@ GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
-    terminal_mutants, reward_model_mutants, use_mutants, fit_mutants,
+    reward_model_mutants, use_mutants, fit_mutants, trust_mutants, terminal_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

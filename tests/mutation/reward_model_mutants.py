@@ -20,7 +20,7 @@ GROUPS = [
         "models/shared_prompt.py", (SHARED,),
         [
             ("answers see each other", "((query == key) | (key == 0)) & before", "before"),
-            ("positions run on through the answers", "there + begin + first", "there + at + first"),
+            ("positions run on", "range(begin, begin + answers[i])", "range(len(at), 2**20)[: answers[i]]"),
             ("rows longer than the window", "if max(rows) <= longest and", "if"),
             ("shared where it is more work", "best, least = 1, PAYS * size.work", "best, least = 1, 2 * size.work"),
         ],
@@ -29,7 +29,7 @@ GROUPS = [
         "models/reward_pooling.py", (MODEL, SHARED),
         [
             ("the last place instead of the last token", "real.sum(1) - 1]", "-1]"),
-            ("the mean over tokens counts padding", "masked_fill(~there, 0).sum(1) / there.sum(1)", "mean(1)"),
+            ("the mean of a text counts padding", "masked_fill(~there, 0).sum(1) / there.sum(1)", "mean(1)"),
         ],
     ),
     (

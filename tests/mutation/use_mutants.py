@@ -83,7 +83,8 @@ GROUPS = [
     (
         "models/locate.py", (CRITIC, RANK),
         [
-            ("an mlp is a critic", 'record.get("head") != "linear" or not', 'record.get("head") == "none" or not'),
+            ("an encoder of a run is a critic", 'record.get("head") != "linear" or not',
+             'record.get("head") == "none" or not'),
             ("a language model is a reward model", "named and all(kind.endswith(CAUSAL) for kind in named)", "False"),
         ],
     ),

@@ -15,13 +15,14 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from rlnlp.metrics import LIVE, label
+from rlnlp.metrics import BY_NAME, LIVE, label
 from rlnlp.run.display import PlainDisplay
 from rlnlp.run.live import THEME, LiveDisplay, display, in_buckets, sparkline
 from support import small
 
 TERMS = {f"score/{name}": 0.5 for name in ("length", "diversity", "coherence", "similarity", "sentiment")}
-ROW = {"score": 0.5, **TERMS, **{name: 0.25 for name in LIVE if "loss" not in name and name != "score"}}
+OF_PPO = [name for name in LIVE if "ppo" in BY_NAME[name].algorithms and "loss" not in name]
+ROW = {"score": 0.5, **TERMS, **{name: 0.25 for name in OF_PPO if name != "score"}}
 LONG = "a word " * 60
 
 
@@ -115,7 +116,7 @@ def test_score_and_kl_have_a_curve_each_over_the_whole_run():
     assert [line.split("  ")[0] for line in curves] == ["score", "KL to the start"]
     assert all("▁" in line and "█" in line for line in curves)
     sft = shown(fed(live()[0], row={"loss": 2.0, "entropy": 1.0, "grad_norm": 1.0}))
-    assert [line.split("  ")[0] for line in sft if "█" in line] == ["loss per token"]
+    assert [line.split("  ")[0] for line in sft if "█" in line] == ["loss"]
 
 
 def test_prompt_and_response_are_told_apart_and_nothing_in_them_or_in_a_name_is_markup():

@@ -16,7 +16,7 @@ from rlnlp import build
 from rlnlp.algos.opening import FILTERED, Prepared
 from rlnlp.algos.ppo import same_policy, sampling_mismatch
 from rlnlp.algos.reward_model import RewardModelSetup
-from rlnlp.algos.setup import OnPolicySetup, learned_parameters, load_language
+from rlnlp.algos.setup import OnPolicySetup, learned_parameters, load_language, load_reading_language
 from rlnlp.algos.sft import written
 from rlnlp.commands.check import rewards
 from rlnlp.commands.check.costs import costs
@@ -24,6 +24,7 @@ from rlnlp.commands.check.findings import Finding, Report, row_findings
 from rlnlp.commands.check.judgements import look_at_judgements
 from rlnlp.config.algos import OnPolicy, Ppo
 from rlnlp.config.rates import with_rates
+from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.errors import Exit, Failure, Stopped, counted, one_line, out_of_memory
 from rlnlp.maths.masked import masked_mean
@@ -103,12 +104,9 @@ class Drawn:
 
 def _stages(config: Any, directory: Path, run: Run, report: Report) -> None:
     begun = time.monotonic()
-    asked, (config, language) = config, load_language(config, run)
-    report.sound["model"] = (
-        "it is causal, and reads a text alone, in a padded batch and token by token as the same text"
-        if language.findings
-        else "a fresh one, with random weights"
-    )
+    load = load_reading_language if isinstance(config, RewardModelRun) else load_language
+    asked, (config, language) = config, load(config, run)
+    report.sound["model"] = _kind(language)
     for note in language.notes:
         report.warn("model-note", note, "nothing if that is meant; else name another model with model.path=")
     _look_at_rates(asked, config, language, report)
@@ -127,6 +125,14 @@ def _stages(config: Any, directory: Path, run: Run, report: Report) -> None:
         measured = _seconds_of_responses(around, config, run, report)
     with run.display.waiting("trying steps"):
         costs(config, directory, prepared, loaded, measured / SAMPLES, report)
+
+
+def _kind(language: build.Language | build.EncoderLanguage) -> str:
+    if isinstance(language, build.EncoderLanguage):
+        return "it is an encoder"
+    if language.findings is None:
+        return "a fresh one, with random weights"
+    return "it is causal, and reads a text alone, in a padded batch and token by token as the same text"
 
 
 def _seconds_of_responses(around: Any, config: Any, run: Run, report: Report) -> float:
@@ -150,9 +156,9 @@ def _seconds_of_texts(around: Any, config: Any) -> float:
     return time.monotonic() - begun
 
 
-def _look_at_rates(asked: Any, config: Any, language: build.Language, report: Report) -> None:
+def _look_at_rates(asked: Any, config: Any, language: build.Language | build.EncoderLanguage, report: Report) -> None:
     """Find a learning rate far above what a model of this size learns with."""
-    learning = learned_parameters(config, language.policy)
+    learning = learned_parameters(config, language)
     for key in ("learning_rate", "critic_learning_rate"):
         given = vars(asked.algo).get(key)
         usual = vars(with_rates(replace(config.algo, **{key: None}), learning, {}))[key] if given is not None else None

@@ -119,10 +119,11 @@ def _notes(sections: Sequence[Section]) -> list[str]:
     found = [group for section in sections for group in section.groups]
     counts = {len(group.runs) for group in found}
     if counts == {1}:
+        policies = any(section.measure.metric != "accuracy" for section in sections)
+        pairwise = " Two runs are compared prompt by prompt by: rlnlp evaluate RUN --against OTHER" if policies else ""
         notes.append(
             "One seed of each: the intervals are over held-out data, and say nothing about other seeds. "
-            f"For that, train several: -m seed={','.join(map(str, range(FEW_SEEDS)))}. "
-            "Two runs are compared prompt by prompt by: rlnlp evaluate RUN --against OTHER"
+            f"For that, train several: -m seed={','.join(map(str, range(FEW_SEEDS)))}.{pairwise}"
         )
     elif min(counts) < FEW_SEEDS:
         fewest = counted(min(counts), "seed")

@@ -86,10 +86,8 @@ def twice_the_labels(
     if bend is not None and bend[1] < 0:
         return None, "the curve flattens: a straight line through it would promise too much"
     if ends[1] - ends[0] > WIDEST:
-        return (
-            None,
-            f"its interval would be {100 * (ends[1] - ends[0]):.0f} points wide: more held-out pairs are needed",
-        )
+        wide = min(100.0, 100 * (ends[1] - ends[0]))
+        return None, f"its interval would be {wide:.0f} points wide: more held-out pairs are needed"
     gain, gain_ends = of_line(slope)
     return {
         "prompts": 2 * int(sizes.max()), "accuracy": accuracy, "interval": [max(0.0, ends[0]), min(1.0, ends[1])],

@@ -16,9 +16,11 @@ from rlnlp.evaluate.preferences.record import preference_record
 from rlnlp.evaluate.preferences.short import reward_model_notes
 from rlnlp.evaluate.report import TYPED, finish, is_easy, title
 from rlnlp.evaluate.summary import FILES, Report, Row, table_row
+from rlnlp.maths.resampling import FEW
 from rlnlp.run.manifest import POLICY, REWARD_MODEL
 from rlnlp.run.run import Run
 
+FOLDS = "algo.folds=5 would measure on all pairs, each by a model that was not trained on it."
 LOADED = "the reward model, for rlnlp rank, reward=learned and transformers' from_pretrained"
 PAGE = "how far it can be trusted, with its pictures, for a browser (also report.md)"
 SHORT = (  # of cross-validation
@@ -81,6 +83,8 @@ def report_record(
     if fits.folds is not None:
         whole = preference_record(fits.folds, list(fits.folds.rows), run.rng("folds-report"), log_odds=log_odds)
         record["cross_validation"] = {name: whole[name] for name in SHORT} | {"folds": algo.folds}
+    elif record["separate"] and 0 < record["prompts"] < FEW:
+        record["notes"].append(FOLDS)
     return record
 
 

@@ -84,7 +84,7 @@ def margin_words(group: Record) -> str:
 
 def length_words(group: Record) -> str:
     """``-12 to -3``; one figure where both ends are the same."""
-    low, high = signed(group["low"], 0), signed(group["high"], 0)
+    low, high = (signed(end, 0) if end else "0" for end in (group["low"], group["high"]))
     return low if low == high else f"{low} to {high}"
 
 

@@ -25,7 +25,8 @@ def verdict(record: Mapping[str, Any]) -> str:
     rules = [each for each in record["baselines"] if each["name"] in (MAJORITY, LONGER)]
     word = beats(rules)
     if word:
-        return f"yes: it beats {' and '.join(f'{named(each)} ({_against(own, each)})' for each in rules)}"
+        beaten = (f"{named(each)} ({rate(each['accuracy'])}, difference {gain_words(each)})" for each in rules)
+        return f"yes: it beats {' and '.join(beaten)} with an accuracy of {own}"
     doubtful = [each for each in rules if each["beaten"] is word]
     worst = min(doubtful, key=lambda each: float(each["gain"]))
     if word is None:

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from rlnlp import build
+from rlnlp.cli.main import main
 from rlnlp.commands.preflight import faults
 from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.errors import Failure
@@ -162,7 +163,7 @@ def test_a_learned_reward_has_no_highest_value():
 
 
 @pytest.mark.slow
-def test_a_run_knows_its_reward_model_when_it_is_resumed_wherever_that_is_now(model_dir, tmp_path, monkeypatch):
+def test_a_run_knows_its_reward_model_when_it_is_resumed_wherever_that_is_now(model_dir, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     reward_models.save(tmp_path / "RM", model_dir)
     words = ["reward=learned", "reward.terms.learned.args.run=RM", "checkpoint.result=last", "checkpoint.keep_models=0"]
@@ -181,6 +182,10 @@ def test_a_run_knows_its_reward_model_when_it_is_resumed_wherever_that_is_now(mo
     assert failure.value.code == 6
     runs.go_on(cut, "reward.terms.learned.args.run=moved")
     assert runs.difference(runs.outcome(whole), runs.outcome(cut)) == []
+    capsys.readouterr()
+    assert main(["evaluate", str(whole), "--json", "-n", "2"]) == 0  # with other weights where its reward model was
+    changed = "reward.terms.learned.args.run: its content differs from what the run was rewarded with"
+    assert changed in json.loads(capsys.readouterr().out)["notes"]
 
 
 def test_terms_beside_a_learned_one_are_summed_with_it(run):
