@@ -139,14 +139,14 @@ def collect(store: Store, args: argparse.Namespace) -> int:
         Failure: exit 2, without a terminal.
     """
     names = args.annotator or [_own_name()]
-    annotators = web_annotators(names, args) if args.web else terminal_annotator(store, names)
+    annotators = web_annotators(names, args) if args.web else terminal_annotator(store, names, args)
     with handled(_stop):
         annotators.collect(store, _enough(store, args.items))
     print(closing(store))
     return Exit.DONE
 
 
-def terminal_annotator(store: Store, names: Sequence[str]) -> Annotators:
+def terminal_annotator(store: Store, names: Sequence[str], args: argparse.Namespace) -> Annotators:
     """Who judges in this terminal.
 
     Raises:
@@ -159,7 +159,7 @@ def terminal_annotator(store: Store, names: Sequence[str]) -> Annotators:
         raise Failure(Exit.CONFIG, f"{what} {command('feedback', store.path, '--web')}")
     from rlnlp.feedback.terminal.collect import TerminalAnnotator
 
-    return TerminalAnnotator(names[0])
+    return TerminalAnnotator(names[0], args.instructions)
 
 
 def web_annotators(names: Sequence[str], args: argparse.Namespace) -> Annotators:

@@ -141,8 +141,10 @@ class Store:
         with self.tables.writing():
             if request and (again := self.tables.judgements("request = ?", request)):
                 return self.question(annotator, again[0].item)
-            last = self.tables.judgements("annotator = ?", annotator.id, table="standing")[-1:]
-            if not last or (question := self.question(annotator, last[0].item)) is None:
+            last = self.tables.read(
+                "SELECT item FROM standing WHERE +annotator = ? ORDER BY id DESC LIMIT 1", annotator.id
+            )
+            if not last or (question := self.question(annotator, last[0][0])) is None:
                 return None
             self._saved(annotator, question, Verdict(UNDONE), None, request)
             self._lease(question.item.id, annotator)
@@ -239,11 +241,12 @@ class Store:
 
     def _repeat(self, annotator: Annotator) -> int | None:
         """The id of a repeat that is due, which is made."""
-        rows = self.tables.read(
+        rows = self.tables.read(  # the plus lets them be found from the last one on, without sorting all of them
             """SELECT i.id, i.uid, s.kind != 'skipped' AND NOT EXISTS (
                 SELECT 1 FROM items AS r WHERE r.repeat_of = i.id AND r.annotator = s.annotator)
-            FROM standing AS s JOIN items AS i ON i.id = s.item AND i.repeat_of IS NULL WHERE s.annotator = ? ORDER BY
-            (SELECT min(j.id) FROM judgements AS j WHERE j.item = s.item AND j.annotator = s.annotator) DESC LIMIT ?""",
+            FROM judgements AS f JOIN items AS i ON i.id = f.item AND i.repeat_of IS NULL
+            JOIN standing AS s ON s.item = f.item AND s.annotator = f.annotator
+            WHERE +f.annotator = ? AND f.revision = 1 ORDER BY f.id DESC LIMIT ?""",
             annotator.id,
             LOOKED_BACK,
         )

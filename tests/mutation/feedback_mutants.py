@@ -16,7 +16,7 @@ GROUPS = [
             ("an old window's answer counts", "!= question.revision:", "< question.revision:"),
             ("a request is saved twice",
              'request = ?", request) if request else ():', 'request = ?", request) if 0 else ():'),
-            ("undo takes the first answer back", 'table="standing")[-1:]', 'table="standing")[:1]'),
+            ("undo takes the first answer back", "ORDER BY id DESC LIMIT 1", "ORDER BY id LIMIT 1"),
             ("a repeat has its sides as before", "len(item.responses))[::-1]", "len(item.responses))"),
             ("what has been asked again is asked again", "r.repeat_of = i.id AND r.annotator = s.annotator)",
              "r.repeat_of = -1 AND r.annotator = s.annotator)"),

@@ -21,10 +21,10 @@ class Said(NamedTuple):
 
 
 class TerminalAnnotator:
-    """Whoever sits at this terminal, judging as ``name``."""
+    """Whoever sits at this terminal, judging as ``name`` by ``instructions``."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, instructions: str = "") -> None:
+        self.name, self.instructions = name, instructions
         self.left = False  # by the key for it
 
     def collect(self, store: Store, enough: Callable[[], bool]) -> None:
@@ -33,7 +33,7 @@ class TerminalAnnotator:
         Raises:
             Failure: exit 5, if an answer cannot be saved; the terminal is restored before.
         """
-        person, screen, said = store.annotator(self.name), Screen(), ""
+        person, screen, said = store.annotator(self.name), Screen(self.instructions), ""
         self.left = False
         try:
             with Keys() as keys:

@@ -22,10 +22,13 @@ OTHERS = "c how sure   s skip   u undo   q save and quit"
 
 
 class Screen:
-    """The terminal as a window on a question that may be longer than it: ``offset`` lines are above it."""
+    """The terminal as a window on a question that may be longer than it: ``offset`` lines are above it.
 
-    def __init__(self) -> None:
-        self.offset = 0
+    ``instructions`` stand above every question.
+    """
+
+    def __init__(self, instructions: str = "") -> None:
+        self.offset, self._instructions = 0, instructions
         self._console = Console(file=sys.stdout, highlight=False)
         self._simple = os.environ.get("TERM", "dumb") == "dumb"
 
@@ -33,7 +36,10 @@ class Screen:
         """Draw the question, how far it is, and what was done last."""
         width, height = _size()
         self._console.width = max(20, width)
-        body, foot = self._lines(_body(question, width)), self._lines(_foot(question, progress, sure, said))
+        body, foot = (
+            self._lines(_body(question, width, self._instructions)),
+            self._lines(_foot(question, progress, sure, said)),
+        )
         room = max(1, height - len(foot) - 1)
         if not self._simple and len(body) > room:
             self.offset = min(max(0, self.offset), len(body) - room)
@@ -71,20 +77,21 @@ def _size() -> tuple[int, int]:
         return shutil.get_terminal_size()
 
 
-def _body(question: Question, width: int) -> list[Table | Panel | Text]:
+def _body(question: Question, width: int, instructions: str) -> list[Table | Panel | Text]:
     prompt = question.item.prompt
     words = conversation_text(prompt) if isinstance(prompt, list) else prompt or "(none)"
     shown = [as_text(text) if text else Text("(empty)", style="dim") for text in question.shown]
     titles = [f"{number}" for number in (1, 2)] if len(shown) == 2 else ["response"]
     panels = [Panel(text, title=title, title_align="left") for text, title in zip(shown, titles, strict=True)]
     asked = Panel(as_text(words), title="prompt", title_align="left", style="dim")
+    above: list[Table | Panel | Text] = [as_text(instructions)] if instructions else []
     if len(panels) == 1 or width < BESIDE:
-        return [asked, *panels]
+        return [*above, asked, *panels]
     beside = Table.grid(expand=True, padding=0)
     beside.add_column(ratio=1)
     beside.add_column(ratio=1)
     beside.add_row(*panels)
-    return [asked, beside]
+    return [*above, asked, beside]
 
 
 def _foot(question: Question, progress: Progress, sure: int, said: str) -> list[Table | Panel | Text]:

@@ -193,34 +193,3 @@ def test_without_a_terminal_it_says_what_to_type(tmp_path):
     status, _, err = rlnlp("feedback", path, cwd=tmp_path, stdin="1\n")
     assert (status, err.count("\n")) == (2, 1)
     assert f"rlnlp feedback {path} --web" in err
-
-
-def check_kills(tmp_path, kills):
-    """Each time: some answers, of which the last is confirmed or not when the process is killed."""
-    path, confirmed = filled(tmp_path, questions(4 * kills)), 0
-    for number in range(kills):
-        with Terminal(["feedback", path, "--annotator", "ann", "--repeat", "0"], tmp_path) as terminal:
-            found = terminal.until(r"(\d+) answered", 0)
-            begun = int(re.search(r"(\d+) answered", found)[1])
-            assert begun >= confirmed, "what was confirmed is there"
-            for i in range(number % 3):
-                terminal.answer("1", rf"{begun + i + 1} answered")
-                confirmed = begun + i + 1
-            terminal.press("2")
-            time.sleep((number * 7 % 13) / 1000)
-            terminal.kill()
-            terminal.process.wait()
-    with Store(path) as store:
-        found = store.judgements()
-        assert confirmed <= len(found) <= confirmed + 1
-        assert [j.item for j in found] == list(range(1, len(found) + 1)), "each once, none left out"
-        assert store.tables.read("PRAGMA integrity_check") == [("ok",)]
-
-
-def test_nothing_confirmed_is_lost_over_15_kills(tmp_path):
-    check_kills(tmp_path, 15)
-
-
-@pytest.mark.nightly
-def test_nothing_confirmed_is_lost_over_250_kills(tmp_path):
-    check_kills(tmp_path, 250)

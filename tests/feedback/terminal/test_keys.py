@@ -118,12 +118,13 @@ def test_responses_stand_side_by_side_where_there_is_room_and_are_text(capsys, m
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((columns, 60)))
     question = Question(Item("q", ("[bold]good[/]", "bad\x1b[2J")), (0, 1), 0)
-    Screen().show(question, Progress(3, 1, 7), 2, "saved")
+    Screen("Be [i]kind[/i].").show(question, Progress(3, 1, 7), 2, "saved")
     out = capsys.readouterr().out
     drawn = out.removeprefix("\x1b[H\x1b[2J")
     assert drawn != out
     assert "\x1b[2J" not in drawn
     if columns > 20:
+        assert drawn.startswith("Be [i]kind[/i].")
         assert "[bold]good[/]" in drawn
         assert "4 answered, 7 left   fairly sure   saved" in drawn
         (line,) = [line for line in drawn.split("\n") if "good" in line]
