@@ -134,4 +134,13 @@ GROUPS = [
              "coincidences(counts[counts.sum(1) >= 2])", "coincidences(counts[counts.sum(1) >= 0])"),
         ],
     ),
+    (
+        "feedback/selection.py", ("feedback/test_selection",),
+        [
+            ("what the members agree on most is asked", "(-differing[i], pairs[i])", "(differing[i], pairs[i])"),
+            ("the deviation of a score, not of a difference", " - scores[pair.prompt][:, pair.second]", ""),
+            ("all pairs of one prompt first", "turns.append((taken[pair.prompt], rank))", "turns.append((0, rank))"),
+            ("equal responses are a pair", "{text.strip(): number for", "{number: number for"),
+        ],
+    ),
 ]  # fmt: skip
