@@ -3,13 +3,16 @@
 import argparse
 import getpass
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from rlnlp.config.hints import did_you_mean
 from rlnlp.errors import Exit, Failure, Stopped, command, counted, one_line
 from rlnlp.feedback.annotating import Annotators
 from rlnlp.feedback.audit import audit
@@ -52,7 +55,11 @@ def main(argv: list[str]) -> int:
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    """The words of the command line."""
+    """The words of the command line.
+
+    Raises:
+        Failure: exit 2, for a word that the command does not have, with the flag that was meant.
+    """
     parser = argparse.ArgumentParser(
         prog="rlnlp feedback",
         description="Let people compare responses in the terminal, or in the browser with --web. What they say is kept"
@@ -79,7 +86,11 @@ def arguments(argv: list[str]) -> argparse.Namespace:
                         help=f"of the items, to be asked once more for the audit; default {REPEATED}")  # fmt: skip
     parser.add_argument("--seed", type=int, help="of a new set: the order in which responses are shown")
     parser.add_argument("--json", action="store_true", help="with --audit: print a record")
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_intermixed_args(argv)
+    if unknown:
+        flags = [flag for flag in re.findall(r"(?<!\w)--[a-z]+", parser.format_help()) if unknown[0].startswith("-")]
+        meant = did_you_mean(get_close_matches(unknown[0], flags, 1, 0.6))
+        raise Failure(Exit.CONFIG, f"'{one_line(unknown[0], 60)}' is not expected{meant}")
     if args.overlap < 1 or (args.items is not None and args.items < 1):
         parser.error("--overlap and --items must be at least 1")
     if not 0 <= args.repeat <= 1:

@@ -10,7 +10,7 @@ from rlnlp.errors import Exit, Failure, one_line
 
 PAGES = Path(__file__).resolve().parent.parent / "guide"
 TOPICS = (  # in reading order
-    "start", "data", "conversations", "models", "rewards", "sampling", "reinforce", "ppo", "reward-models",
+    "start", "data", "conversations", "models", "rewards", "sampling", "reinforce", "ppo", "reward-models", "people",
     "runs-and-resume", "evaluation", "sweeps", "experiments", "metrics", "settings", "departures",
     "architecture", "adding-things",
 )  # fmt: skip
