@@ -142,8 +142,8 @@ def test_preferences_agree_with_the_reader_in_every_case(reader: Reader) -> None
     assert len(records) == 400
     assert len({(record["prompt"], record["chosen"], record["rejected"]) for record in records}) == 400
     for record in records:
-        chosen = reader.read(f"{record['prompt']} {record['chosen']}")
-        rejected = reader.read(f"{record['prompt']} {record['rejected']}")
+        chosen = reader.read(f"{record['prompt']}{record['chosen']}")
+        rejected = reader.read(f"{record['prompt']}{record['rejected']}")
         assert chosen.accepted
         assert rejected.accepted
         assert gold_score(chosen) > gold_score(rejected)

@@ -186,8 +186,8 @@ def _preference(pair: _Pair) -> Record | None:
     best = 0 if margin > 0 else 1
     return {
         "prompt": pair.prompt,
-        "chosen": pair.responses[best],
-        "rejected": pair.responses[1 - best],
+        "chosen": f" {pair.responses[best]}",  # with its space: a prompt and an answer are joined as they stand
+        "rejected": f" {pair.responses[1 - best]}",
         "reason": _reason(readings[best], readings[1 - best]),
         "domain": pair.domain,
     }
