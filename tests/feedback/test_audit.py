@@ -126,7 +126,9 @@ LENGTH = Taste(lambda prompts, responses: [[len(r)] for r in responses], (1.0,))
 
 def judged(tmp_path, raters, items=120, overlap=1, repeated=0.3):
     with Store(tmp_path / "set.sqlite", 1, repeated=repeated) as store:
-        store.add(NewItem(f"q{i}", ("a" * (i % 5 + 1), "a" * (i % 3 + 2)), overlap=overlap) for i in range(items))
+        store.add(
+            NewItem(f"q{i}", ("a" * (i % 5 + 1), "a" * (i % 3 + 2)), overlap=overlap, uid=f"u{i}") for i in range(items)
+        )
         SimulatedAnnotators(raters, 0).collect(store, lambda: False)
         return audit(store)
 

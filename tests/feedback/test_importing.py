@@ -104,9 +104,11 @@ EXPORTS = {
         [argilla({"preference": [answer([{"value": "response-1", "rank": 1}, {"value": "response-2", "rank": 1}])]})],
         [("the film?", frozenset(("good", "bad")), BETTER, "u1", None, None)]),
     "a label that names the best, of two users, beside a comment and labels": (
-        [argilla({"best": [answer("Response 2"), answer("response-1", "u2")], "why": [answer("it is kinder, plan b")],
+        [argilla({"best": [answer("Response 2"), answer("response-1", "u2")], "why": [answer("it is kinder: 2")],
                   "topics": [answer(["film", "food"])]})],
         [(*BETTER_GOOD, "u1", None, None), ("the film?", ("bad", "good"), BETTER, "u2", None, None)]),
+    "a label with a number of its own": (
+        [argilla({"best": [answer("Option 2")]})], [(*BETTER_GOOD, "u1", None, None)]),
     "a label of a tie": ([argilla({"best": [answer("tie")]})],
                          [("the film?", frozenset(("good", "bad")), BETTER, "u1", None, None)]),
     "a rating": ([argilla({"quality": [answer(8)]}, prompt="p", response="fine")],
@@ -192,7 +194,9 @@ def whole(tmp_path_factory):
     """A set with everything: messages, ratings, repeats, skips, undone answers, two annotators."""
     path = tmp_path_factory.mktemp("whole") / "one.sqlite"
     with Store(path, 5, repeated=0.4) as store:
-        store.add(NewItem(f"q{i}\x1b", (f"a{i}", f"b{i}"), "outputs/r", i, 1, 2, more={"k": [i]}) for i in range(30))
+        store.add(
+            NewItem(f"q{i}\x1b", (f"a{i}", f"b{i}"), "outputs/r", i, 1, 2, f"u{i}", {"k": [i]}) for i in range(30)
+        )
         store.add([NewItem([USER], (GOOD, BAD)), NewItem(None, ("x",))])
         people = store.annotator("ann"), store.annotator("Bö")
         for i in range(50):
@@ -292,7 +296,12 @@ def test_pairs_are_written_as_part_of_the_data_that_reward_models_read(tmp_path,
 def test_the_file_annotator_writes_what_is_open_and_reads_what_was_said_of_it(tmp_path):
     file = FileAnnotators(tmp_path / "said.jsonl")
     with Store(tmp_path / "set.sqlite", repeated=0) as store:
-        store.add([*(NewItem(f"q{i}", (f"good{i}", f"bad{i}")) for i in range(6)), NewItem([USER], (GOOD, BAD))])
+        store.add(
+            [
+                *(NewItem(f"q{i}", (f"good{i}", f"bad{i}"), uid=f"u{i}") for i in range(6)),
+                NewItem([USER], (GOOD, BAD), uid="m"),
+            ]
+        )
 
         def enough():
             return store.wanted() == 0

@@ -32,7 +32,7 @@ def store(tmp_path, clock):
 
 
 def pairs(number, **more):
-    return [NewItem(f"q{i}", (f"good {i}", f"bad {i}"), **more) for i in range(number)]
+    return [NewItem(f"q{i}", (f"good {i}", f"bad {i}"), **{"uid": f"p{i}", **more}) for i in range(number)]
 
 
 def answer(store, annotator, number):

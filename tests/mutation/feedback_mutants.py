@@ -80,7 +80,7 @@ GROUPS = [
             ("the tag's names are not looked at", "if len(tags) == 2 and all", "if len(tags) == 9 and all"),
             ("the lowest rank is the worst", "FIRST if ranks[one] < ranks[two]", "FIRST if ranks[one] > ranks[two]"),
             ("equal ranks are an order", "int(one.get(\"rank\") or place)", "place"),
-            ("a comment is a choice", "not in STEMS:", "in ():"),
+            ("a comment is a choice", ".lower() not in STEMS:", ".lower() is None:"),
             ("what was discarded counts", '== "discarded"', '== "thrown away"'),
         ],
     ),

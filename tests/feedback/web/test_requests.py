@@ -26,7 +26,7 @@ WEB = Path(guard.__file__).parent
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     with Store(tmp_path_factory.mktemp("web") / "set.sqlite", 2, repeated=0) as opened:
-        opened.add(NewItem(f"q{i} <b>&", ("a", "b"), overlap=2) for i in range(60))
+        opened.add(NewItem(f"q{i} <b>&", ("a", "b"), overlap=2, uid=f"u{i}") for i in range(60))
         yield opened
 
 
@@ -69,6 +69,16 @@ def test_what_the_page_asks_is_answered_saved_once_and_escaped(page, store):
     assert (status, value["undone"], value["question"]["item"]) == (200, True, body["item"])
     assert page.ask("ann", "/undo", {"request": "undo-number-1"})[2]["question"]["item"] == body["item"]
     assert [j.verdict.kind for j in store.judgements()[before:]] == ["better", "undone"]
+
+
+def test_a_side_is_the_response_that_is_shown_there(page, store):
+    orders = set()
+    for said, place in (("left", 0), ("right", 1)) * 6:
+        body = {**fresh(page), "answer": said}
+        orders.add(tuple(body["order"]))
+        assert page.ask("ann", "/judge", body)[0] == 200
+        assert store.judgements()[-1].verdict.preference == body["order"][place]
+    assert orders == {(0, 1), (1, 0)}
 
 
 def test_an_answer_to_what_was_not_shown_so_is_refused(page, store):
