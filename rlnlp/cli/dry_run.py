@@ -9,9 +9,7 @@ from rlnlp.commands.preflight import MOST, checked_config
 from rlnlp.commands.train import check_device
 from rlnlp.config.data import PreferenceData
 from rlnlp.config.description import block, description, left_out_lines, thing
-from rlnlp.data.preferences import read_judgements
 from rlnlp.data.sources import DataSource, data_sources, heldout_part, prompt_fault
-from rlnlp.data.units import parts_of
 from rlnlp.errors import Exit, counted, one_line
 
 END = "nothing was run or made; without --dry-run it would begin now"
@@ -76,6 +74,9 @@ def _sizes(config: Any) -> str:
 
 def _judged_sizes(data: PreferenceData, size: int, seed: int) -> str:
     """The same for judged rows, before a model cuts any."""
+    from rlnlp.data.preferences import read_judgements
+    from rlnlp.data.units import parts_of
+
     named = {"data.preferences": data.preferences, **({"data.heldout": data.heldout} if data.heldout else {})}
     found = [read_judgements(key, name, data, data.values, data.group, 1) for key, name in named.items()]
     if len(found) > 1:

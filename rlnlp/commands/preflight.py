@@ -17,7 +17,6 @@ from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
 from rlnlp.config.schema import RUNS, RewardRun
 from rlnlp.data.formats import Record
-from rlnlp.data.preferences import read_judgements
 from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import check_template
@@ -201,6 +200,8 @@ def _data(data: AnyData, heldout: int) -> tuple[list[Record], bool, list[Failure
 
 def _judgements(data: PreferenceData) -> tuple[list[Record], bool, list[Failure]]:
     """The same of judged answers, of whose records only the prompts are given."""
+    from rlnlp.data.preferences import read_judgements  # numpy, which no other check needs
+
     records: list[Record] = []
     found: list[Failure] = []
     for key, named in (("data.preferences", data.preferences), ("data.heldout", data.heldout)):

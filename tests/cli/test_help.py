@@ -54,7 +54,7 @@ def test_every_setting_of_the_algorithm_is_on_the_page_with_its_value_and_meanin
 def test_the_parts_are_those_that_the_algorithm_reads_and_the_choice_in_force_is_marked(page):
     found = parts(page("train", "--help"))
     assert set(found) == set(GROUPS)
-    assert found["algo"] == ["*ppo", "reinforce", "sft"]
+    assert found["algo"] == ["*ppo", "reinforce", "reward-model", "sft"]
     assert found["data"] == ["*default", "embedded", "prompts", "support"]
     assert found["experiment"] == choices_of("experiment")
     for group in ("model", "sampler", "device", "reward"):
