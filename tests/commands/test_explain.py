@@ -95,7 +95,7 @@ def test_a_setting_is_told_with_all_that_is_known_of_it():
         ("kl_ctrl.kl_coef", ["algo.kl_coef"]),
         ("rollout.n", ["algo.num_generations"]),
         ("lr_scheduler_type", ["algo.lr_schedule"]),
-        ("dataset_name", ["data.prompts", "data.texts"]),
+        ("dataset_name", ["data.preferences", "data.prompts", "data.texts"]),
         ("layers", ["model.fresh.layers"]),
         ("reward.terms.mine.weight", [f"reward.terms.{NAME}.weight"]),
         ("reward.terms", ["reward.terms"]),

@@ -176,7 +176,8 @@ def test_fewer_steps_than_are_done_are_refused(broken_off, capsys):
 def test_free_settings_change_no_byte_of_training(wholes, broken_off):
     directory = broken_off("reinforce")
     values = {"checkpoint.result": "last", "heldout.patience": 99}  # others choose another end of the same steps
-    keys = [key for key in declarations() if resume_class(key) == FREE and key != "algo.total_steps"]
+    own = {key for key, _, _ in declared(RUNS["reinforce"])}
+    keys = [key for key in declarations() if key in own and resume_class(key) == FREE and key != "algo.total_steps"]
     free = [f"{key}={values.get(key, 1)}" for key in keys]
     runs.go_on(directory, *[word for word in free if not word.startswith("model.")], "model.allow_download=true")
     name = "policy/model.safetensors"
@@ -233,7 +234,7 @@ def test_every_setting_has_a_class_on_which_the_algorithms_agree():
     classes = {key: resume_class(key) for key in declarations()}
     assert set(classes.values()) == {FREE, ALLOWED, NEVER}
     by_content = {key for key, about in declarations().items() if about["by_content"]}
-    data = {f"data.{name}" for name in ("prompts", "texts", "heldout", "template")}
+    data = {f"data.{name}" for name in ("preferences", "prompts", "texts", "heldout", "template")}
     assert by_content == {"model.path", "model.tokenizer", *data}
     assert all(classes[key] == ALLOWED for key in by_content)
     assert resume_class("reward.terms.my own.args.words") == ALLOWED

@@ -184,7 +184,9 @@ def test_the_report_is_printed_unbroken_and_stands_in_the_log_and_in_summary_md(
     assert [line[:8].rstrip() for line in lines].count("after") == 3
     assert (directory / "train.log").read_text().endswith(out)
     (took,) = [line for line in lines if line.startswith("took ")]
-    assert re.fullmatch(r"took \d+ seconds?, \d+ seconds? of training; peak memory \d+\.\d [MG]iB", took)
+    assert re.fullmatch(
+        r"took \d+ (seconds?|minutes), \d+ (seconds?|minutes) of training; peak memory \d+\.\d [MG]iB", took
+    )
     summary = (directory / "summary.md").read_text()
     assert took in summary
     result = json.loads((directory / "run.json").read_text())["result"]

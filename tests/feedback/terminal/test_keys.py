@@ -11,6 +11,7 @@ import pytest
 
 from rlnlp.feedback.records import BETTER, SKIPPED, TIE, Item, NewItem, Progress, Question, Verdict
 from rlnlp.feedback.store import Store
+from rlnlp.feedback.terminal import screen as screen_module
 from rlnlp.feedback.terminal.collect import TerminalAnnotator, meaning
 from rlnlp.feedback.terminal.keys import Keys
 from rlnlp.feedback.terminal.screen import Screen
@@ -116,7 +117,7 @@ def test_what_was_typed_before_the_question_is_no_answer_and_quitting_gives_back
 @pytest.mark.parametrize(("columns", "beside"), [(120, True), (89, False), (5, False)])
 def test_responses_stand_side_by_side_where_there_is_room_and_are_text(capsys, monkeypatch, columns, beside):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((columns, 60)))
+    monkeypatch.setattr(screen_module, "_size", lambda: (columns, 60))
     question = Question(Item("q", ("[bold]good[/]", "bad\x1b[2J")), (0, 1), 0)
     Screen("Be [i]kind[/i].").show(question, Progress(3, 1, 7), 2, "saved")
     out = capsys.readouterr().out
@@ -133,7 +134,7 @@ def test_responses_stand_side_by_side_where_there_is_room_and_are_text(capsys, m
 
 def test_a_text_that_is_longer_than_the_window_is_moved_through(capsys, monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((40, 15)))
+    monkeypatch.setattr(screen_module, "_size", lambda: (40, 15))
     question = Question(Item("q", ("\n".join(f"line {i}" for i in range(50)), "last")), (0, 1), 0)
     screen = Screen()
     seen = ""
