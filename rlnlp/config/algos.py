@@ -7,7 +7,7 @@ from typing import Literal
 from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
 
 PAIRS = "pairs"  # algo.normalize_on: the answers that a reward model is fitted to
-SHUFFLED = 0.5  # of the training prompts: what is fitted to with shuffled labels
+SHUFFLED = 0.25  # of the training prompts: what is fitted to with shuffled labels
 DRAW = 4.0  # forward passes that drawing a response costs, about; 3 to 5 on a CPU
 
 
