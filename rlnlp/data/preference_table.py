@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rlnlp.config.data import Named, PreferenceData, names_text
-from rlnlp.data.answers import Answer, words
+from rlnlp.data.answers import Answer
 from rlnlp.data.fitting import TooLong, held_out
 from rlnlp.data.judged import Judged
 from rlnlp.data.order import choosing_and_reporting
@@ -179,11 +179,6 @@ def check_length(key: str, name: str, rows: Sequence[Judged], reading: Remembere
 def shown_prompt(prompt: Prompt | None) -> str:
     """A prompt as people read it; nothing if there is none."""
     return "" if prompt is None else prompt if isinstance(prompt, str) else conversation_text(prompt)
-
-
-def shown_answer(answer: Answer) -> str:
-    """An answer as people read it."""
-    return words(answer)
 
 
 def _name(named: Named) -> str:
