@@ -29,7 +29,7 @@ SPEAKERS = ("hydra._internal.hydra", "rlnlp.commands.explain.main", "rlnlp.cli.h
 TRAINERS = (
     "torch", "transformers.models.llama.modeling_llama", "transformers.tokenization_utils_tokenizers",
     "matplotlib.figure", "matplotlib.backends.backend_agg", "hydra._internal.hydra", "rlnlp.cli.hydra_app",
-    "rlnlp.run.run", *(f"rlnlp.algos.{name}" for name in runs.ALGORITHMS),
+    "rlnlp.run.run", *(f"rlnlp.algos.{name.replace('-', '_')}" for name in runs.ALGORITHMS),
 )  # fmt: skip
 DRIVER = """
 import importlib, json, os, sys
@@ -76,7 +76,8 @@ def place(tmp_path_factory):
     runs.run(runs.settings(asked), place / "whole")
     shutil.copytree(place / "whole", place / "漢字")
     save_model(place / "policy")
-    rows = [{"prompt": f"the ü{i} is {a}", "reference": "good"} for i in range(10) for a in "é漢"]
+    answers = {"reference": "good", "chosen": " good ü", "rejected": " bad 漢"}
+    rows = [{"prompt": f"the ü{i} is {a}", **answers} for i in range(10) for a in "é漢"]
     (place / "letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return place
 
@@ -153,7 +154,8 @@ def spoken(place, *words, way="", encoding=None):
 
 
 def small_run(algo, place, name, *more):
-    data = [] if algo == "sft" else ["data.prompts=letters.jsonl"]
+    names = {"sft": [], "reward-model": ["data.preferences=letters.jsonl"]}
+    data = names.get(algo, ["data.prompts=letters.jsonl"])
     return [
         "train", *runs.words(algo, place, "algo.total_steps=2", "samples.every=1", "samples.show=2", *data, *more),
         f"hydra.run.dir={name}",
@@ -163,7 +165,7 @@ def small_run(algo, place, name, *more):
 def check_done(directory):
     facts = json.loads((directory / "run.json").read_text())
     assert (facts["status"], facts["exit_code"], facts["steps"]) == ("done", 0, 2)
-    assert (directory / "policy" / "model.safetensors").is_file()
+    assert list(runs.result_of(directory).rglob("*.safetensors"))
     assert (directory / "curves.png").is_file()
 
 
