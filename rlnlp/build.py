@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from rlnlp.config.algos import FitRewardModel
 from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import Reading
 from rlnlp.config.description import Trained
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
+from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.config.schema import GenerateRun, RewardModelRun
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import Exit, Failure, counted

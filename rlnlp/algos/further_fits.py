@@ -9,7 +9,7 @@ from rlnlp import build
 from rlnlp.algos.optim import descend, optimizers
 from rlnlp.algos.reward_scores import FeatureCache, scorer, scores_of_rows
 from rlnlp.algos.reward_updates import Fitting, accumulate
-from rlnlp.config.algos import SHUFFLED, FitRewardModel
+from rlnlp.config.reward_model import SHUFFLED, FitRewardModel
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import batches, bootstrap_weights, rating_scale
 from rlnlp.data.preference_table import PreferenceTable

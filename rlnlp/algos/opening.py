@@ -13,7 +13,7 @@ from torch import nn
 
 from rlnlp.algos.optim import state_bytes
 from rlnlp.config.algos import Optimization
-from rlnlp.config.description import Trained, description, duration, measurements, saves, thing
+from rlnlp.config.description import OneStage, Trained, description, duration, measurements, saves, thing
 from rlnlp.device import device_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
@@ -59,14 +59,14 @@ class Rows(NamedTuple):
 
 
 def opener(
-    config: Trained, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured]
+    config: OneStage, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured]
 ) -> Opening[Measured]:
     """``opening`` where only what learns and the trial are not known yet."""
     return partial(opening, config, run, device, rows, measure)
 
 
 def opening(
-    config: Trained, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured],
+    config: OneStage, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured],
     parts: Parts, trial: Trial,
 ) -> Measured:  # fmt: skip
     """Print what is trained on what; measure, try a step, and print how long the run takes and what it writes.
@@ -107,7 +107,7 @@ def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -
     }
 
 
-def time_text(config: Trained, done: int, step: float, measurement: float) -> str:
+def time_text(config: OneStage, done: int, step: float, measurement: float) -> str:
     """How long a run of which ``done`` steps are done takes; ``step`` and ``measurement`` are seconds of each."""
     steps, more = max(0, config.algo.total_steps - done), measurements(config, done) - 1
     total = duration((steps + config.algo.further_steps) * step + more * measurement)
@@ -133,7 +133,7 @@ class DiskNeed(NamedTuple):
     models: int
 
 
-def disk_need(config: Trained, modules: Modules) -> DiskNeed:
+def disk_need(config: OneStage, modules: Modules) -> DiskNeed:
     """What a run writes at most; ``modules`` are what learns."""
     weights = {name: sum(t.nbytes for t in named_tensors(module).values()) for name, module in modules.items()}
     one = sum(weights.values()) + sum(state_bytes(module, config.algo) for module in modules.values())
@@ -156,7 +156,7 @@ def need_text(need: DiskNeed, free: int) -> str:
     )
 
 
-def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
+def disk_text(config: OneStage, directory: Path, modules: Modules) -> str:
     """What a run writes at most, beside what is free; with a warning if that is less."""
     need, free = disk_need(config, modules), shutil.disk_usage(directory).free
     text = need_text(need, free)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rlnlp import build
-from rlnlp.config.algos import PAIRS
+from rlnlp.config.reward_model import PAIRS
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
 from rlnlp.data.preference_table import PreferenceTable

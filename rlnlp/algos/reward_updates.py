@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlnlp.algos.optim import backward
 from rlnlp.algos.reward_scores import Scorer
-from rlnlp.config.algos import FitRewardModel
+from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
 from rlnlp.data.order import WINDOW, alike_rows_of_step
 from rlnlp.data.preference_table import PreferenceTable

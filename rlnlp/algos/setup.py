@@ -12,9 +12,9 @@ from rlnlp import build
 from rlnlp.algos.observe import Observer
 from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
-from rlnlp.config.algos import FitRewardModel
 from rlnlp.config.rates import open_rates, with_rates
-from rlnlp.config.schema import AnyRun, OnPolicyRun, RewardModelRun
+from rlnlp.config.reward_model import FitRewardModel
+from rlnlp.config.schema import OneStageRun, OnPolicyRun, RewardModelRun
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
@@ -31,7 +31,7 @@ from rlnlp.run.display import OF_TERM
 from rlnlp.run.run import Run
 from rlnlp.types import PolicyOutput, Prompts, Rollout
 
-C = TypeVar("C", bound=AnyRun)
+C = TypeVar("C", bound=OneStageRun)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _decided(config: C, language: build.Language | build.EncoderLanguage, run: R
     return config
 
 
-def learned_parameters(config: AnyRun, language: build.Language | build.EncoderLanguage) -> int:
+def learned_parameters(config: OneStageRun, language: build.Language | build.EncoderLanguage) -> int:
     """How many weights learn, by which the learning rate is decided; a reward model's head is too few to count."""
     if isinstance(config.algo, FitRewardModel) and config.algo.frozen_trunk:
         return 0

@@ -60,15 +60,19 @@ def default_choice(group: str, algo: str) -> str | None:
     if group == "algo":
         return algo
     loaded: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "algo" / f"{algo}.yaml"))
-    entries = [entry for entry in loaded["defaults"] if isinstance(entry, Mapping)]
-    return next((entry[key] for entry in entries for key in entry if key.partition("@")[0] == f"/{group}"), None)
+    entries = {key: entry[key] for entry in loaded["defaults"] if isinstance(entry, Mapping) for key in entry}
+    words = {key.removeprefix("override ").partition("@")[0]: name for key, name in entries.items()}
+    own = words.get(f"/{group}")
+    nested = [name for key, name in entries.items() if key.partition("@")[0] == "/algo"]
+    return own or next((default_choice(group, each) for each in nested), None)
 
 
 def compose(file: str, package: tuple[str, ...] = (), chosen: Mapping[str, str] | None = None) -> dict[str, Any]:
     """``conf/file.yaml`` with what its ``defaults:`` include, as Hydra composes it below ``package``; a test compares.
 
-    ``chosen`` has other choices for groups. What a file would ``override`` of others' choices is left as it is.
-    Composed here because importing Hydra alone takes longer than an answer may.
+    ``chosen`` has other choices for groups, which come before what a file of conf/algo overrides of others' choices.
+    What other files would override is left as it is. Composed here because importing Hydra alone takes longer than an
+    answer may.
     """
     from omegaconf import OmegaConf
 
@@ -80,6 +84,8 @@ def compose(file: str, package: tuple[str, ...] = (), chosen: Mapping[str, str] 
     for part in reversed(package):
         loaded = {part: loaded}
     result: dict[str, Any] = {}
+    if file.startswith("algo/"):
+        chosen = {**_overriding(defaults), **(chosen or {})}
     for entry in defaults if "_self_" in defaults else [*defaults, "_self_"]:
         if entry == "_self_":
             result = _merge(result, loaded)
@@ -89,6 +95,12 @@ def compose(file: str, package: tuple[str, ...] = (), chosen: Mapping[str, str] 
         if name is not None and not word.startswith("override "):
             result = _merge(result, compose(*_included(file, package, word, name), chosen))
     return result
+
+
+def _overriding(defaults: Iterable[Any]) -> dict[str, str]:
+    """The choices that a defaults list makes for groups that other files include."""
+    entries = [next(iter(entry.items())) for entry in defaults if isinstance(entry, Mapping)]
+    return {word.removeprefix("override "): name for word, name in entries if word.startswith("override ")}
 
 
 def _included(file: str, package: tuple[str, ...], word: str, name: str) -> tuple[str, tuple[str, ...]]:

@@ -79,6 +79,19 @@ class TextData(Reading):
 
 
 @dataclass(frozen=True)
+class RlhfData(PromptData):
+    """What the policy is asked, and where it is kept what people say of its responses."""
+
+    feedback: str | None = setting(
+        "feedback set: one file that several runs may share; null means feedback.sqlite in the run directory",
+        resume="never",
+    )
+    texts: Named | None = setting(
+        f"texts that stay likely (PPO-ptx): 'embedded' or 'embedded/SET', or {FILES}; null for none", by_content=True
+    )
+
+
+@dataclass(frozen=True)
 class PreferenceData(Reading):
     """What a reward model is fitted to."""
 

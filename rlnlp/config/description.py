@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from rlnlp.config.algos import PAIRS, FitRewardModel, OnPolicy, Optimization, Ppo
-from rlnlp.config.data import PreferenceData, PromptData, TextData, names_text
+from rlnlp.config.algos import OnPolicy, Optimization, Ppo
+from rlnlp.config.data import PreferenceData, PromptData, RlhfData, TextData, names_text
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.reward import Reward
-from rlnlp.config.schema import OnPolicyRun, RewardModelRun, SftRun
+from rlnlp.config.reward_model import PAIRS, FitRewardModel
+from rlnlp.config.rlhf import Rlhf
+from rlnlp.config.schema import OnPolicyRun, RewardModelRun, RlhfRun, SftRun
 from rlnlp.errors import counted, one_line
 
 LABEL = 12  # columns of the labels of a block
 FLOAT = 4  # significant digits of a setting
-Trained = OnPolicyRun | SftRun | RewardModelRun  # what an added algorithm's settings are too
+OneStage = OnPolicyRun | SftRun | RewardModelRun
+Trained = OneStage | RlhfRun  # what an added algorithm's settings are too
 
 
 def description(config: Trained) -> dict[str, str]:
@@ -24,7 +27,8 @@ def description(config: Trained) -> dict[str, str]:
     name = asdict(config)["algo"]["name"]
     title = (type(algo).__doc__ or name).split("\n")[0].rstrip(".")
     data = names_text(vars(config.data)[kind])
-    reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun) else {}
+    stages = [algo.reward_model, algo.policy] if isinstance(algo, Rlhf) else [algo]
+    reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun | RlhfRun) else {}
     return {
         "algorithm": f"{title} ({name})",
         "model": f"{_model(config.model)}, computed in {config.device.dtype}",
@@ -32,14 +36,22 @@ def description(config: Trained) -> dict[str, str]:
         kind: f"{one_line(data, 120)}, {_heldout(config, kind)}",
         **reward,
         **_drawn(config),
-        "optimizer": _optimizer(algo),
-        "schedule": "\n".join([*_steps(algo, config.sampler), _checkpoints(config), _measurements(config, kind)]),
+        "optimizer": "\n".join(_optimizer(stage) for stage in stages),
+        "schedule": "\n".join(
+            [
+                *(line for stage in stages for line in _steps(stage, config.sampler)),
+                _checkpoints(config),
+                _measurements(config, kind),
+            ]
+        ),
     }
 
 
 def thing(config: Trained) -> str:
     """What the data are, which is also the name of the setting that names them."""
-    return {PromptData: "prompts", TextData: "texts", PreferenceData: "preferences"}[type(config.data)]
+    return {PromptData: "prompts", TextData: "texts", PreferenceData: "preferences", RlhfData: "prompts"}[
+        type(config.data)
+    ]
 
 
 def left_out_lines(left: Mapping[str, str]) -> list[str]:

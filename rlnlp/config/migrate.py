@@ -15,9 +15,10 @@ from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout
 from rlnlp.config.reward import Reward, RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS
+from rlnlp.config.setting import group_of
 from rlnlp.errors import Exit, Failure, one_line
 
-CONFIG_VERSION = 5  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
+CONFIG_VERSION = 6  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ def migrated(kind: Any, node: Any, version: int) -> Any:
                 node = step.apply(node)
         hints = get_type_hints(kind)
         return {name: migrated(hints.get(name), value, version) for name, value in node.items()}
+    if (group := group_of(kind, node)) is not None:
+        return migrated(group, node, version)
     inner = [each for each in get_args(kind) if is_dataclass(each)]
     if not inner:
         return node
@@ -122,6 +125,7 @@ def new_key(schema: type, key: str) -> str:
         if is_dataclass(kind):
             found.append(new_name(kind, part))  # type: ignore[arg-type]
             kind = get_type_hints(kind).get(found[-1])
+            kind = group_of(kind, None) or kind
         else:
             found.append(part)
             kind = next((each for each in get_args(kind) if is_dataclass(each)), None)

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rlnlp.config.hints import Unknown, did_you_mean, of_new_name, unknown_lines
 from rlnlp.config.migrate import new_name
+from rlnlp.config.setting import group_of
 from rlnlp.errors import Exit, Failure, one_line
 
 T = TypeVar("T")
@@ -73,8 +74,8 @@ def _value(kind: Any, node: Any, key: str, limits: Mapping[str, Any], problems: 
     if node == "???":
         problems.append(f"{key} is missing")
         return None
-    if is_dataclass(kind):
-        return _dataclass(kind, node, f"{key}.", problems)
+    if (group := group_of(kind, node)) is not None:
+        return _dataclass(group, node, f"{key}.", problems)
     if get_origin(kind) is dict:
         return _map(get_args(kind)[1], node, key, problems)
     if isinstance(node, list) and (items := _items(kind)):

@@ -2,12 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from rlnlp.config.algos import FitRewardModel, OnPolicy, Ppo, Reinforce, Sft
-from rlnlp.config.data import PreferenceData, PromptData, Reading, TextData
+from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
+from rlnlp.config.annotator import Annotator
+from rlnlp.config.data import PreferenceData, PromptData, Reading, RlhfData, TextData
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout, Samples
 from rlnlp.config.reward import Reward
+from rlnlp.config.reward_model import FitRewardModel
+from rlnlp.config.rlhf import Rlhf
 from rlnlp.config.setting import Problem, setting
 
 
@@ -97,6 +101,38 @@ class PpoRun(OnPolicyRun):
 
 
 @dataclass(frozen=True)
+class RlhfRun(Common):
+    """`rlnlp train algo=rlhf`."""
+
+    algo: Rlhf = setting("the algorithm's settings")
+    model: Model = setting("the language model")
+    data: RlhfData = setting("the prompts, and what is said of responses to them")
+    sampler: Sampler = setting("drawing of responses")
+    reward: Reward = setting("the gold reward: the taste of simulated annotators, else only measured")
+    annotator: Annotator = setting("who judges")
+    device: Device = setting("where to compute")
+
+    def problems(self) -> Iterator[Problem]:
+        """What chooses steps by held-out scores, of which each round has others."""
+        yield from super().problems()
+        if self.heldout.patience:
+            yield "heldout.patience", "must be 0 for rlhf: each round has a reward model of its own; see algo.kl_budget"
+        texts, coef = self.data.texts, self.algo.policy.ptx_coef
+        if (texts is None) != (coef == 0):
+            yield "algo.policy.ptx_coef", f"needs data.texts, and is needed by it, got {coef:g} with {texts}"
+
+    @property
+    def optimization(self) -> PpoRun | ReinforceRun:
+        """A run of the policy's algorithm alone, with the gold reward."""
+        algo = self.algo.policy
+        kind = partial(PpoRun, algo=algo) if isinstance(algo, Ppo) else partial(ReinforceRun, algo=algo)
+        return kind(
+            seed=self.seed, checkpoint=self.checkpoint, heldout=self.heldout, samples=self.samples, model=self.model,
+            data=self.data, sampler=self.sampler, reward=self.reward, device=self.device,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
 class GenerateRun(Seeded):
     """`rlnlp generate`: the part of a run's settings that drawing needs."""
 
@@ -130,7 +166,9 @@ class RankRun:
     data: Reading = setting("reading of a file of texts")
 
 
-AnyRun = SftRun | RewardModelRun | ReinforceRun | PpoRun
+OneStageRun = SftRun | RewardModelRun | ReinforceRun | PpoRun
+AnyRun = OneStageRun | RlhfRun
 RUNS: dict[str, type[AnyRun]] = {
     "sft": SftRun, "reward-model": RewardModelRun, "reinforce": ReinforceRun, "ppo": PpoRun,
+    "rlhf": RlhfRun,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, field, fields, is_dataclass
+from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 Problem = tuple[str, str]  # key below the object's own, what is wrong
@@ -48,10 +49,25 @@ def settings(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[
     hints = get_type_hints(schema)
     for f in fields(schema):
         kind, key = hints[f.name], f"{prefix}{f.name}"
-        if is_dataclass(kind):
-            yield from settings(kind, f"{key}.")  # type: ignore[arg-type]
+        if groups := groups_in(kind):
+            each = [found for group in groups for found in settings(group, f"{key}.")]
+            yield from {found[0]: found for found in reversed(each)}.values() if len(groups) > 1 else each
         else:
             yield key, kind, f
+
+
+def groups_in(kind: Any) -> list[type]:
+    """The schemas of a group of settings: several, if it may have one of them; none of what is no group."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return list(kinds) if all(isinstance(each, type) and is_dataclass(each) for each in kinds) else []
+
+
+def group_of(kind: Any, node: Any) -> type | None:
+    """The schema of the group ``node``: of several the one with its ``name``, or the first; None if it is no group."""
+    groups = groups_in(kind)
+    name = node.get("name") if isinstance(node, Mapping) else None
+    named = [each for each in groups if name in get_args(get_type_hints(each).get("name"))]
+    return next(iter([*named, *groups]), None)
 
 
 def declared(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:

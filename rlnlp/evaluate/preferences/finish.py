@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from rlnlp.config.algos import FitRewardModel
 from rlnlp.config.description import description
+from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.data.preference_table import PreferenceTable, shown_prompt
 from rlnlp.errors import command, one_line
 from rlnlp.evaluate.advice import settings_of

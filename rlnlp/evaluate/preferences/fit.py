@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rlnlp.config.algos import FitRewardModel
+from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.data.judged import Judged
 from rlnlp.data.judged_batch import RatingScale, rating_scale
 from rlnlp.data.preference_table import PreferenceTable
