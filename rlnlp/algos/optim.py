@@ -88,3 +88,9 @@ def clear(optimizers: Optimizers) -> None:
     """Clear the gradients."""
     for optimizer in optimizers.values():
         optimizer.zero_grad(set_to_none=True)
+
+
+def forget(optimizers: Optimizers) -> None:
+    """Drop moments and step counts, in place: the next step is as the first of new optimizers."""
+    for optimizer in optimizers.values():
+        optimizer.state.clear()

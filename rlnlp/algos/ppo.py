@@ -40,6 +40,7 @@ from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
 from rlnlp.run.parts import Parts, Stateful
 from rlnlp.run.run import Run
+from rlnlp.run.steps import Steps
 from rlnlp.types import ActorCriticExperience, ActorCriticOutput, PolicyOutput, Prompts, Rollout
 
 
@@ -53,7 +54,7 @@ def train(
     control: KlControl,
     observe: Observer,
     algo: Ppo,
-    run: Run,
+    run: Steps,
 ) -> None:
     """Ascend E[reward] - kl_coef KL(policy || reference): a rollout, then several updates that stay near its policy."""
     for step in run.steps(algo.total_steps, parts(model, control, observe)):

@@ -30,11 +30,13 @@ from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.parts import Parts, Stateful
 from rlnlp.run.run import Run
+from rlnlp.run.steps import Steps
 from rlnlp.types import Experience, PolicyOutput, Prompts, Rollout
 
 
 def train(
     policy: Policy,
+    optimizer_parts: Optimizers,
     distribution: Distribution,
     prompts: Callable[[int], Prompts],
     collect: Collect,
@@ -43,14 +45,13 @@ def train(
     baseline: Baseline,
     observe: Observer,
     algo: Reinforce,
-    run: Run,
+    run: Steps,
 ) -> None:
     """Ascend E[reward] - kl_coef KL(policy || reference), one on-policy step per rollout.
 
     The return of a response is its reward less the KL penalty of its tokens; every token that the policy chose
     shares the response's advantage. ``distribution`` is the one that tokens are drawn from.
     """
-    optimizer_parts = optimizers(policy, algo)
     unfiltered = partial(policy, distribution=distribution.unfiltered())
     for step in run.steps(algo.total_steps, parts(policy, optimizer_parts, baseline, observe)):
         rollout = collect(prompts(step).repeat(algo.num_generations), run.rng("sampling", step))
@@ -159,7 +160,7 @@ def main(config: ReinforceRun, run: Run) -> None:
     }
     before = setup.begin(made.parts, made.trial)
     train(
-        setup.policy, setup.distribution, setup.prompts, setup.collect, setup.reward, setup.reference,
-        baselines[algo.baseline](), setup.observe, algo, run,
+        setup.policy, optimizers(setup.policy, algo), setup.distribution, setup.prompts, setup.collect, setup.reward,
+        setup.reference, baselines[algo.baseline](), setup.observe, algo, run,
     )  # fmt: skip
     finish_run(run, before, setup.save_result(), setup.observe.health)

@@ -10,7 +10,7 @@ from torch import Tensor
 from rlnlp import build
 from rlnlp.algos.further_fits import Refit, fresh_model, further_fits
 from rlnlp.algos.opening import Prepared, Rows, opening
-from rlnlp.algos.optim import descend, learning_rate, optimizers
+from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
 from rlnlp.algos.reward_scores import FeatureCache, reward_model_result, scorer, scores_of_rows
 from rlnlp.algos.reward_updates import Fitting, accumulate
 from rlnlp.algos.setup import load_reading_language
@@ -24,12 +24,18 @@ from rlnlp.models.reward_model import RewardModel
 from rlnlp.models.text_tokens import TextReader
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
+from rlnlp.run.steps import Steps
 
 
-def train(model: RewardModel, fitting: Fitting, observe: Callable[[int], dict[str, float]], run: Run) -> None:
+def train(
+    model: RewardModel,
+    optimizer_parts: Optimizers,
+    fitting: Fitting,
+    observe: Callable[[int], dict[str, float]],
+    run: Steps,
+) -> None:
     """Descend the loss of each batch of judged rows."""
     algo = fitting.algo
-    optimizer_parts = optimizers(model, algo)
     for step in run.steps(algo.total_steps, {REWARD_MODEL: model, **optimizer_parts}):
         update = accumulate(fitting, step)
         norm = descend(optimizer_parts, step, algo)
@@ -108,7 +114,7 @@ def main(config: RewardModelRun, run: Run) -> None:
         return views.choosing().figures() if run.due(config.heldout.every, step) else {}
 
     before = opening(config, run, model.device, setup.rows, partial(measure_result, run, views), made.parts, made.trial)
-    train(model, fitting, observe, run)
+    train(model, optimizers(model, algo), fitting, observe, run)
     result = reward_model_result(config, run, model, setup.reader, table, raw)
     outcome = save_result(run, result, views, loss_gain)
     finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table, algo))

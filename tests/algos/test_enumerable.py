@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from rlnlp.algos import ppo, reinforce
 from rlnlp.algos.baselines import group_leave_one_out
 from rlnlp.algos.kl_control import kl_control
+from rlnlp.algos.optim import optimizers
 from rlnlp.config.algos import Ppo, Reinforce
 from rlnlp.config.parse import parse
 from rlnlp.models.critic import critic_like
@@ -52,8 +53,8 @@ def gained(seed: int, **changes) -> float:
     assert language.gained() == pytest.approx(0, abs=1e-6)
     d = small.plain()
     reinforce.train(
-        language.policy, d, enumerable.one_prompt, sampler(language.policy, d, enumerable.LONGEST, 0),
-        language.reward(), logprob_fn(language.reference, d, 512),
+        language.policy, optimizers(language.policy, c), d, enumerable.one_prompt,
+        sampler(language.policy, d, enumerable.LONGEST, 0), language.reward(), logprob_fn(language.reference, d, 512),
         group_leave_one_out(c.num_generations), lambda *seen: seen[-1], c, StepsOnly(seed),
     )  # fmt: skip
     return language.gained()

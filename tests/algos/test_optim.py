@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, no_baseline
-from rlnlp.algos.optim import backward, descend, inner_matrices, learning_rate, optimizers
+from rlnlp.algos.optim import backward, descend, forget, inner_matrices, learning_rate, optimizers
 from rlnlp.config.algos import Sft
 from support import small
 
@@ -128,6 +128,33 @@ def test_muon_turns_inner_matrices_by_an_orthogonal_step_and_leaves_tokens_and_v
         size = torch.linalg.svdvals(p.detach() - old) / (0.5 * max(1, p.shape[0] / p.shape[1]) ** 0.5)
         assert float(size.median()) > 0.6, "most directions move alike, whatever the gradient's sizes"
         assert float(size.max()) < 1.5
+
+
+def walk(policy, both, c, steps, seed):
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(1, steps + 1):
+        for p in policy.parameters():
+            p.grad = torch.randn(p.shape, generator=generator)
+        descend(both, step, c)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_optimizers_that_forget_step_as_new_ones_from_the_same_weights_to_the_last_bit(kind):
+    c = settings(optimizer=kind, learning_rate=0.1, weight_decay=0.1, warmup_steps=2)
+    used, fresh = small.policy(16, tied=False), small.policy(16, tied=False)
+    both = optimizers(used, c)
+    walk(used, both, c, 3, seed=0)
+    fresh.load_state_dict(used.state_dict())
+    new = optimizers(fresh, c)
+    forget(both)
+    assert all(not optimizer.state for optimizer in both.values())
+    walk(used, both, c, 3, seed=1)
+    walk(fresh, new, c, 3, seed=1)
+    assert all(map(torch.equal, used.parameters(), fresh.parameters()))
+    for name, optimizer in new.items():
+        assert optimizer.state_dict()["state"].keys() == both[name].state_dict()["state"].keys()
+        for i, values in optimizer.state_dict()["state"].items():
+            assert all(torch.equal(v, both[name].state_dict()["state"][i][k]) for k, v in values.items())
 
 
 def test_the_moving_mean_is_of_past_batches_and_freed_of_its_start():
