@@ -88,8 +88,9 @@ def _decided(config: C, language: build.Language | build.EncoderLanguage, run: R
     """The config with the learning rates that follow from the model's size."""
     run.computes_on(language.device, config.device.threads)
     algo: Any = with_rates(config.algo, learned_parameters(config, language), run.facts.get("decided", {}))
+    asked: Any = run.asked.algo
     config = replace(config, algo=algo)
-    run.decide(config, {name: vars(algo)[name] for name in open_rates(run.asked.algo)})
+    run.decide(config, {name: vars(algo)[name] for name in open_rates(asked)})
     return config
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 
 from rlnlp.config.algos import OnPolicy, Optimization, Ppo
-from rlnlp.config.data import PreferenceData, PromptData, RlhfData, TextData, names_text
+from rlnlp.config.data import PromptData, TextData, names_text
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import PAIRS, FitRewardModel
@@ -49,9 +49,9 @@ def description(config: Trained) -> dict[str, str]:
 
 def thing(config: Trained) -> str:
     """What the data are, which is also the name of the setting that names them."""
-    return {PromptData: "prompts", TextData: "texts", PreferenceData: "preferences", RlhfData: "prompts"}[
-        type(config.data)
-    ]
+    if isinstance(config.data, PromptData):
+        return "prompts"
+    return "texts" if isinstance(config.data, TextData) else "preferences"
 
 
 def left_out_lines(left: Mapping[str, str]) -> list[str]:
