@@ -5,7 +5,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -48,16 +48,14 @@ class Run:
     ) -> None:  # fmt: skip
         self.directory, self.config, self.seed, self.resume_info = directory, config, config.seed, resume_info
         self.asked = config  # what config.yaml holds; of ``config`` nothing is open once the model is loaded
-        self.hidden = hidden  # settings whose values are not written to config.yaml
-        self.started = started  # of the command, on the monotonic clock
+        self.hidden, self.started = hidden, started  # keys whose values are not written; monotonic, of the command
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
         self.signals = Signals(lambda text: self.display.log_message(text), self._abandon)
         self._unwritten = io.StringIO()
         self._log: TextIO = self._unwritten
-        self._accepted = False
         self._parts: Parts = {}
-        self._phase = START
+        self._accepted, self._phase = False, START
         self._phase_seconds: dict[str, float] = {}
         self._clock = self._training_seconds = self._earlier_seconds = 0.0
 
@@ -148,6 +146,14 @@ class Run:
         self._log = files.enter_context((self.directory / "train.log").open("a", encoding="utf-8"))
         self._log.write(self._unwritten.getvalue())
 
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """A block in which people are at work: no part of a step or of its time, and a signal ends the run at once."""
+        begun = time.monotonic()
+        with self.signals.outside_step():
+            yield
+        self._clock += time.monotonic() - begun
+
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""
         return stream(self.seed, name, *index)
@@ -217,8 +223,8 @@ class Run:
             Failure: exit 8, if metrics were not finite for ``BUDGET`` steps in a row.
         """
         seconds = time.monotonic() - self._clock
-        speed = tokens / max(seconds, 1e-9)
-        timing = {"step": step, "seconds": seconds, "tokens_per_second": speed, **self._phase_seconds}
+        speed = {"tokens_per_second": tokens / max(seconds, 1e-9)}
+        timing = {"step": step, "seconds": seconds, **speed, **self._phase_seconds}
         self._clock += seconds
         self._phase_seconds.clear()
         metrics = {"step": step, **{name: float(v) for name, v in values.items()}}
@@ -286,8 +292,7 @@ class Run:
 
     def write_log(self, text: str) -> None:
         """Append to train.log."""
-        self._log.write(text + "\n")
-        self._log.flush()
+        print(text, file=self._log, flush=True)
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)
