@@ -11,7 +11,7 @@ WHAT = "judged"
 
 
 def collect_in_run(run: Run, annotators: Annotators, store: Store, round_: int) -> None:
-    """Have the items of this round of ``run`` judged: until as many judgements as are wanted are in the set.
+    """Have the items of this round of ``run`` judged, between two steps: until as many as are wanted are in the set.
 
     They may come from other processes too. What all ``annotators`` have skipped is not waited for.
 
@@ -46,13 +46,12 @@ def _collect(
         return f"{judged():,} of {total:,} {WHAT}"
 
     try:
-        with run.apart():
-            if annotators.draws:
-                with run.display.suspended():
-                    annotators.collect(store, done)
-            else:
-                with run.display.counting(WHAT, total) as tell:
-                    annotators.collect(store, lambda: tell(judged()) or done())
+        if annotators.draws:
+            with run.display.suspended():
+                annotators.collect(store, done)
+        else:
+            with run.display.counting(WHAT, total) as tell:
+                annotators.collect(store, lambda: tell(judged()) or done())
     except Stopped as stopped:
         raise Stopped(stopped.number, so_far()) from stopped
     except Failure as failure:

@@ -5,7 +5,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -48,14 +48,16 @@ class Run:
     ) -> None:  # fmt: skip
         self.directory, self.config, self.seed, self.resume_info = directory, config, config.seed, resume_info
         self.asked = config  # what config.yaml holds; of ``config`` nothing is open once the model is loaded
-        self.hidden, self.started = hidden, started  # keys whose values are not written; monotonic, of the command
+        self.hidden = hidden  # settings whose values are not written to config.yaml
+        self.started = started  # of the command, on the monotonic clock
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
         self.signals = Signals(lambda text: self.display.log_message(text), self._abandon)
         self._unwritten = io.StringIO()
         self._log: TextIO = self._unwritten
+        self._accepted = False
         self._parts: Parts = {}
-        self._accepted, self._phase = False, START
+        self._phase = START
         self._phase_seconds: dict[str, float] = {}
         self._clock = self._training_seconds = self._earlier_seconds = 0.0
 
@@ -146,14 +148,6 @@ class Run:
         self._log = files.enter_context((self.directory / "train.log").open("a", encoding="utf-8"))
         self._log.write(self._unwritten.getvalue())
 
-    @contextmanager
-    def apart(self) -> Iterator[None]:
-        """A block in which people are at work: no part of a step or of its time, and a signal ends the run at once."""
-        begun = time.monotonic()
-        with self.signals.outside_step():
-            yield
-        self._clock += time.monotonic() - begun
-
     def rng(self, name: str, *index: int) -> np.random.Generator:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""
         return stream(self.seed, name, *index)
@@ -178,27 +172,44 @@ class Run:
         Raises:
             Failure: exit 6, if no checkpoint is valid, or if it was made with other inputs than the run has now.
         """
+        self.begin(total, parts)
+        yield from self.next_steps(total, lambda: self.stopped_early)
+        if self.stopped_early and self.progress.done < total:
+            self.log_message(self.progress.stopped_text(total))
+        self.display.close()
+
+    def begin(self, total: int, parts: Parts) -> None:
+        """Restore ``parts`` from the newest checkpoint, if any, and begin to show the steps up to ``total``.
+
+        Raises:
+            Failure: as ``steps``.
+        """
         self._parts = parts
         self._restore(total, parts)
         self.display.begin(total, self.progress.files["metrics"].rows())
-        started = self._clock = time.monotonic()
+
+    def next_steps(self, last: int, over: Callable[[], bool], first: int = 1) -> Iterator[int]:
+        """From ``first`` on the steps up to ``last`` that are not done, until ``over()`` says so."""
+        self._clock = time.monotonic()
         self._phase_seconds.clear()
-        for step in range(self.progress.done + 1, total + 1):
-            if self.stopped_early:
+        for step in range(max(first, self.progress.done + 1), last + 1):
+            if over():
                 break
-            self._phase = UPDATE
+            begun, self._phase = time.monotonic(), UPDATE
             self.signals.begin_step(step)
             yield step
             with self.signals.deferred():
                 self.signals.end_step()
-                self.progress.finish_step(step, parts)
+                self.progress.finish_step(step, self._parts)
                 every = self.config.checkpoint.every
-                due = step == total or (every > 0 and step % every == 0) or self.stopped_early
-                self.progress.save_due(parts, due)
-            self._training_seconds = self.progress.seconds + time.monotonic() - started
-        if self.stopped_early and self.progress.done < total:
-            self.log_message(self.progress.stopped_text(total))
-        self.display.close()
+                self.progress.save_due(self._parts, step == last or (every > 0 and step % every == 0) or over())
+            self._training_seconds += time.monotonic() - begun
+
+    def save(self) -> None:
+        """Save the parts as they are now, between two steps."""
+        with self.signals.deferred():
+            self.progress.finish_step(self.progress.done, self._parts)
+            self.progress.save(self._parts)
 
     def _restore(self, total: int, parts: Parts) -> None:
         own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
@@ -220,15 +231,26 @@ class Run:
         """Log the metrics ``values`` of ``step``; ``episodes`` and ``tokens`` are those of this step.
 
         Raises:
+            Failure: as ``log_step``.
+        """
+        self.log_step({"step": step}, values, episodes, tokens)
+
+    def log_step(
+        self, labels: Mapping[str, int | str], values: Mapping[str, float], episodes: int, tokens: int
+    ) -> None:
+        """The same of the step that the ``labels`` tell from others, ``step`` among them.
+
+        Raises:
             Failure: exit 8, if metrics were not finite for ``BUDGET`` steps in a row.
         """
         seconds = time.monotonic() - self._clock
-        speed = {"tokens_per_second": tokens / max(seconds, 1e-9)}
-        timing = {"step": step, "seconds": seconds, **speed, **self._phase_seconds}
+        step = int(labels["step"])
+        speed = tokens / max(seconds, 1e-9)
+        timing = {"step": step, "seconds": seconds, "tokens_per_second": speed, **self._phase_seconds}
         self._clock += seconds
         self._phase_seconds.clear()
-        metrics = {"step": step, **{name: float(v) for name, v in values.items()}}
-        row = self.progress.record_step(metrics, timing, episodes, tokens)
+        metrics = {name: float(v) for name, v in values.items()}
+        row = self.progress.record_step(labels, metrics, timing, episodes, tokens)
         self.facts["steps"] = step
         self._log.write(self.display.step(step, row, timing) + "\n")
         if "skipped" in row:
@@ -292,7 +314,8 @@ class Run:
 
     def write_log(self, text: str) -> None:
         """Append to train.log."""
-        print(text, file=self._log, flush=True)
+        self._log.write(text + "\n")
+        self._log.flush()
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)

@@ -114,14 +114,6 @@ class Signals:
             self._to_watch.put(None)
 
     @contextmanager
-    def outside_step(self) -> Iterator[None]:
-        """A block that is no part of the step that has begun: a signal is raised at once, and no time is counted."""
-        step, self._step, begun = self._step, None, time.monotonic()
-        yield
-        if step is not None:
-            self._step = step[0], step[1] + time.monotonic() - begun
-
-    @contextmanager
     def deferred(self) -> Iterator[None]:
         """A block that is not interrupted; a signal that arrives meanwhile is raised at its end."""
         self._deferred = True
