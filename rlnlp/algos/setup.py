@@ -15,11 +15,13 @@ from rlnlp.batching import forward_in_micro_batches
 from rlnlp.config.rates import open_rates, with_rates
 from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.config.schema import OneStageRun, OnPolicyRun, RewardModelRun
+from rlnlp.data.given import GivenTexts
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
 from rlnlp.evaluate.best import Outcome, Views, measure_result, policy_result, save_result
 from rlnlp.evaluate.measure import Measurement, measure, score_gain
+from rlnlp.feedback.taste import Taste, taste_of
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn, remembered
@@ -43,6 +45,7 @@ class OnPolicySetup:
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
     k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
     and a trial step, and returns the first measurement; ``save_result`` saves policy/ and returns the last one.
+    ``taste`` is the reward of texts, given what of it is rated lowest and highest.
     """
 
     policy: Policy
@@ -61,6 +64,7 @@ class OnPolicySetup:
     begin: Opening[Measurement]
     save_result: Callable[[], Outcome[Measurement]]
     observe: Observer
+    taste: Callable[[float, float], Taste]
 
 
 def load_language(config: C, run: Run) -> tuple[C, build.Language]:
@@ -120,9 +124,10 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
+    texts = GivenTexts(table, policy.context, language.device)
     with run.display.waiting("loading the reward"):
         terms, run.facts["code"] = build.reward_terms(
-            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device,
+            config.reward, texts, coherence(likelihood, len(tokenizer.raw)), language.device,
             build.function_loader(config.reward, run.signals.user_code, run.keep),
         )  # fmt: skip
     timed = {name: (run.timed(f"{OF_TERM}{name}", term), weight) for name, (term, weight) in terms.items()}
@@ -160,4 +165,5 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
         policy, start, tokenizer, table, rows, distribution, prompts, collect, collect_first,
         run.timed("reward", reward), logprobs, run.timed("kl", reference), run.timed("kl", kl), begin,
         partial(save_result, run, policy_result(run, policy, tokenizer), views, score_gain), observe,
+        partial(taste_of, terms, build.shapings(config.reward), texts),
     )  # fmt: skip
