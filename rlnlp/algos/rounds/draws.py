@@ -53,9 +53,7 @@ class Draws:
         return Draws(asked, *(np.array(stored[name], dtype=np.float64) for name in ("gold", "kl", "tokens")))
 
 
-def heldout_draws(
-    setup: OnPolicySetup, collect: Collect, kl: LogprobFn, numbers: Numbers, count: int
-) -> Draws:
+def heldout_draws(setup: OnPolicySetup, collect: Collect, kl: LogprobFn, numbers: Numbers, count: int) -> Draws:
     """``count`` responses of ``collect`` to each held-out prompt, draw ``d`` with the random ``numbers(d)``.
 
     ``kl`` gives their divergence from the first policy, (B, T).
