@@ -13,7 +13,7 @@ from torch import Tensor
 
 from rlnlp.algos.actor_critic import ActorCritic, Learner, SeparateActorCritic, SharedActorCritic
 from rlnlp.algos.kl_control import KlControl, kl_control
-from rlnlp.algos.observe import Observer, rollout_metrics
+from rlnlp.algos.observe import Observing, rollout_metrics
 from rlnlp.algos.opening import FILTERED, Prepared
 from rlnlp.algos.optim import clear, descend, learning_rate
 from rlnlp.algos.ptx import Ptx, without_texts
@@ -53,7 +53,7 @@ def train(
     reference: LogprobFn,
     mismatch: Callable[[Rollout, Tensor], dict[str, float]],
     control: KlControl,
-    observe: Observer,
+    observe: Observing,
     ptx: Ptx,
     algo: Ppo,
     run: Steps,
@@ -187,7 +187,7 @@ def same_policy(figures: Mapping[str, float], dtype: torch.dtype) -> bool:
     return not (abs(figures["ratio"] - 1) > ratio or figures["approx_kl"] > divergence)
 
 
-def parts(model: ActorCritic, control: KlControl, observe: Observer) -> Parts:
+def parts(model: ActorCritic, control: KlControl, observe: Observing) -> Parts:
     """What a checkpoint holds; a KL coefficient only if it moves."""
     held: Parts = {**model.parts, "observer": observe}
     return {**held, "kl_control": control} if isinstance(control, Stateful) else held

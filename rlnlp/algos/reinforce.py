@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
-from rlnlp.algos.observe import Observer, rollout_metrics
+from rlnlp.algos.observe import Observing, rollout_metrics
 from rlnlp.algos.opening import Prepared
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
 from rlnlp.algos.ptx import Ptx, without_texts
@@ -44,7 +44,7 @@ def train(
     reward: Reward,
     reference: LogprobFn,
     baseline: Baseline,
-    observe: Observer,
+    observe: Observing,
     ptx: Ptx,
     algo: Reinforce,
     run: Steps,
@@ -109,7 +109,7 @@ def accumulate(
     return loss, figures["entropy"]
 
 
-def parts(policy: Policy, optimizer_parts: Optimizers, baseline: Baseline, observe: Observer) -> Parts:
+def parts(policy: Policy, optimizer_parts: Optimizers, baseline: Baseline, observe: Observing) -> Parts:
     """What a checkpoint holds; a baseline only if it has a state."""
     held: Parts = {"policy": policy, **optimizer_parts, "observer": observe}
     return {**held, "baseline": baseline} if isinstance(baseline, Stateful) else held
@@ -140,14 +140,12 @@ def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run, step: int) -> fl
     return time.monotonic() - begun
 
 
-def main(config: ReinforceRun, run: Run) -> None:
-    """Build the parts of the config, measure, train, measure again, and report."""
-    config, language = load_language(config, run)
-    made, algo = prepare(config, language, run), config.algo
-    setup = made.around
+def baseline_of(setup: OnPolicySetup, reward: Reward, config: ReinforceRun) -> Baseline:
+    """The baseline of the settings, for returns of ``reward``."""
+    algo = config.algo
 
     def return_of(rollout: Rollout) -> Tensor:
-        raw = setup.reward(rollout).rewards
+        raw = reward(rollout).rewards
         rewards = subtract_missing_eos_penalty(raw, rollout.mask, rollout.ended, algo.missing_eos_penalty)
         return penalized_rewards(rewards, setup.kl(rollout), rollout.mask, algo.kl_coef).sum(1)
 
@@ -163,9 +161,17 @@ def main(config: ReinforceRun, run: Run) -> None:
         "leave-one-out": lambda: group_leave_one_out(group),
         "greedy": lambda: greedy(likeliest, return_of, group),
     }
+    return baselines[algo.baseline]()
+
+
+def main(config: ReinforceRun, run: Run) -> None:
+    """Build the parts of the config, measure, train, measure again, and report."""
+    config, language = load_language(config, run)
+    made, algo = prepare(config, language, run), config.algo
+    setup = made.around
     before = setup.begin(made.parts, made.trial)
     train(
         setup.policy, optimizers(setup.policy, algo), setup.distribution, setup.prompts, setup.collect, setup.reward,
-        setup.reference, baselines[algo.baseline](), setup.observe, without_texts, algo, run,
+        setup.reference, baseline_of(setup, setup.reward, config), setup.observe, without_texts, algo, run,
     )  # fmt: skip
     finish_run(run, before, setup.save_result(), setup.observe.health)
