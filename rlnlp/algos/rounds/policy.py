@@ -21,7 +21,8 @@ from rlnlp.types import Prompts
 @dataclass(frozen=True)
 class PolicyOptimization:
     """``parts`` are those of a checkpoint. ``optimize`` takes the ``steps`` of a round on the ``prompts`` of each,
-    with what ``ptx`` mixes in."""
+    with what ``ptx`` mixes in.
+    """
 
     parts: Parts
     optimize: Callable[[Callable[[int], Prompts], Ptx, Steps], None]
