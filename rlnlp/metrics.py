@@ -110,6 +110,10 @@ METRICS = (
         algorithms=ON_POLICY,
     ),
     Metric(
+        ("ptx_loss",), "mean of -log pi over the tokens of `data.texts` in the updates; only with `ptx_coef`",
+        "nats per token", trend="no rise", algorithms=("rlhf",), label="loss on texts", live={"ptx_loss": 25},
+    ),
+    Metric(
         ("approx_kl",), "mean of (log pi - log pi_old)^2 / 2", "nats per token", low=1e-8, high=0.1,
         algorithms=OF_PPO, label="approx. KL of updates", panel="approx. KL of the updates, nats per token",
         live={"approx_kl": 17},
