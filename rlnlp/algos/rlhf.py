@@ -20,7 +20,7 @@ def train(loop: Loop, rounds: int) -> None:
     for round in range(loop.rounds.done + 1, rounds + 1):
         if loop.rounds.fitted < round:
             asked = loop.ask(round)  # (1) responses of the present policy, (2) of which some pairs are asked about
-            loop.collect()  # (3) by people or by simulated annotators
+            loop.collect(round)  # (3) by people or by simulated annotators
             loop.take_up(round, asked)
         judgements = loop.judgements(round)
         loop.fit_reward_model(round, judgements)  # (4) anew, to all judgements; normalized on the first policy

@@ -15,6 +15,7 @@ from rlnlp.algos.setup import OnPolicySetup
 from rlnlp.config.schema import RlhfRun
 from rlnlp.feedback.annotating import Annotators
 from rlnlp.feedback.pairs import Standing, used
+from rlnlp.feedback.waiting import collect_in_run
 from rlnlp.run.run import Run
 from rlnlp.run.stage import Stage
 
@@ -61,9 +62,9 @@ class Loop:
         with self.run.display.waiting(f"round {round}: drawing responses to compare"):
             return self.asking.compare(round)
 
-    def collect(self) -> None:
+    def collect(self, round: int) -> None:
         """Let the annotators judge what is wanted."""
-        self.annotators.collect(self.asking.store, lambda: self.asking.wanted == 0)
+        collect_in_run(self.run, self.annotators, self.asking.store, round)
 
     def take_up(self, round: int, asked: int) -> None:
         """Decide which judgements the round learns from, and see what the last reward model made of the new ones."""
@@ -159,7 +160,7 @@ class Loop:
         if count:
             order = self.run.rng("rated").permutation(len(draws.asked[0]))[:count]
             self.asking.rate(round, [draws.asked[0][i] for i in sorted(order.tolist())])
-            self.collect()
+            self.collect(round)
 
     def _responses_of_first_policy(self) -> tuple[list[Any], list[int]]:
         """Responses with the numbers of their prompts: the same in each round."""

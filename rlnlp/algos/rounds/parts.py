@@ -17,9 +17,8 @@ from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import on_policy_setup
 from rlnlp.config.rates import with_rates
 from rlnlp.config.schema import RlhfRun
-from rlnlp.feedback.simulated import Rater, SimulatedAnnotators
+from rlnlp.feedback.chosen import annotators_of
 from rlnlp.feedback.store import Store
-from rlnlp.feedback.taste import gold_taste
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.parts import Parts
 from rlnlp.run.run import Run
@@ -45,12 +44,9 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
     path = run.directory / FEEDBACK if config.data.feedback is None else Path(config.data.feedback).expanduser()
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
     asking = Asking(store, setup, model, config.algo, config.annotator, run)
-    a = config.annotator
-    rater = Rater("simulated", gold_taste(), a.temperature, a.position_bias, a.tie_coef, a.error_rate, a.tie_width)
-    return Loop(
-        config, run, setup, model, optimization, asking, SimulatedAnnotators([rater], config.seed), observe, first,
-        rounds,
-    )  # fmt: skip
+    taste = setup.taste(*config.annotator.rating_range)
+    annotators = annotators_of(config.annotator, taste, config.seed, run.display.log_message)
+    return Loop(config, run, setup, model, optimization, asking, annotators, observe, first, rounds)
 
 
 def loaded(config: RlhfRun, run: Run) -> tuple[RlhfRun, build.Language, build.Language | build.EncoderLanguage]:
