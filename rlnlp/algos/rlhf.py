@@ -5,11 +5,9 @@ Ouyang et al. 2022 (arXiv:2203.02155).
 """
 
 from rlnlp.algos.rounds.loop import Loop
+from rlnlp.algos.rounds.outcome import finish
 from rlnlp.algos.rounds.parts import parts_of, rlhf_loop
 from rlnlp.config.schema import RlhfRun
-from rlnlp.models.reward_files import save_reward_model
-from rlnlp.models.save import round_weights, save_policy
-from rlnlp.run.manifest import POLICY, REWARD_MODEL
 from rlnlp.run.run import Run
 
 
@@ -31,12 +29,7 @@ def train(loop: Loop, rounds: int) -> None:
 def main(config: RlhfRun, run: Run) -> None:
     """Build the parts of the config, train in rounds, and report."""
     loop = rlhf_loop(config, run)
-    config = loop.config
-    run.begin(config.algo.total_steps, parts_of(loop))
-    train(loop, config.algo.rounds)
+    run.begin(loop.config.algo.total_steps, parts_of(loop))
+    train(loop, loop.config.algo.rounds)
     run.display.close()
-    setup = loop.setup
-    round_weights(setup.policy, config.model)
-    save_policy(run.directory / POLICY, setup.policy, setup.tokenizer, config.model)
-    save_reward_model(run.directory / REWARD_MODEL, loop.model.model, loop.model.reader)
-    run.finish(history=loop.rounds.history)
+    finish(loop)

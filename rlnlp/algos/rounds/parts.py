@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rlnlp import build
+from rlnlp.algos.ptx import pretraining_texts
 from rlnlp.algos.rounds.asking import Asking
 from rlnlp.algos.rounds.draws import heldout_draws
 from rlnlp.algos.rounds.loop import DRAWS, Loop
@@ -19,6 +20,7 @@ from rlnlp.config.rates import with_rates
 from rlnlp.config.schema import RlhfRun
 from rlnlp.feedback.chosen import annotators_of
 from rlnlp.feedback.store import Store
+from rlnlp.feedback.taste import taste_of
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.parts import Parts
 from rlnlp.run.run import Run
@@ -44,9 +46,12 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
     path = run.directory / FEEDBACK if config.data.feedback is None else Path(config.data.feedback).expanduser()
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
     asking = Asking(store, setup, model, config.algo, config.annotator, run)
-    taste = setup.taste(*config.annotator.rating_range)
-    annotators = annotators_of(config.annotator, taste, config.seed, run.display.log_message)
-    return Loop(config, run, setup, model, optimization, asking, annotators, observe, first, rounds)
+    taste = taste_of(setup.terms, build.shapings(config.reward), setup.given, *config.annotator.rating_range)
+    annotators = annotators_of(config.annotator, taste, config.seed, run.display.log_message)  # links are no text for a log
+    texts = pretraining_texts(config, language)
+    return Loop(
+        config, run, setup, model, optimization, asking, annotators, observe, first, texts, rounds
+    )  # fmt: skip
 
 
 def loaded(config: RlhfRun, run: Run) -> tuple[RlhfRun, build.Language, build.Language | build.EncoderLanguage]:
