@@ -84,6 +84,11 @@ class Rlhf:
         return self.rounds * self.round_steps
 
     @property
+    def lr_schedule(self) -> str:
+        """How the rates fall towards the last round: not at all, each round has schedules of its own."""
+        return "constant"
+
+    @property
     def micro_batch_size(self) -> int:
         """Responses in memory at once."""
         return self.policy.micro_batch_size
