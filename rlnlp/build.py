@@ -14,7 +14,7 @@ from rlnlp.config.data import Reading
 from rlnlp.config.description import Trained
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
-from rlnlp.config.reward_model import FitRewardModel
+from rlnlp.config.reward_model import RewardModelFit
 from rlnlp.config.schema import GenerateRun, RewardModelRun
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import Exit, Failure, counted
@@ -191,7 +191,7 @@ def text_reader(data: Conversations, language: Language | EncoderLanguage) -> Te
     return reader_of(chat_of(data, padded_apart(language.tokenizer)), context)
 
 
-def reward_model(algo: FitRewardModel, language: Language | EncoderLanguage, seed: int) -> RewardModel:
+def reward_model(algo: RewardModelFit, language: Language | EncoderLanguage, seed: int) -> RewardModel:
     """A reward model on the body of a language model, which it takes over, with fresh heads.
 
     An encoder keeps the head of its class.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -13,6 +13,24 @@ from rlnlp.evaluate.measure import Measurement, given_means, given_row
 from rlnlp.maths.advantages import equal_groups
 from rlnlp.run.run import Run
 from rlnlp.types import Rollout, Scores, Texts
+
+
+class Observing(Protocol):
+    """What is called once a step with the rollout and its figures, and returns those for the log."""
+
+    def __call__(
+        self, step: int, rollout: Rollout, scores: Scores, kl: Tensor, metrics: dict[str, float]
+    ) -> dict[str, float]:
+        """``metrics`` for the log, with those of held-out prompts when they are due. ``kl`` is per token, (B, T)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as JSON."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        ...
 
 
 class Observer:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
-from rlnlp.algos.observe import Observer, rollout_metrics
+from rlnlp.algos.observe import Observing, rollout_metrics
 from rlnlp.algos.opening import Prepared
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
+from rlnlp.algos.ptx import Ptx, without_texts
 from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, of_rollout
 from rlnlp.batching import forward_in_micro_batches
@@ -43,14 +44,16 @@ def train(
     reward: Reward,
     reference: LogprobFn,
     baseline: Baseline,
-    observe: Observer,
+    observe: Observing,
+    ptx: Ptx,
     algo: Reinforce,
     run: Steps,
 ) -> None:
     """Ascend E[reward] - kl_coef KL(policy || reference), one on-policy step per rollout.
 
     The return of a response is its reward less the KL penalty of its tokens; every token that the policy chose
-    shares the response's advantage. ``distribution`` is the one that tokens are drawn from.
+    shares the response's advantage. ``distribution`` is the one that tokens are drawn from; ``ptx`` adds what else is
+    learned in the step.
     """
     unfiltered = partial(policy, distribution=distribution.unfiltered())
     for step in run.steps(algo.total_steps, parts(policy, optimizer_parts, baseline, observe)):
@@ -69,6 +72,7 @@ def train(
 
         experience = Experience(rollout, old_logprobs, advantages.unsqueeze(1).expand_as(rollout.mask))
         loss, entropy = accumulate(policy, distribution, experience, first, algo)
+        of_texts = ptx(step, 0)
         grad_norm = descend(optimizer_parts, step, algo)
 
         figures = rollout_metrics(rollout, scores, kl, algo.num_generations)
@@ -76,6 +80,7 @@ def train(
             "kl_coef": algo.kl_coef,
             "entropy": entropy,
             "policy_loss": loss,
+            **of_texts,
             "grad_norm": grad_norm,
             "learning_rate": learning_rate(algo, step),
         }
@@ -104,7 +109,7 @@ def accumulate(
     return loss, figures["entropy"]
 
 
-def parts(policy: Policy, optimizer_parts: Optimizers, baseline: Baseline, observe: Observer) -> Parts:
+def parts(policy: Policy, optimizer_parts: Optimizers, baseline: Baseline, observe: Observing) -> Parts:
     """What a checkpoint holds; a baseline only if it has a state."""
     held: Parts = {"policy": policy, **optimizer_parts, "observer": observe}
     return {**held, "baseline": baseline} if isinstance(baseline, Stateful) else held
@@ -135,14 +140,12 @@ def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run, step: int) -> fl
     return time.monotonic() - begun
 
 
-def main(config: ReinforceRun, run: Run) -> None:
-    """Build the parts of the config, measure, train, measure again, and report."""
-    config, language = load_language(config, run)
-    made, algo = prepare(config, language, run), config.algo
-    setup = made.around
+def baseline_of(setup: OnPolicySetup, reward: Reward, config: ReinforceRun) -> Baseline:
+    """The baseline of the settings, for returns of ``reward``."""
+    algo = config.algo
 
     def return_of(rollout: Rollout) -> Tensor:
-        raw = setup.reward(rollout).rewards
+        raw = reward(rollout).rewards
         rewards = subtract_missing_eos_penalty(raw, rollout.mask, rollout.ended, algo.missing_eos_penalty)
         return penalized_rewards(rewards, setup.kl(rollout), rollout.mask, algo.kl_coef).sum(1)
 
@@ -158,9 +161,17 @@ def main(config: ReinforceRun, run: Run) -> None:
         "leave-one-out": lambda: group_leave_one_out(group),
         "greedy": lambda: greedy(likeliest, return_of, group),
     }
+    return baselines[algo.baseline]()
+
+
+def main(config: ReinforceRun, run: Run) -> None:
+    """Build the parts of the config, measure, train, measure again, and report."""
+    config, language = load_language(config, run)
+    made, algo = prepare(config, language, run), config.algo
+    setup = made.around
     before = setup.begin(made.parts, made.trial)
     train(
         setup.policy, optimizers(setup.policy, algo), setup.distribution, setup.prompts, setup.collect, setup.reward,
-        setup.reference, baselines[algo.baseline](), setup.observe, algo, run,
+        setup.reference, baseline_of(setup, setup.reward, config), setup.observe, without_texts, algo, run,
     )  # fmt: skip
     finish_run(run, before, setup.save_result(), setup.observe.health)

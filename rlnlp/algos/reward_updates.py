@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rlnlp.algos.optim import backward
 from rlnlp.algos.reward_scores import Scorer
-from rlnlp.config.reward_model import FitRewardModel
+from rlnlp.config.reward_model import RewardModelFit
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
 from rlnlp.data.order import WINDOW, alike_rows_of_step
 from rlnlp.data.preference_table import PreferenceTable
@@ -30,7 +30,7 @@ class Fitting:
     batch: Callable[[Sequence[int]], JudgedBatch]
     score: Scorer
     counts: Tensor
-    algo: FitRewardModel
+    algo: RewardModelFit
     seed: int
 
     def rows(self, step: int) -> list[int]:
@@ -76,7 +76,7 @@ def pair_figures(differences: Tensor) -> dict[str, float]:
     return {"accuracy": float(right.mean()), "margin": float(differences.mean())}
 
 
-def loss_of(raw: Tensor, batch: JudgedBatch, counts: Tensor, algo: FitRewardModel, total: float) -> Tensor:
+def loss_of(raw: Tensor, batch: JudgedBatch, counts: Tensor, algo: RewardModelFit, total: float) -> Tensor:
     """The loss of a micro-batch: each row weighs the same times its weight, however many pairs it has.
 
     ``raw`` (M, B) are the members' scores, ``counts`` (M, R) how often a member has each row, and ``total`` is the sum
@@ -91,7 +91,7 @@ def loss_of(raw: Tensor, batch: JudgedBatch, counts: Tensor, algo: FitRewardMode
 
 
 def preference_losses(
-    scores: Tensor, batch: JudgedBatch, weights: Tensor, algo: FitRewardModel
+    scores: Tensor, batch: JudgedBatch, weights: Tensor, algo: RewardModelFit
 ) -> tuple[Tensor, Tensor]:
     """Losses of all pairs and their weights, both (N,): a row's pairs share its weight (C(K, 2) of a ranking of K)."""
     chosen, rejected = scores[batch.chosen], scores[batch.rejected]
@@ -102,7 +102,7 @@ def preference_losses(
 
 
 def regression_losses(
-    scores: Tensor, batch: JudgedBatch, weights: Tensor, algo: FitRewardModel
+    scores: Tensor, batch: JudgedBatch, weights: Tensor, algo: RewardModelFit
 ) -> tuple[Tensor, Tensor]:
     """Squared distances of scores from ratings, and their weights, both (B,): a row's answers share its weight."""
     return (scores - batch.ratings).square(), (weights / batch.texts_of_row)[batch.row_of_text]

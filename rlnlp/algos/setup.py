@@ -38,19 +38,22 @@ C = TypeVar("C", bound=OneStageRun)
 class OnPolicySetup:
     """``prompts`` are those of a step; ``distribution`` is the one that tokens are drawn from, filters included.
 
-    ``rows`` says how many of the ``table`` are for what.
+    ``rows`` says how many of the ``table`` are for what. ``first`` is the policy as it was at the start, and
+    ``collect_first`` draws from it as ``collect`` draws from the policy.
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
     k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
     and a trial step, and returns the first measurement; ``save_result`` saves policy/ and returns the last one.
     """
 
     policy: Policy
+    first: Policy
     tokenizer: Tokenizer
     table: PromptTable
     rows: Rows
     distribution: Distribution
     prompts: Callable[[int], Prompts]
     collect: Collect
+    collect_first: Collect
     reward: Reward
     logprobs: LogprobFn
     reference: LogprobFn
@@ -124,7 +127,10 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
         )  # fmt: skip
     timed = {name: (run.timed(f"{OF_TERM}{name}", term), weight) for name, (term, weight) in terms.items()}
     reward = weighted_sum(timed, build.shapings(config.reward))
-    collect = run.timed("sampling", sampler(policy, distribution, longest, tokenizer.pad, tokenizer.stopper))
+    collect, collect_first = (
+        run.timed("sampling", sampler(each, distribution, longest, tokenizer.pad, tokenizer.stopper))
+        for each in (policy, start)
+    )
     unfiltered = partial(policy, distribution=distribution.unfiltered())
 
     @torch.no_grad()
@@ -151,7 +157,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
     begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
-        policy, tokenizer, table, rows, distribution, prompts, collect, run.timed("reward", reward), logprobs,
-        run.timed("kl", reference), run.timed("kl", kl), begin,
+        policy, start, tokenizer, table, rows, distribution, prompts, collect, collect_first,
+        run.timed("reward", reward), logprobs, run.timed("kl", reference), run.timed("kl", kl), begin,
         partial(save_result, run, policy_result(run, policy, tokenizer), views, score_gain), observe,
     )  # fmt: skip

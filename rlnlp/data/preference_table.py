@@ -130,9 +130,26 @@ def _read(
     if rated and (unrated := [row.location for row in found.rows if row.ratings is None]):
         what = f"{key}: {counted(len(unrated), 'row')} of {_name(named)} without ratings, first {one_line(unrated[0])}"
         raise Failure(Exit.DATA, f"{what}\nalgo.loss=regression needs 'responses' with 'ratings'")
+    return _tokenized(key, found, data.too_long, reader)
+
+
+def table_of(key: str, judgements: Judgements, reader: TextReader) -> PreferenceTable:
+    """All rows of ``judgements`` to train on and to measure on; what is too long is cut. ``key`` is named in messages.
+
+    Raises:
+        Failure: exit 3, for rows that cannot be read, and if none can be used.
+    """
+    rows, found = _tokenized(key, judgements, "cut", reader)
+    everything = list(range(len(rows)))
+    return PreferenceTable(rows, found.units, everything, everything, False, found.told)
+
+
+def _tokenized(
+    key: str, found: Judgements, too_long: TooLong, reader: TextReader
+) -> tuple[list[Tokenized], Judgements]:
     reading = Remembered(reader)
-    check_length(key, _name(named), found.rows, reading, data.too_long)
-    if data.too_long == "drop":
+    check_length(key, one_line(found.name), found.rows, reading, too_long)
+    if too_long == "drop":
         found = found.without_long(lambda row: any(reading(row.prompt, answer)[1] for answer in row.answers))
     found = found.told_apart_by(lambda prompt, answer: reading(prompt, answer)[0])
     rows = [Tokenized(row, tuple(reading(row.prompt, answer)[0] for answer in row.answers)) for row in found.rows]

@@ -113,6 +113,15 @@ def read_judgements(
     return _judgements(key, name, kept, out, group)
 
 
+def judgements_of(key: str, name: str, rows: list[Judged]) -> Judgements:
+    """Rows that do not come from a file; ``name`` is what they come from.
+
+    Raises:
+        Failure: exit 3, if there is none.
+    """
+    return _judgements(key, name, rows, [], None)
+
+
 def judgement_fault(record: Record, values: Mapping[str, float], column: str | None, fewest: int = 2) -> str | None:
     """Why a record is no judgement, or None; one that is left out is none the less one."""
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rlnlp.config.description import Trained, description
 from rlnlp.config.differing import words_of
-from rlnlp.config.schema import OnPolicyRun
+from rlnlp.config.schema import OnPolicyRun, RlhfRun
 from rlnlp.errors import command
 from rlnlp.evaluate.summary import Report, escaped, fenced, result_table, settings_table
 from rlnlp.run.manifest import redacted
@@ -27,6 +27,7 @@ def model_card(config: Trained, asked: Trained, report: Report, hidden: Sequence
     if (base := hub_id(config.model.path)) is not None:
         front.insert(0, f"base_model: {base}")
     kind = "reinforcement learning" if isinstance(config, OnPolicyRun) else "supervised fine-tuning"
+    kind = "reinforcement learning from human feedback" if isinstance(config, RlhfRun) else kind
     parts = [
         "\n".join(["---", *front, "---"]),
         f"# {escaped(report.title)}",

@@ -99,8 +99,13 @@ def score_rows(result: Mapping[str, Any]) -> list[Row]:
 
 def title(config: Trained, measured: str, before: float, after: float) -> str:
     """What was trained, and what came of it."""
+    return f"{subject(config)}: {measured} {before:.3f} → {after:.3f}"
+
+
+def subject(config: Trained) -> str:
+    """What was trained: the algorithm and the model."""
     model = "a fresh model" if config.model.path is None else one_line(config.model.path, 60)
-    return f"{asdict(config)['algo']['name']}, {model}: {measured} {before:.3f} → {after:.3f}"
+    return f"{asdict(config)['algo']['name']}, {model}"
 
 
 def cost(run: Run, memory: Mapping[str, int]) -> str:

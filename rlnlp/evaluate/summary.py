@@ -25,6 +25,14 @@ LABEL = 8  # columns before the texts of a sample
 Row = tuple[str, str, str, str]  # name, before, after, difference
 
 
+class Listing(NamedTuple):
+    """A table of its own with a caption; the first column names the row, the others hold figures."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
 class Line(NamedTuple):
     """A line with its style; in a terminal that is too narrow it goes on ``indent`` columns from the left."""
 
@@ -38,7 +46,8 @@ class Report:
     """``title`` is what was trained and what came of it, ``measured`` on what that was measured.
 
     ``rows`` compare before and after, ``notes`` and ``warnings`` are sentences, ``samples`` are prompts with the
-    responses before and after, ``commands`` are what to type next, ``files`` are those of the run with what they hold.
+    responses before and after, ``commands`` are what to type next, ``files`` are those of the run with what they hold,
+    ``listings`` are further tables.
     """
 
     title: str
@@ -49,6 +58,7 @@ class Report:
     samples: Sequence[tuple[str, str, str]]
     commands: Sequence[str]
     files: Mapping[str, str] = field(default_factory=lambda: FILES)
+    listings: Sequence[Listing] = ()
 
 
 def table_row(name: str, before: float, after: float, difference: float, interval: Sequence[float] | None) -> Row:
@@ -59,13 +69,16 @@ def table_row(name: str, before: float, after: float, difference: float, interva
 
 def report_lines(report: Report, directory: Path, took: str) -> list[Line]:
     """The report as lines; ``took`` is what the run cost."""
-    lines = [Line(report.measured), *map(Line, aligned([HEAD, *report.rows])), *map(Line, report.notes)]
+    lines = [Line(report.measured), *map(Line, aligned([HEAD, *report.rows]))]
+    lines += [Line(line) for listing in report.listings for line in listing_lines(listing)]
+    lines += map(Line, report.notes)
     lines += [Line(f"warning: {warning}", WARNING) for warning in report.warnings]
     for prompt, before, after in report.samples:
         lines.append(Line(f"prompt  {one_line(prompt, TEXT)}", STRONG, LABEL))
         lines.append(Line(f"before  {one_line(before, RESPONSE)}", "", LABEL))
         lines.append(Line(f"after   {one_line(after, RESPONSE)}", "", LABEL))
-    files = [f"  {name:<15}{what}" for name, what in report.files.items()]
+    width = max(15, *(len(name) + 2 for name in report.files))
+    files = [f"  {name:<{width}}{what}" for name, what in report.files.items()]
     return [*lines, *map(Line, ["", took, f"{directory}/", *files, *next_lines(report.commands)])]
 
 
@@ -84,6 +97,14 @@ def aligned(rows: Sequence[Row]) -> list[str]:
     ]
 
 
+def listing_lines(listing: Listing) -> list[str]:
+    """The caption, and below it the rows in columns."""
+    rows = [[one_line(cell, NAME) for cell in row] for row in (listing.head, *listing.rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    shown = ["  ".join(" " * (w - cell_len(cell)) + cell for cell, w in zip(row, widths, strict=True)) for row in rows]
+    return [listing.caption, *shown]
+
+
 def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
     """The report as a Markdown document; ``facts`` describe the run, ``took`` is what it cost."""
     samples = [
@@ -94,6 +115,7 @@ def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
         f"# {escaped(report.title)}",
         escaped(report.measured),
         result_table(report),
+        *(part for listing in report.listings for part in (escaped(listing.caption), listing_table(listing))),
         *map(escaped, report.notes),
         *(f"**Warning:** {escaped(warning)}" for warning in report.warnings),
         escaped(took),
@@ -111,6 +133,12 @@ def markdown(report: Report, facts: Mapping[str, str], took: str) -> str:
 def result_table(report: Report) -> str:
     """Before and after as a table of Markdown."""
     return markdown_table(HEAD, [(escaped(name), *map(escaped, figures)) for name, *figures in report.rows], "lrrl")
+
+
+def listing_table(listing: Listing) -> str:
+    """A listing as a table of Markdown."""
+    rows = [[*map(escaped, row)] for row in listing.rows]
+    return markdown_table([*map(escaped, listing.head)], rows, "l" + "r" * (len(listing.head) - 1))
 
 
 def settings_table(facts: Mapping[str, str]) -> str:

@@ -31,7 +31,12 @@ class Curve:
 
     def gains(self, d: Values) -> Values:
         """R(d), of any shape, for d of at least 0."""
-        return d * (self.alpha - self.beta * np.log(np.where(d > 0, d, 1.0)))
+        return gains_at(d, self.alpha, self.beta)
+
+
+def gains_at(d: Values, alpha: float, beta: float) -> Values:
+    """R(d) = d (alpha - beta log d), of any shape, for d of at least 0."""
+    return d * (alpha - beta * np.log(np.where(d > 0, d, 1.0)))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """What a run shows while it lasts, as lines: for files, pipes and train.log. In a terminal: live.py."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
@@ -14,8 +15,9 @@ from rlnlp.metrics import LIVE
 
 OF_TERM = "reward/"  # before the name of a term, in timing.jsonl
 SLOW = 0.25
+LOOKED_AT = 2.0  # seconds from which on somebody may wonder how far it is
 PIPED = 200  # columns of a table that is not printed to a terminal
-IN_LINE = 5  # so many of the live metrics are in the line of a step
+IN_LINE = 9  # so many of the live metrics are in the line of a step
 
 
 class Display(Protocol):
@@ -25,11 +27,19 @@ class Display(Protocol):
         """A block that takes a while, such as loading a model: ``what`` in words."""
         ...
 
-    def begin(self, total: int, rows: Sequence[Mapping[str, float]]) -> None:
+    def counting(self, what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A block in which ``what`` is done ``total`` times: it is given a function to tell how many are done."""
+        ...
+
+    def suspended(self) -> AbstractContextManager[object]:
+        """A block in which the terminal belongs to something else."""
+        ...
+
+    def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start the display of ``total`` steps; ``rows`` are the metrics of those that are done."""
         ...
 
-    def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+    def step(self, step: int, row: Mapping[str, Any], timing: Mapping[str, float]) -> str:
         """Show a step that is done; return its line for train.log."""
         ...
 
@@ -61,11 +71,28 @@ class PlainDisplay:
         """Print nothing: a file needs no sign of life."""
         return nullcontext()
 
-    def begin(self, total: int, rows: Sequence[Mapping[str, float]]) -> None:
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Print a line at about every tenth, but none of what takes no time."""
+        told, at = 0, time.monotonic() + LOOKED_AT
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if abs(done - told) >= max(1, total // 10) and time.monotonic() > at:
+                told = done
+                self.log_message(f"{what}: {done:,} of {total:,}")
+
+        yield tell
+
+    def suspended(self) -> AbstractContextManager[object]:
+        """Nothing is drawn that would be in the way."""
+        return nullcontext()
+
+    def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start."""
         self.total = total
 
-    def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+    def step(self, step: int, row: Mapping[str, Any], timing: Mapping[str, float]) -> str:
         """Print the line of about every twentieth part of the run."""
         line = step_line(step, self.total, row, timing)
         if step in (1, self.total) or step % max(1, self.total // 20) == 0:
@@ -90,11 +117,12 @@ class PlainDisplay:
         """Nothing to restore."""
 
 
-def step_line(step: int, total: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+def step_line(step: int, total: int, row: Mapping[str, Any], timing: Mapping[str, float]) -> str:
     """The metrics of a step on one line."""
     shown = "  ".join(f"{name} {row[name]:.3f}" for name in LIVE[:IN_LINE] if name in row)
     slow = "".join(f"  {one_line(name, 40)} {seconds:.2g} s" for name, seconds in slow_terms(timing).items())
-    return f"step {step}/{total}  {shown}  {timing['tokens_per_second']:.0f} tokens/s{slow}"
+    stage = f"round {row['round']} {row['stage']}  " if "stage" in row else ""
+    return f"step {step}/{total}  {stage}{shown}  {timing['tokens_per_second']:.0f} tokens/s{slow}"
 
 
 def slow_terms(timing: Mapping[str, float]) -> dict[str, float]:

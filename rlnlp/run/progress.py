@@ -94,18 +94,19 @@ class Progress:
         self._take_snapshot(parts)
 
     def record_step(
-        self, row: dict[str, Any], timing: Mapping[str, float], episodes: int, tokens: int
-    ) -> dict[str, Any]:
-        """Append the lines of a step; return its metrics with the counts so far.
+        self, labels: Mapping[str, int | str], metrics: Mapping[str, float], timing: Mapping[str, float],
+        episodes: int, tokens: int,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Append the lines of a step, which begin with its ``labels``; return the first with the counts so far.
 
         Metrics that are not finite are left out; such a step counts as skipped.
         """
-        finite = all(map(math.isfinite, row.values()))
+        finite = all(map(math.isfinite, metrics.values()))
         self.totals["episodes"] += episodes
         self.totals["tokens"] += tokens
         self.totals["skipped"] += not finite
         self.consecutive_skips = 0 if finite else self.consecutive_skips + 1
-        row = {name: value for name, value in row.items() if math.isfinite(value)}
+        row: dict[str, Any] = {**labels, **{name: value for name, value in metrics.items() if math.isfinite(value)}}
         row |= {"episodes": self.totals["episodes"], **({} if finite else {"skipped": self.totals["skipped"]})}
         self._candidate = next((sign * row[name] for name, sign in BEST_BY.items() if name in row), None)
         self.files["metrics"].append(row)

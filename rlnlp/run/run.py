@@ -172,27 +172,44 @@ class Run:
         Raises:
             Failure: exit 6, if no checkpoint is valid, or if it was made with other inputs than the run has now.
         """
+        self.begin(total, parts)
+        yield from self.next_steps(total, lambda: self.stopped_early)
+        if self.stopped_early and self.progress.done < total:
+            self.log_message(self.progress.stopped_text(total))
+        self.display.close()
+
+    def begin(self, total: int, parts: Parts) -> None:
+        """Restore ``parts`` from the newest checkpoint, if any, and begin to show the steps up to ``total``.
+
+        Raises:
+            Failure: as ``steps``.
+        """
         self._parts = parts
         self._restore(total, parts)
         self.display.begin(total, self.progress.files["metrics"].rows())
-        started = self._clock = time.monotonic()
+
+    def next_steps(self, last: int, over: Callable[[], bool], first: int = 1) -> Iterator[int]:
+        """From ``first`` on the steps up to ``last`` that are not done, until ``over()`` says so."""
+        self._clock = time.monotonic()
         self._phase_seconds.clear()
-        for step in range(self.progress.done + 1, total + 1):
-            if self.stopped_early:
+        for step in range(max(first, self.progress.done + 1), last + 1):
+            if over():
                 break
-            self._phase = UPDATE
+            begun, self._phase = time.monotonic(), UPDATE
             self.signals.begin_step(step)
             yield step
             with self.signals.deferred():
                 self.signals.end_step()
-                self.progress.finish_step(step, parts)
+                self.progress.finish_step(step, self._parts)
                 every = self.config.checkpoint.every
-                due = step == total or (every > 0 and step % every == 0) or self.stopped_early
-                self.progress.save_due(parts, due)
-            self._training_seconds = self.progress.seconds + time.monotonic() - started
-        if self.stopped_early and self.progress.done < total:
-            self.log_message(self.progress.stopped_text(total))
-        self.display.close()
+                self.progress.save_due(self._parts, step == last or (every > 0 and step % every == 0) or over())
+            self._training_seconds += time.monotonic() - begun
+
+    def save(self) -> None:
+        """Save the parts as they are now, between two steps."""
+        with self.signals.deferred():
+            self.progress.finish_step(self.progress.done, self._parts)
+            self.progress.save(self._parts)
 
     def _restore(self, total: int, parts: Parts) -> None:
         own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
@@ -214,15 +231,26 @@ class Run:
         """Log the metrics ``values`` of ``step``; ``episodes`` and ``tokens`` are those of this step.
 
         Raises:
+            Failure: as ``log_step``.
+        """
+        self.log_step({"step": step}, values, episodes, tokens)
+
+    def log_step(
+        self, labels: Mapping[str, int | str], values: Mapping[str, float], episodes: int, tokens: int
+    ) -> None:
+        """The same of the step that the ``labels`` tell from others, ``step`` among them.
+
+        Raises:
             Failure: exit 8, if metrics were not finite for ``BUDGET`` steps in a row.
         """
         seconds = time.monotonic() - self._clock
+        step = int(labels["step"])
         speed = tokens / max(seconds, 1e-9)
         timing = {"step": step, "seconds": seconds, "tokens_per_second": speed, **self._phase_seconds}
         self._clock += seconds
         self._phase_seconds.clear()
-        metrics = {"step": step, **{name: float(v) for name, v in values.items()}}
-        row = self.progress.record_step(metrics, timing, episodes, tokens)
+        metrics = {name: float(v) for name, v in values.items()}
+        row = self.progress.record_step(labels, metrics, timing, episodes, tokens)
         self.facts["steps"] = step
         self._log.write(self.display.step(step, row, timing) + "\n")
         if "skipped" in row:

@@ -32,7 +32,7 @@ def draw(drawings: Drawings, record: Record, directory: Path) -> list[Figure]:
         drawn = make(record)
         if drawn is not None:
             figure, alt = drawn
-            png = _png(figure)
+            png = png_of(figure)
             replace(directory / name, png)
             figures.append(Figure(section, name, title, alt, png))
     return figures
@@ -46,12 +46,17 @@ def axes_of(title: str, height: float = SIZE[1]) -> tuple[Any, Any]:
     figure = Canvas(figsize=(SIZE[0], height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
+    style_axes(axes, title)
+    return figure, axes
+
+
+def style_axes(axes: Any, title: str) -> None:
+    """Axes as all figures of reports have them."""
     axes.set_title(title, fontsize=11, loc="left", color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9, colors=INK)
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
-    return figure, axes
 
 
 def label_axes(axes: Any, x: str = "", y: str = "") -> None:
@@ -60,10 +65,11 @@ def label_axes(axes: Any, x: str = "", y: str = "") -> None:
     axes.set_ylabel(y, fontsize=9, color=INK)
 
 
-def _png(figure: Any) -> bytes:
+def png_of(figure: Any, dots: int = DOTS) -> bytes:
+    """The figure as a file, with so many dots per inch."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name: a box is drawn instead
-        figure.savefig(picture := io.BytesIO(), format="png", dpi=DOTS, facecolor="white")
+        figure.savefig(picture := io.BytesIO(), format="png", dpi=dots, facecolor="white")
     return picture.getvalue()
 
 
