@@ -6,11 +6,13 @@ from here.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 TERM = "score/<term>"  # one name for each term of the reward
-ON_POLICY = ("reinforce", "ppo")
+ON_POLICY = ("reinforce", "ppo", "rlhf")
+OF_FITS = ("reward-model", "rlhf")
+OF_PPO = ("ppo", "rlhf")
 ALL = ("sft", "reward-model", *ON_POLICY)
 
 
@@ -62,17 +64,25 @@ METRICS = (
         ("score", "heldout/score", TERM),
         "mean over the responses of the step; `heldout/score` on held-out prompts, `score/<term>` of each reward term",
         "the reward's", trend="rising", algorithms=ON_POLICY, label="score", panel="score", curve=1,
-        live={"score": 1, "heldout/score": 5},
+        live={"score": 1, "heldout/score": 6},
+    ),
+    Metric(
+        ("heldout/reward",), "mean score of the round's reward model on held-out prompts", "the reward model's",
+        trend="rising", algorithms=("rlhf",), label="reward", panel="score", live={"heldout/reward": 8},
+    ),
+    Metric(
+        ("heldout/gold",), "mean gold reward of responses to held-out prompts", "the gold reward's", trend="rising",
+        algorithms=("rlhf",), label="gold reward", panel="gold reward", live={"heldout/gold": 9},
     ),
     Metric(
         ("score_std",), "standard deviation of the score over the responses of the step", "the reward's", low=0,
-        algorithms=ON_POLICY, label="score, standard dev.", live={"score_std": 17},
+        algorithms=ON_POLICY, label="score, standard dev.", live={"score_std": 21},
     ),
     Metric(
         ("kl", "heldout/kl"),
         "mean over responses of sum_t log pi - log ref; `heldout/kl` on held-out prompts", "nats per response",
         low=0, high=10, algorithms=ON_POLICY, label="KL to the start", panel="KL to the start, nats per response",
-        curve=2, live={"kl": 2, "heldout/kl": 15},
+        curve=2, live={"kl": 2, "heldout/kl": 19},
     ),
     Metric(
         ("entropy",), "mean of -sum_a p log p where tokens were drawn", "nats per token", low=0.1, of_first=True,
@@ -83,17 +93,17 @@ METRICS = (
         ("loss", "heldout/loss"),
         "sft: mean of -log pi per token; reward-model: of a row's pairs, cross-entropy of the labels with P(chosen), or"
         " (score - rating)^2; `heldout/loss` on held-out data", "nats", trend="falling",
-        algorithms=("sft", "reward-model"), label="loss", panel="loss", curve=1, live={"loss": 4, "heldout/loss": 6},
+        algorithms=("sft", *OF_FITS), label="loss", panel="loss", curve=1, live={"loss": 4, "heldout/loss": 7},
     ),
     Metric(
         ("accuracy", "heldout/accuracy"),
         "fraction of decided pairs whose preferred answer scores higher; `heldout/accuracy` of held-out pairs",
-        low=0.5, trend="rising; the held-out one with it", algorithms=("reward-model",), label="accuracy",
-        panel="accuracy", curve=2, live={"accuracy": 22, "heldout/accuracy": 23},
+        low=0.5, trend="rising; the held-out one with it", algorithms=OF_FITS, label="accuracy",
+        panel="accuracy", curve=2, live={"accuracy": 5, "heldout/accuracy": 10},
     ),
     Metric(
         ("margin",), "mean score of the preferred answers less that of the others, before normalization",
-        trend="rising", algorithms=("reward-model",), label="margin", live={"margin": 24},
+        trend="rising", algorithms=OF_FITS, label="margin", live={"margin": 26},
     ),
     Metric(
         ("policy_loss",), "the loss whose gradient is taken; not informative alone", trend="around 0",
@@ -101,56 +111,64 @@ METRICS = (
     ),
     Metric(
         ("approx_kl",), "mean of (log pi - log pi_old)^2 / 2", "nats per token", low=1e-8, high=0.1,
-        algorithms=("ppo",), label="approx. KL of updates", panel="approx. KL of the updates, nats per token",
-        live={"approx_kl": 13},
+        algorithms=OF_PPO, label="approx. KL of updates", panel="approx. KL of the updates, nats per token",
+        live={"approx_kl": 17},
     ),
-    Metric(("ratio",), "mean of pi / pi_old", low=0.5, high=2, trend="near 1", algorithms=("ppo",)),
+    Metric(("ratio",), "mean of pi / pi_old", low=0.5, high=2, trend="near 1", algorithms=OF_PPO),
     Metric(
-        ("clip_fraction",), "fraction of tokens where the clipped term decides", low=0, high=0.3, algorithms=("ppo",),
-        label="clipped tokens", panel="clip fraction", live={"clip_fraction": 8},
+        ("clip_fraction",), "fraction of tokens where the clipped term decides", low=0, high=0.3, algorithms=OF_PPO,
+        label="clipped tokens", panel="clip fraction", live={"clip_fraction": 12},
     ),
     Metric(
         ("value_loss", "value_clip_fraction"), "mean of max((V - R)^2, clipped) / 2; fraction clipped",
-        trend="falling", algorithms=("ppo",), label="value loss", live={"value_loss": 18},
+        trend="falling", algorithms=OF_PPO, label="value loss", live={"value_loss": 22},
     ),
     Metric(
         ("explained_variance",), "1 - Var(R - V) / Var(R) before the updates", low=-0.1, trend="rising",
-        algorithms=("ppo",), label="explained variance", panel="explained variance", live={"explained_variance": 7},
+        algorithms=OF_PPO, label="explained variance", panel="explained variance", live={"explained_variance": 11},
     ),
     Metric(
-        ("updates",), "optimizer steps; fewer than the schedule's if `target_kl` stopped them", algorithms=("ppo",)
+        ("updates",), "optimizer steps; fewer than the schedule's if `target_kl` stopped them", algorithms=OF_PPO
     ),
     Metric(
         ("sampling_mismatch",), "mean of log p as drawn - log p as scored; only with a filter", "nats per token",
-        trend="near 0", algorithms=("ppo",), label="sampling mismatch", live={"sampling_mismatch": 21},
+        trend="near 0", algorithms=OF_PPO, label="sampling mismatch", live={"sampling_mismatch": 25},
     ),
     Metric(
         ("response_tokens",), "mean length, end token included", "tokens", low=0.1, of_first=True, algorithms=ON_POLICY,
-        label="response length", panel="response length, tokens", live={"response_tokens": 9},
+        label="response length", panel="response length, tokens", live={"response_tokens": 13},
+    ),
+    Metric(
+        ("heldout/response_tokens",), "the same on held-out prompts", "tokens", algorithms=("rlhf",),
+        label="response length", panel="response length, tokens", live={"heldout/response_tokens": 27},
     ),
     Metric(
         ("ended",), "fraction of responses that reached the end token", algorithms=ON_POLICY,
-        label="responses that ended", live={"ended": 10},
+        label="responses that ended", live={"ended": 14},
     ),
     Metric(
         ("unique",), "fraction of distinct responses", low=0.25, trend="times `num_generations`; near 1",
-        algorithms=ON_POLICY, label="distinct responses", live={"unique": 11},
+        algorithms=ON_POLICY, label="distinct responses", live={"unique": 15},
     ),
     Metric(
         ("equal_groups",), "fraction of prompts whose responses all score the same: they teach nothing",
-        trend="near 0", algorithms=ON_POLICY, label="groups of equal score", live={"equal_groups": 20},
+        trend="near 0", algorithms=ON_POLICY, label="groups of equal score", live={"equal_groups": 24},
     ),
     Metric(
         ("grad_norm",), "norm of the gradient before clipping", trend="finite, no steady growth",
-        label="gradient norm", panel="gradient norm", live={"grad_norm": 12},
+        label="gradient norm", panel="gradient norm", live={"grad_norm": 16},
     ),
     Metric(
-        ("critic_grad_norm",), "the same of a separate critic", trend="finite, no steady growth", algorithms=("ppo",),
-        label="critic gradient norm", live={"critic_grad_norm": 19},
+        ("critic_grad_norm",), "the same of a separate critic", trend="finite, no steady growth", algorithms=OF_PPO,
+        label="critic gradient norm", live={"critic_grad_norm": 23},
     ),
-    Metric(("learning_rate",), "in force in the step", label="learning rate", live={"learning_rate": 14}),
-    Metric(("kl_coef",), "in force in the step", algorithms=ON_POLICY, label="KL coefficient", live={"kl_coef": 16}),
-    Metric(("episodes",), "responses so far (texts, for sft and reward-model)"),
+    Metric(("learning_rate",), "in force in the step", label="learning rate", live={"learning_rate": 18}),
+    Metric(("kl_coef",), "in force in the step", algorithms=ON_POLICY, label="KL coefficient", live={"kl_coef": 20}),
+    Metric(("episodes",), "responses so far (texts, for sft and reward-model; for rlhf both)"),
+    Metric(
+        ("round", "stage"), "the round, and whether the step fits the `reward-model` or optimizes the `policy`",
+        algorithms=("rlhf",),
+    ),
     Metric(
         ("skipped",), "steps so far without an update because a metric was not finite; only then", trend="absent"
     ),
@@ -169,9 +187,9 @@ def label(name: str) -> str:
     """A metric in words; a reward term by its own name."""
     if name.startswith("score/"):
         return name.removeprefix("score/")
-    metric, held = BY_NAME[name.removeprefix("heldout/")], name.startswith("heldout/")
-    words = metric.label if name.removeprefix("heldout/") == metric.names[0] else ""
-    return f"held-out {words or name}" if held else words or name
+    metric, plain = BY_NAME[name], name.removeprefix("heldout/")
+    words = metric.label if plain == metric.names[0].removeprefix("heldout/") else plain
+    return f"held-out {words}" if plain != name else words or name
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
@@ -188,8 +206,14 @@ def change(values: Sequence[float]) -> float:
 
 
 def panels() -> list[Metric]:
-    """The rows that have a panel in ``curves.png``, in order: first those with a curve in the live display."""
-    return sorted((m for m in METRICS if m.panel), key=lambda metric: metric.curve or len(METRICS))
+    """The rows that have a panel in ``curves.png``, in order: first those with a curve in the live display.
+
+    Rows that share a panel are one, with the names of them all.
+    """
+    by_title: dict[str, list[Metric]] = {}
+    for metric in sorted((m for m in METRICS if m.panel), key=lambda metric: metric.curve or len(METRICS)):
+        by_title.setdefault(metric.panel, []).append(metric)
+    return [replace(rows[0], names=tuple(n for row in rows for n in row.names)) for rows in by_title.values()]
 
 
 def metric_rows() -> list[list[str]]:

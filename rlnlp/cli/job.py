@@ -128,9 +128,9 @@ def _short(directory: Path) -> Path:
 
 
 def _reached(result: Mapping[str, Any]) -> float | None:
-    """The held-out score of a finished job, for sweepers that optimize; None if it has none."""
+    """The held-out score or win rate of a finished job, for sweepers that optimize; None if it has none."""
     found = outcome(result)
-    return found.after if found is not None and found.metric == "score" else None
+    return found.after if found is not None and found.metric in ("score", "win_rate") else None
 
 
 def _child() -> int:

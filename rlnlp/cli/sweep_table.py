@@ -87,6 +87,7 @@ def _title(rows: list[Outcome]) -> str:
     names = {
         "accuracy": f"accuracy on {what} pairs", "score": f"score of responses to {what} prompts",
         "loss": f"loss on {what} texts, nats per token",
+        "win_rate": f"win rate against the first policy on {what} prompts",
     }  # fmt: skip
     return f"{'; '.join(names[metric] for metric in metrics)} ({' or '.join(map(str, sizes))})"
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-METRICS = {"accuracy": max, "score": max, "loss": min}  # what a result is judged by -> which of two is better
-IN_WORDS = {"accuracy": "an accuracy", "score": "a score", "loss": "a loss"}
+METRICS = {"accuracy": max, "win_rate": max, "score": max, "loss": min}  # what a result is judged by -> the better
+IN_WORDS = {"accuracy": "an accuracy", "win_rate": "a win rate", "score": "a score", "loss": "a loss"}
 
 
 @dataclass(frozen=True)

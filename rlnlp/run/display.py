@@ -15,7 +15,7 @@ from rlnlp.metrics import LIVE
 OF_TERM = "reward/"  # before the name of a term, in timing.jsonl
 SLOW = 0.25
 PIPED = 200  # columns of a table that is not printed to a terminal
-IN_LINE = 5  # so many of the live metrics are in the line of a step
+IN_LINE = 9  # so many of the live metrics are in the line of a step
 
 
 class Display(Protocol):
@@ -25,11 +25,11 @@ class Display(Protocol):
         """A block that takes a while, such as loading a model: ``what`` in words."""
         ...
 
-    def begin(self, total: int, rows: Sequence[Mapping[str, float]]) -> None:
+    def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start the display of ``total`` steps; ``rows`` are the metrics of those that are done."""
         ...
 
-    def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+    def step(self, step: int, row: Mapping[str, Any], timing: Mapping[str, float]) -> str:
         """Show a step that is done; return its line for train.log."""
         ...
 
@@ -61,11 +61,11 @@ class PlainDisplay:
         """Print nothing: a file needs no sign of life."""
         return nullcontext()
 
-    def begin(self, total: int, rows: Sequence[Mapping[str, float]]) -> None:
+    def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start."""
         self.total = total
 
-    def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+    def step(self, step: int, row: Mapping[str, Any], timing: Mapping[str, float]) -> str:
         """Print the line of about every twentieth part of the run."""
         line = step_line(step, self.total, row, timing)
         if step in (1, self.total) or step % max(1, self.total // 20) == 0:
@@ -90,11 +90,12 @@ class PlainDisplay:
         """Nothing to restore."""
 
 
-def step_line(step: int, total: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+def step_line(step: int, total: int, row: Mapping[str, Any], timing: Mapping[str, float]) -> str:
     """The metrics of a step on one line."""
     shown = "  ".join(f"{name} {row[name]:.3f}" for name in LIVE[:IN_LINE] if name in row)
     slow = "".join(f"  {one_line(name, 40)} {seconds:.2g} s" for name, seconds in slow_terms(timing).items())
-    return f"step {step}/{total}  {shown}  {timing['tokens_per_second']:.0f} tokens/s{slow}"
+    stage = f"round {row['round']} {row['stage']}  " if "stage" in row else ""
+    return f"step {step}/{total}  {stage}{shown}  {timing['tokens_per_second']:.0f} tokens/s{slow}"
 
 
 def slow_terms(timing: Mapping[str, float]) -> dict[str, float]:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -30,7 +31,7 @@ LABEL, NAME, NUMBER = 25, 20, 10  # columns of the table, in characters
 OTHERS = 6  # so many metrics are shown before the terms of the reward take more rows
 SAMPLE_LINES = (2, 3)  # of the prompt, of the response
 LOW = 18  # a terminal with fewer lines has no room for a sample
-NARROW = 78  # a terminal with fewer columns has no room for the names of the metrics
+NARROW = 78  # a terminal with fewer columns has no room for the names of the metrics and of the stage
 
 
 def display() -> Display:
@@ -46,12 +47,14 @@ class LiveDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.progress = Progress(
-            TextColumn("step"), MofNCompleteColumn(), BarColumn(None), TimeElapsedColumn(), TextColumn("left"),
-            TimeRemainingColumn(), TextColumn("{task.fields[speed]}"), console=console, expand=True,
+            TextColumn("{task.fields[where]}step"), MofNCompleteColumn(), BarColumn(None), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"), console=console, expand=True,
         )  # fmt: skip
-        self.task = self.progress.add_task("training", start=False, total=0, speed="")
+        self.task = self.progress.add_task("training", start=False, total=0, speed="", where="")
         self.total = 0
         self.history: dict[str, list[float]] = {}
+        self.stage = ""  # of the last step, in runs that have stages
+        self.stage_of: dict[str, str] = {}  # the stage that the history of a metric is of
         self.slow: dict[str, float] = {}  # terms of the reward, with the seconds of the last step
         self.latest: tuple[int, str, str, float | None] | None = None
         self.live: Live | None = None
@@ -60,21 +63,23 @@ class LiveDisplay:
         """A spinner; none while the table is drawn."""
         return nullcontext() if self.live else self.console.status(Text(f"{safe_text(what)} ..."))
 
-    def begin(self, total: int, rows: Sequence[Mapping[str, float]]) -> None:
+    def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start drawing."""
         for row in rows:
             self._add(row)
         self.total = total
-        self.progress.update(self.task, total=total, completed=len(rows))
+        self.progress.update(self.task, total=total, completed=rows[-1]["step"] if rows else 0)
         self.progress.start_task(self.task)
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=4)
         self.live.start()
 
-    def step(self, step: int, row: Mapping[str, float], timing: Mapping[str, float]) -> str:
+    def step(self, step: int, row: Mapping[str, Any], timing: Mapping[str, float]) -> str:
         """Take in the new metrics; they are drawn when the next drawing is due."""
         self._add(row)
         self.slow = slow_terms(timing)
-        self.progress.update(self.task, completed=step, speed=f"{timing['tokens_per_second']:,.0f} tokens/s")
+        where = f"round {row['round']} {row['stage']}, " if "stage" in row and self.console.width >= NARROW else ""
+        speed = f"{timing['tokens_per_second']:,.0f} tokens/s"
+        self.progress.update(self.task, completed=step, speed=speed, where=where)
         return step_line(step, self.total, row, timing)
 
     def sample(self, step: int, prompt: str, response: str, score: float | None) -> None:
@@ -102,7 +107,7 @@ class LiveDisplay:
     def table(self) -> RenderableType:
         """All that fits the terminal, which may have another size each time."""
         width, height = self.console.size
-        curves = [name for name in CURVES if name in self.history]
+        curves = [name for name in CURVES if self._is_present(name)]
         sample = self._sample(width) if height >= LOW else []
         beside = max(1, width // 100)  # tables of metrics side by side
         room = height - 5 - len(curves) - len(sample)  # progress, head, a line before and after the table, one to spare
@@ -113,15 +118,25 @@ class LiveDisplay:
         lines = [self._curve(name, width, color) for name, color in zip(curves, COLORS, strict=False)]
         return Group(self.progress, *lines, "", tables, "", *sample)
 
-    def _add(self, row: Mapping[str, float]) -> None:
+    def _add(self, row: Mapping[str, Any]) -> None:
+        self.stage = row.get("stage", "")
         for name, value in row.items():
+            if isinstance(value, str):
+                continue
+            if self.stage_of.setdefault(name, self.stage) != self.stage:  # the same name is another thing now
+                self.history[name] = []
+                self.stage_of[name] = self.stage
             self.history.setdefault(name, []).append(value)
+
+    def _is_present(self, name: str) -> bool:
+        """True for a metric of the present stage."""
+        return name in self.history and self.stage_of[name] == self.stage
 
     def _names(self, room: int) -> list[str]:
         """At most ``room`` metrics by their importance; the terms of the reward stand under the score."""
         logged = dict(self.history)
         terms = [name for name in logged if name.startswith("score/")]
-        others = [name for name in LIVE if name in logged]
+        others = sorted((name for name in LIVE if name in logged), key=lambda name: not self._is_present(name))
         terms = terms[: max(0, room - min(len(others), OTHERS))]
         others = others[: room - len(terms)]
         return [name for other in others for name in ([other, *terms] if other == "score" else [other])]

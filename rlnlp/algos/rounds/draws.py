@@ -50,12 +50,11 @@ class Draws:
     def from_json(stored: dict[str, Any]) -> "Draws":
         """What ``as_json`` gave."""
         asked = [[(prompt, answer) for prompt, answer in draw] for draw in stored["asked"]]
-        return Draws(asked, *(np.array(stored[name], dtype=np.float64) for name in ("gold", "kl", "tokens")))
+        gold, kl, tokens = (np.array(stored[name], dtype=np.float64) for name in ("gold", "kl", "tokens"))
+        return Draws(asked, gold, kl, tokens)
 
 
-def heldout_draws(
-    setup: OnPolicySetup, collect: Collect, kl: LogprobFn, numbers: Numbers, count: int
-) -> Draws:
+def heldout_draws(setup: OnPolicySetup, collect: Collect, kl: LogprobFn, numbers: Numbers, count: int) -> Draws:
     """``count`` responses of ``collect`` to each held-out prompt, draw ``d`` with the random ``numbers(d)``.
 
     ``kl`` gives their divergence from the first policy, (B, T).

@@ -58,8 +58,9 @@ def _title(runs: Sequence[StoredRun]) -> str:
         return f"{what} loss, nats per token (texts a run: {n})"
     if reached.metric == "accuracy":
         return f"accuracy on {n} {what} pairs"
+    of = "win rate against the first policy" if reached.metric == "win_rate" else "score of the responses"
     where = "held-out prompts" if reached.heldout else "prompts that were trained on"
-    return f"score of the responses to {n} {where}"
+    return f"{of} {'on' if reached.metric == 'win_rate' else 'to'} {n} {where}"
 
 
 def _facets(run: StoredRun) -> dict[str, str]:
@@ -68,6 +69,7 @@ def _facets(run: StoredRun) -> dict[str, str]:
     found = {"metric": reached.metric, "measured on": "held-out" if reached.heldout else "training data"}
     if reached.metric == "loss":
         return {**found, "tokenizer": _tokenizer(run), "loss": str(run.settings["algo"].get("loss_temperature"))}
+    found |= {"judged by": run.result["judge"]} if reached.metric == "win_rate" else {}
     terms = run.settings.get("reward", {}).get("terms", {})
     counted = {name: term for name, term in terms.items() if term.get("weight") or term.get("floor") is not None}
     content = run.facts.get("code", {})
