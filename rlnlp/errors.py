@@ -28,6 +28,9 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
+WAITING = "waits-for-judgements"  # the name of a failure after which all is well: people are to do something
+
+
 class Failure(Exception):
     """An error that the user can fix: one to three lines with what, where and what to do next.
 
@@ -40,20 +43,31 @@ class Failure(Exception):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal has arrived. As a KeyboardInterrupt it passes every ``except Exception``."""
+    """A signal has arrived. As a KeyboardInterrupt it passes every ``except Exception``.
 
-    def __init__(self, number: int) -> None:
+    ``meanwhile`` is how far what was being done has come, in words.
+    """
+
+    def __init__(self, number: int, meanwhile: str = "") -> None:
         super().__init__(signal.Signals(number).name)
-        self.number = number
+        self.number, self.meanwhile = number, meanwhile
+
+
+class Paused(KeyboardInterrupt):
+    """A run that waits for people ends without a signal; the message says how far it has come."""
+
+    def __init__(self, message: str, code: Exit = Exit.INTERRUPT) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def exit_code(error: BaseException) -> Exit:
     """The exit code for ``error``."""
     if isinstance(error, Stopped):
         return Exit(128 + error.number)
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt) and not isinstance(error, Paused):
         return Exit.INTERRUPT
-    if isinstance(error, Failure):
+    if isinstance(error, Failure | Paused):
         return error.code
     if out_of_memory(error):
         return Exit.MEMORY

@@ -16,6 +16,7 @@ from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observing, rollout_metrics
 from rlnlp.algos.opening import FILTERED, Prepared
 from rlnlp.algos.optim import clear, descend, learning_rate
+from rlnlp.algos.ptx import Ptx, without_texts
 from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, mean_figures, minibatches, of_rollout
 from rlnlp.batching import forward_in_micro_batches
@@ -53,10 +54,14 @@ def train(
     mismatch: Callable[[Rollout, Tensor], dict[str, float]],
     control: KlControl,
     observe: Observing,
+    ptx: Ptx,
     algo: Ppo,
     run: Steps,
 ) -> None:
-    """Ascend E[reward] - kl_coef KL(policy || reference): a rollout, then several updates that stay near its policy."""
+    """Ascend E[reward] - kl_coef KL(policy || reference): a rollout, then several updates that stay near its policy.
+
+    ``ptx`` adds what else the policy learns in each of them.
+    """
     for step in run.steps(algo.total_steps, parts(model, control, observe)):
         rollout = collect(prompts(step).repeat(algo.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
@@ -75,7 +80,9 @@ def train(
 
         figures = rollout_metrics(rollout, scores, kl, algo.num_generations) | mismatch(rollout, old.logprobs)
         batches = minibatches(experience, algo.minibatch, algo.ppo_epochs, partial(run.rng, "minibatches", step))
-        figures |= update_policy(model, batches, first, critic_only, partial(optimizer_step, step), algo)
+        figures |= update_policy(
+            model, batches, first, critic_only, partial(ptx, step), partial(optimizer_step, step), algo
+        )
 
         figures["kl_coef"] = control.coef
         figures["explained_variance"] = explained_variance(old.values, experience.returns, rollout.mask)
@@ -107,13 +114,14 @@ def update_policy(
     batches: Iterable[ActorCriticExperience],
     first: FirstPass[ActorCriticOutput],
     critic_only: bool,
+    more: Callable[[int], dict[str, float]],
     take_step: Callable[[Learner], float],
     algo: Ppo,
 ) -> dict[str, float]:
     """An optimizer step for each minibatch, until ``target_kl`` is passed; the mean of each update's figures.
 
     ``first`` is a forward pass of the first minibatch, made before any update: with its graph, it is learned from.
-    ``take_step`` returns the norm of the gradient.
+    ``more`` adds to the policy's gradient of an update (0, 1, ...). ``take_step`` returns the norm of the gradient.
 
     Raises:
         Failure: exit 4, if the policy was not at first the one that the rollout's log-probabilities come from.
@@ -137,7 +145,7 @@ def update_policy(
 
     learners: list[Learner] = model.critic_only(value_loss) if critic_only else []
     updates: list[dict[str, float]] = []
-    for batch in batches:
+    for number, batch in enumerate(batches):
         learners = learners or model.learners(policy_loss, value_loss, batch.rollout, first.take())
         figures: dict[str, float] = {}
         for learner in learners:
@@ -149,6 +157,8 @@ def update_policy(
             if algo.target_kl is not None and "approx_kl" in figures and figures["approx_kl"] > algo.target_kl:
                 clear(learner.optimizers)
                 return mean_figures(updates)
+            if "policy_loss" in found:
+                figures |= more(number)
             figures[learner.norm] = take_step(learner)
         updates.append(figures)
     return mean_figures(updates)
@@ -194,7 +204,8 @@ def main(config: PpoRun, run: Run) -> None:
         run.log_message(FILTERED)
     train(
         made.model, setup.prompts, setup.collect, setup.reward, setup.reference,
-        sampling_mismatch(setup.policy, setup.distribution, algo.micro_batch_size), control, setup.observe, algo, run,
+        sampling_mismatch(setup.policy, setup.distribution, algo.micro_batch_size), control, setup.observe,
+        without_texts, algo, run,
     )  # fmt: skip
     finish_run(run, before, setup.save_result(), setup.observe.health)
 
@@ -224,7 +235,7 @@ def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run, st
     experience = make_experience(rollout, first.detached, rewards, algo)
     batches = minibatches(experience, algo.minibatch, 1, partial(run.rng, "minibatches", 0))
     ready = time.monotonic()
-    update_policy(model, islice(batches, 1), first, False, discard_gradient, algo)
+    update_policy(model, islice(batches, 1), first, False, partial(without_texts, step), discard_gradient, algo)
     updates = algo.ppo_epochs * algo.responses // algo.minibatch
     return ready - begun + updates * (time.monotonic() - ready)
 

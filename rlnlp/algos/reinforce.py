@@ -12,6 +12,7 @@ from rlnlp.algos.baselines import Baseline, MovingMean, batch_mean, greedy, grou
 from rlnlp.algos.observe import Observing, rollout_metrics
 from rlnlp.algos.opening import Prepared
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
+from rlnlp.algos.ptx import Ptx, without_texts
 from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
 from rlnlp.algos.update import TokenLosses, accumulate_gradient, of_rollout
 from rlnlp.batching import forward_in_micro_batches
@@ -44,13 +45,15 @@ def train(
     reference: LogprobFn,
     baseline: Baseline,
     observe: Observing,
+    ptx: Ptx,
     algo: Reinforce,
     run: Steps,
 ) -> None:
     """Ascend E[reward] - kl_coef KL(policy || reference), one on-policy step per rollout.
 
     The return of a response is its reward less the KL penalty of its tokens; every token that the policy chose
-    shares the response's advantage. ``distribution`` is the one that tokens are drawn from.
+    shares the response's advantage. ``distribution`` is the one that tokens are drawn from; ``ptx`` adds what else is
+    learned in the step.
     """
     unfiltered = partial(policy, distribution=distribution.unfiltered())
     for step in run.steps(algo.total_steps, parts(policy, optimizer_parts, baseline, observe)):
@@ -69,6 +72,7 @@ def train(
 
         experience = Experience(rollout, old_logprobs, advantages.unsqueeze(1).expand_as(rollout.mask))
         loss, entropy = accumulate(policy, distribution, experience, first, algo)
+        of_texts = ptx(step, 0)
         grad_norm = descend(optimizer_parts, step, algo)
 
         figures = rollout_metrics(rollout, scores, kl, algo.num_generations)
@@ -76,6 +80,7 @@ def train(
             "kl_coef": algo.kl_coef,
             "entropy": entropy,
             "policy_loss": loss,
+            **of_texts,
             "grad_norm": grad_norm,
             "learning_rate": learning_rate(algo, step),
         }
@@ -167,6 +172,6 @@ def main(config: ReinforceRun, run: Run) -> None:
     before = setup.begin(made.parts, made.trial)
     train(
         setup.policy, optimizers(setup.policy, algo), setup.distribution, setup.prompts, setup.collect, setup.reward,
-        setup.reference, baseline_of(setup, setup.reward, config), setup.observe, algo, run,
+        setup.reference, baseline_of(setup, setup.reward, config), setup.observe, without_texts, algo, run,
     )  # fmt: skip
     finish_run(run, before, setup.save_result(), setup.observe.health)

@@ -1,7 +1,6 @@
 """``rlnlp feedback STORE``: people compare responses, in the terminal or the browser; files in and out; the audit."""
 
 import argparse
-import getpass
 import json
 import re
 import signal
@@ -17,6 +16,7 @@ from rlnlp.errors import Exit, Failure, Stopped, command, counted, one_line
 from rlnlp.feedback.annotating import Annotators
 from rlnlp.feedback.audit import audit
 from rlnlp.feedback.audit_lines import audit_lines
+from rlnlp.feedback.chosen import at_terminal, check_web, own_name
 from rlnlp.feedback.importing import import_rows, read_rows, seed_in
 from rlnlp.feedback.lossless import lossless_lines
 from rlnlp.feedback.pairs import pair_lines
@@ -149,7 +149,7 @@ def collect(store: Store, args: argparse.Namespace) -> int:
     Raises:
         Failure: exit 2, without a terminal.
     """
-    names = args.annotator or [_own_name()]
+    names = args.annotator or [own_name()]
     annotators = web_annotators(names, args) if args.web else terminal_annotator(store, names, args)
     with handled(_stop):
         annotators.collect(store, _enough(store, args.items))
@@ -165,7 +165,7 @@ def terminal_annotator(store: Store, names: Sequence[str], args: argparse.Namesp
     """
     if len(names) > 1:
         raise Failure(Exit.CONFIG, "one person works at a terminal: several names go with --web")
-    if not sys.stdin.isatty() or not sys.stdout.isatty():
+    if not at_terminal():
         what = "judging needs a terminal; in the browser:"
         raise Failure(Exit.CONFIG, f"{what} {command('feedback', store.path, '--web')}")
     from rlnlp.feedback.terminal.collect import TerminalAnnotator
@@ -179,11 +179,8 @@ def web_annotators(names: Sequence[str], args: argparse.Namespace) -> Annotators
     Raises:
         Failure: exit 2, if what serves the page is not installed.
     """
-    try:
-        from rlnlp.feedback.web.server import WebAnnotators
-    except ModuleNotFoundError as error:
-        what = f"--web needs the package {error.name}"
-        raise Failure(Exit.CONFIG, f"{what}\nto install it: pip install 'rlnlp[web]'") from error
+    check_web("--web")
+    from rlnlp.feedback.web.server import WebAnnotators
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -212,14 +209,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise Stopped(number)
-
-
-def _own_name() -> str:
-    """The name of who works on this machine."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # no name is known to the system
-        return "annotator"
 
 
 def _told(args: argparse.Namespace) -> TextIO:

@@ -87,7 +87,9 @@ class RlhfData(PromptData):
         resume="never",
     )
     texts: Named | None = setting(
-        f"texts that stay likely (PPO-ptx): 'embedded' or 'embedded/SET', or {FILES}; null for none", by_content=True
+        "texts that are to stay likely: their perplexity is measured, and algo.policy.ptx_coef mixes them in (PPO-ptx):"
+        f" 'embedded' or 'embedded/5000', or {FILES}; null for none",
+        by_content=True,
     )
 
 

@@ -1,5 +1,6 @@
 """What a word that is no setting was meant to be: by a part of it, a common name, a name in TRL or verl, nearness."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from difflib import get_close_matches
@@ -8,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from rlnlp.config.migrate import STEPS
 from rlnlp.config.reward import REWARDS
 from rlnlp.config.schema import RUNS
-from rlnlp.config.setting import NAME, declared, leaves
+from rlnlp.config.setting import NAME, declared, leaves, of_others
 from rlnlp.errors import shell_word
 
 COMMON = {  # names that people type from habit, in lower case: the setting that is meant
@@ -24,6 +25,7 @@ COMMON = {  # names that people type from habit, in lower case: the setting that
     "wd": "algo.weight_decay",
 }  # fmt: skip
 COUNTED_OTHERWISE = ("max_epochs", "num_train_epochs", "total_epochs", "total_timesteps")  # lengths, but not in steps
+ALGORITHM = re.compile(r"algo\.(\w+\.)?name")  # the key of an algorithm's name, which chooses nothing
 PREFIXES = "-+~"  # before a key: of a flag, and of Hydra's ways to add and to delete
 MOST = 4  # settings told of one unknown group
 
@@ -46,24 +48,26 @@ class Meant:
     whose: str = ""
 
 
-def unknown_lines(unknown: Unknown, schema: type, prefix: str) -> Iterator[str]:
-    """What is told of an unknown setting, or of each setting of an unknown group."""
+def unknown_lines(
+    unknown: Unknown, schema: type, prefix: str = "", chosen: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """What is told of an unknown setting, or of each setting of an unknown group; ``chosen`` as ``of_others`` says."""
     found = list(leaves(unknown.value, unknown.key))
     if not 1 <= len(found) <= MOST:
         found = [(unknown.key, MISSING)]
     for key, value in found:
         beside = unknown.beside if key == unknown.key else ()
-        hint = _hint(key, value, beside, _keys(schema, prefix), RUNS if not prefix else {})
+        hint = _hint(key, value, beside, _known(schema, chosen or {}, prefix))
         group, rest = unknown.key.rpartition(".")[0], ", ".join(each.rpartition(".")[2] for each in unknown.beside)
         there = f"the settings of {group}" if group else "the groups"
         yield f"no setting '{key}'{hint or f'; {there} are: {rest}'}"
 
 
-def hint_for(text: str, value: Any, schema: type) -> str:
+def hint_for(text: str, value: Any, schema: type, chosen: Mapping[str, str] | None = None) -> str:
     """``; did you mean 'key=value'?`` for a word that is no setting; nothing if it is near to none."""
-    above, keys = text[: text.rfind(".") + 1], _keys(schema, "")
-    beside = {above + key.removeprefix(above).partition(".")[0]: None for key in keys if key.startswith(above)}
-    return _hint(text, value, beside, keys, RUNS)
+    above, known = text[: text.rfind(".") + 1], _known(schema, chosen or {})
+    beside = {above + key.removeprefix(above).partition(".")[0]: None for key in known.keys if key.startswith(above)}
+    return _hint(text, value, beside, known)
 
 
 def resembles(text: str, schema: type) -> bool:
@@ -123,8 +127,8 @@ def meant(text: str, keys: Mapping[str, "Field[Any]"]) -> list[Meant]:
         _ending_in(text, keys, named=False)
         or _common(text, keys)
         or _elsewhere(text, keys)
-        or _ending_in(last, keys, named=False)
-        or _common(last, keys)
+        or _beside(text, _ending_in(last, keys, named=False))
+        or _beside(text, _common(last, keys))
         or _ending_in(text, keys, named=True)
     )
 
@@ -135,24 +139,48 @@ def keys_of(schema: type) -> dict[str, "Field[Any]"]:
 
 
 def _keys(schema: type, prefix: str) -> Mapping[str, "Field[Any]"]:
-    return {key: f for key, _, f in declared(schema, prefix) if key != "algo.name"}
+    return {key: f for key, _, f in declared(schema, prefix) if not ALGORITHM.fullmatch(key)}
 
 
-def _hint(
-    key: str, value: Any, beside: Iterable[str], keys: Mapping[str, "Field[Any]"], others: Mapping[str, type]
-) -> str:
-    """What was meant; ``others`` are the schemas by algorithm where a setting may be that is not in ``keys``."""
+@dataclass(frozen=True)
+class _Known:
+    """The settings that there are; and those of other choices of the same schema, with the words that choose them.
+
+    ``others`` are the schemas by algorithm where a setting may be that is in neither.
+    """
+
+    keys: Mapping[str, "Field[Any]"]
+    elsewhere: Mapping[str, "Field[Any]"]
+    words: Mapping[str, str]
+    others: Mapping[str, type]
+
+
+def _known(schema: type, chosen: Mapping[str, str], prefix: str = "") -> _Known:
+    keys, words = _keys(schema, prefix), of_others(schema, chosen, prefix)
+    own, elsewhere = ({key: f for key, f in keys.items() if (key in words) == other} for other in (False, True))
+    return _Known(own, elsewhere, words, {} if prefix else RUNS)
+
+
+def _hint(key: str, value: Any, beside: Iterable[str], known: _Known) -> str:
+    """What was meant."""
+    keys = known.keys
     if found := meant(key, keys):
         return _told(found, value, keys)
-    if algos := [algo for algo, schema in others.items() if meant(key, _keys(schema, ""))]:
-        there = meant(key, _keys(others[algos[0]], ""))[0].key
-        which = "it" if there == key else f"'{there}'"
-        return f"; {which} is a setting of {' or '.join(f'algo={algo}' for algo in algos)}"
+    for other in meant(key, known.elsewhere)[:1]:
+        return _of_choices(key, other.key, [known.words[other.key]])
+    if there := {algo: found[0].key for algo, each in known.others.items() if (found := meant(key, _keys(each, "")))}:
+        first = next(iter(there.values()))
+        return _of_choices(key, first, [f"algo={algo}" for algo in there if there[algo] == first])
     last = key.rpartition(".")[2]
     names = {each.rpartition(".")[2]: each for each in beside}
     near = [names[name] for name in get_close_matches(last, names, 1, 0.6)]
     near = near or _near_whole(key, keys) or _near_last(last, keys)
     return did_you_mean([word(one, value) for one in near])
+
+
+def _of_choices(typed: str, key: str, words: list[str]) -> str:
+    """Where the setting ``key`` is, which ``typed`` means."""
+    return f"; {'it' if key == typed else repr(key)} is a setting of {' or '.join(words)}"
 
 
 def _told(found: list[Meant], value: Any, keys: Mapping[str, "Field[Any]"]) -> str:
@@ -178,14 +206,27 @@ def _ending_in(text: str, keys: Iterable[str], named: bool) -> list[Meant]:
     return [Meant(key) for key in ends if key.count(".") == least]
 
 
+def _beside(text: str, found: list[Meant]) -> list[Meant]:
+    """Of ``found`` those in the group that ``text`` names, if there are any; else all."""
+    group = text[: text.rfind(".") + 1]
+    return [one for one in found if group and one.key.startswith(group)] or found
+
+
 def _common(text: str, keys: Mapping[str, "Field[Any]"]) -> list[Meant]:
     """By a common name, or by one that an earlier version had."""
     renamed = {old: new for step in STEPS for old, new in step.renamed.items()}
-    if text in COUNTED_OTHERWISE and "algo.total_steps" in keys:
-        return [Meant("algo.total_steps", alike=False)]
+    if text in COUNTED_OTHERWISE:
+        return [Meant(key, alike=False) for key in _in_group("algo.total_steps", keys)]
     if text in renamed:
         return _ending_in(renamed[text], keys, named=False)
-    return [Meant(COMMON[text])] if COMMON.get(text) in keys else []
+    return [Meant(key) for key in _in_group(COMMON[text], keys)] if text in COMMON else []
+
+
+def _in_group(key: str, keys: Iterable[str]) -> list[str]:
+    """``key``; or where its group has groups instead, as of several stages, the settings of that name in them."""
+    group, _, last = key.rpartition(".")
+    nested = [each for each in keys if each.startswith(f"{group}.") and each.endswith(f".{last}") and NAME not in each]
+    return [key] if key in nested else nested
 
 
 def _elsewhere(text: str, keys: Mapping[str, "Field[Any]"]) -> list[Meant]:

@@ -97,7 +97,7 @@ def migrated(kind: Any, node: Any, version: int) -> Any:
                 node = step.apply(node)
         hints = get_type_hints(kind)
         return {name: migrated(hints.get(name), value, version) for name, value in node.items()}
-    if (group := group_of(kind, node)) is not None:
+    if isinstance(node, Mapping) and (group := group_of(kind, node)) is not None:
         return migrated(group, node, version)
     inner = [each for each in get_args(kind) if is_dataclass(each)]
     if not inner:

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from difflib import get_close_matches
@@ -10,13 +11,14 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rlnlp.config.hints import Unknown, did_you_mean, of_new_name, unknown_lines
 from rlnlp.config.migrate import new_name
-from rlnlp.config.setting import group_of
+from rlnlp.config.setting import group_of, names_in
 from rlnlp.errors import Exit, Failure, one_line
 
 T = TypeVar("T")
 LIMITS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "gt": (">", operator.gt), "ge": (">=", operator.ge), "lt": ("<", operator.lt), "le": ("<=", operator.le),
 }  # fmt: skip
+OF_ALGO = re.compile(r"\balgo\.")
 LARGEST = 2**53  # beyond, not every whole number is a float, and no setting means one
 WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
 PLURALS: dict[Any, str] = {int: "whole numbers", float: "numbers", str: "texts"}
@@ -31,7 +33,8 @@ def parse(schema: type[T], composed: Mapping[str, Any], prefix: str = "") -> T:
     problems: list[str | Unknown] = []
     value = _dataclass(schema, composed, prefix, problems)
     if problems:
-        told = [[p] if isinstance(p, str) else unknown_lines(p, schema, prefix) for p in problems]
+        chosen = names_in(schema, composed, prefix)
+        told = [[p] if isinstance(p, str) else unknown_lines(p, schema, prefix, chosen) for p in problems]
         raise Failure(Exit.CONFIG, "\n".join(line for lines in told for line in lines))
     parsed: T = value
     return parsed
@@ -60,8 +63,13 @@ def _dataclass(schema: Any, node: Any, prefix: str, problems: list[str | Unknown
         return None
     made = schema(**values)
     if hasattr(made, "problems"):
-        problems.extend(f"{prefix}{key} {what}" for key, what in made.problems())
+        problems.extend(f"{prefix}{key} {_with_full_keys(what, prefix)}" for key, what in made.problems())
     return made
+
+
+def _with_full_keys(text: str, prefix: str) -> str:
+    """``text`` about the settings of a stage, which calls them those of ``algo``, with their full keys."""
+    return OF_ALGO.sub(prefix, text) if prefix.startswith("algo.") else text
 
 
 def _unknown(schema: type, name: str, value: Any, prefix: str, known: Mapping[str, Any]) -> str | Unknown:

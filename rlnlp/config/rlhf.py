@@ -8,11 +8,18 @@ from rlnlp.config.algos import DRAW, Ppo, Reinforce
 from rlnlp.config.reward_model import RewardModelFit
 from rlnlp.config.setting import Problem, setting
 
+OPTIMIZED = "length of the policy's optimization in each round"
+PTX = "weight of the supervised loss on data.texts in each update (PPO-ptx)"
+
 
 @dataclass(frozen=True)
 class RewardModelStage(RewardModelFit):
     """The fit of the reward model in each round."""
 
+    total_steps: int = setting(
+        "length of the fit in each round", "steps", ge=1, resume="never",
+        trl="max_steps, total_episodes", verl="trainer.total_training_steps",
+    )  # fmt: skip
     model: str | None = setting(
         "what the reward model starts from: a directory or hub id; null means model.path", by_content=True
     )
@@ -28,14 +35,22 @@ class RewardModelStage(RewardModelFit):
 class PpoStage(Ppo):
     """The optimization of the policy in each round, by PPO."""
 
-    ptx_coef: float = setting("weight of the supervised loss on data.texts in each update (PPO-ptx)", ge=0)
+    total_steps: int = setting(
+        OPTIMIZED, "steps", ge=1, resume="never",
+        trl="max_steps, total_episodes", verl="trainer.total_training_steps",
+    )  # fmt: skip
+    ptx_coef: float = setting(PTX, ge=0)
 
 
 @dataclass(frozen=True)
 class ReinforceStage(Reinforce):
     """The optimization of the policy in each round, by REINFORCE."""
 
-    ptx_coef: float = setting("weight of the supervised loss on data.texts in each update (PPO-ptx)", ge=0)
+    total_steps: int = setting(
+        OPTIMIZED, "steps", ge=1, resume="never",
+        trl="max_steps, total_episodes", verl="trainer.total_training_steps",
+    )  # fmt: skip
+    ptx_coef: float = setting(PTX, ge=0)
 
 
 @dataclass(frozen=True)

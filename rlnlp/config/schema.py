@@ -117,9 +117,8 @@ class RlhfRun(Common):
         yield from super().problems()
         if self.heldout.patience:
             yield "heldout.patience", "must be 0 for rlhf: each round has a reward model of its own; see algo.kl_budget"
-        texts, coef = self.data.texts, self.algo.policy.ptx_coef
-        if (texts is None) != (coef == 0):
-            yield "algo.policy.ptx_coef", f"needs data.texts, and is needed by it, got {coef:g} with {texts}"
+        if self.algo.policy.ptx_coef and self.data.texts is None:
+            yield "algo.policy.ptx_coef", f"needs data.texts, got {self.algo.policy.ptx_coef:g} with null"
 
     @property
     def optimization(self) -> PpoRun | ReinforceRun:

@@ -45,15 +45,60 @@ def setting(
 
 
 def settings(schema: type, prefix: str = "") -> Iterator[tuple[str, Any, "Field[Any]"]]:
-    """Every leaf of ``schema``: its full key, type and field."""
+    """Every leaf of ``schema``: its full key, type and field; of groups that share one, as the first has it."""
     hints = get_type_hints(schema)
     for f in fields(schema):
         kind, key = hints[f.name], f"{prefix}{f.name}"
         if groups := groups_in(kind):
-            each = [found for group in groups for found in settings(group, f"{key}.")]
-            yield from {found[0]: found for found in reversed(each)}.values() if len(groups) > 1 else each
+            found: dict[str, tuple[str, Any, Field[Any]]] = {}
+            for each in (each for group in groups for each in settings(group, f"{key}.")):
+                found.setdefault(each[0], each)
+            yield from found.values()
         else:
             yield key, kind, f
+
+
+def alternatives(schema: type, prefix: str = "") -> dict[str, dict[str, type]]:
+    """The groups that may be one of several schemas, by their full keys: each schema by the name that chooses it."""
+    found: dict[str, dict[str, type]] = {}
+    for name, kind in get_type_hints(schema).items():
+        groups = groups_in(kind)
+        if len(groups) > 1:
+            found[f"{prefix}{name}"] = {get_args(get_type_hints(each)["name"])[0]: each for each in groups}
+        for each in groups:
+            found |= alternatives(each, f"{prefix}{name}.")
+    return found
+
+
+def of_others(schema: type, chosen: Mapping[str, str], prefix: str = "") -> dict[str, str]:
+    """The keys that only others than the ``chosen`` schemas have: the word that would choose the first of these.
+
+    ``chosen`` is the name of each group that may be one of several schemas, by its full key; else it is the first.
+    """
+    found: dict[str, str] = {}
+    for group, kinds in alternatives(schema, prefix).items():
+        own = kinds.get(chosen.get(group, ""), next(iter(kinds.values())))
+        keys = {key for key, _, _ in settings(own, f"{group}.")}
+        for name, kind in kinds.items():
+            others = (key for key, _, _ in settings(kind, f"{group}.") if key not in keys)
+            found |= {key: choosing(group, name) for key in others if key not in found}
+    return found
+
+
+def names_in(schema: type, node: Any, prefix: str = "") -> dict[str, str]:
+    """The names that settings of ``schema`` give to its groups that may be one of several, by their full keys."""
+    found = {}
+    for group in alternatives(schema):
+        inner = node
+        for part in (*group.split("."), "name"):
+            inner = inner.get(part) if isinstance(inner, Mapping) else None
+        found[f"{prefix}{group}"] = str(inner)
+    return found
+
+
+def choosing(group: str, name: str) -> str:
+    """The word that chooses the schema called ``name`` for the nested ``group``: ``algo@algo.policy=ppo``."""
+    return f"{group.partition('.')[0]}@{group}={name}"
 
 
 def groups_in(kind: Any) -> list[type]:

@@ -11,13 +11,15 @@ from rlnlp.rng import stream
 WINDOW = 16  # batches that are sorted by length together
 
 
-def rows_of_step(count: int, size: int, step: int, seed: int) -> np.ndarray:
+def rows_of_step(count: int, size: int, step: int, seed: int, name: str = "order") -> np.ndarray:
     """The ``size`` rows of ``step`` (1, 2, ...) out of ``count``: consecutive slices of a stream of permutations.
 
-    Resuming needs no saved state: step and seed determine the rows.
+    Resuming needs no saved state: step and seed determine the rows. ``name`` is the stream of the order: data that are
+    read side by side have one each, or rows would go together.
     """
     positions = np.arange((step - 1) * size, step * size)
-    return np.array([_permutation(count, position // count, seed)[position % count] for position in positions.tolist()])
+    places = [divmod(position, count) for position in positions.tolist()]
+    return np.array([_permutation(count, epoch, seed, name)[place] for epoch, place in places])
 
 
 def alike_rows_of_step(lengths: list[int], size: int, step: int, seed: int, batches: int = WINDOW) -> np.ndarray:
@@ -54,5 +56,5 @@ def choosing_and_reporting(keys: Sequence[Hashable], at_least: int, seed: int) -
 
 
 @lru_cache(maxsize=4)
-def _permutation(count: int, epoch: int, seed: int) -> np.ndarray:
-    return stream(seed, "order", epoch).permutation(count)
+def _permutation(count: int, epoch: int, seed: int, name: str) -> np.ndarray:
+    return stream(seed, name, epoch).permutation(count)

@@ -82,12 +82,18 @@ class PromptTable:
             ["messages" in record for record in rows],
         )
 
-    def as_rollout(self, rows: Sequence[int], texts: Sequence[Sequence[str]], device: torch.device) -> Rollout:
+    def as_rollout(
+        self, rows: Sequence[int], texts: Sequence[Sequence[str]], device: torch.device, context: int | None = None
+    ) -> Rollout:
         """``texts`` as responses to the prompts of ``rows``, several to each, as if the policy had ended each of them.
 
-        A text that does not begin as one behind its prompt would is set apart from it by a space.
+        A text that does not begin as one behind its prompt would is set apart from it by a space. One that does not fit
+        into a ``context`` of so many tokens is cut.
         """
         ids = [self._response_ids(row, text) for row, said in zip(rows, texts, strict=True) for text in said]
+        if context is not None:
+            behind = [len(self.tokens[row]) for row, said in zip(rows, texts, strict=True) for _ in said]
+            ids = [each[: max(1, context - before)] for each, before in zip(ids, behind, strict=True)]
         prompts = self.batch([row for row, said in zip(rows, texts, strict=True) for _ in said], device)
         responses, mask = right_padded(ids, self.tokenizer.pad, device)
         ended = torch.ones(len(ids), dtype=torch.bool, device=device)

@@ -1,10 +1,10 @@
 """Annotators that work in files: what is to be judged is written to one, and what they say is read from another."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rlnlp.errors import Exit, Failure, counted, one_line
+from rlnlp.errors import WAITING, Exit, Failure, counted, one_line
 from rlnlp.feedback.importing import judgements_in, read_rows
 from rlnlp.feedback.incoming import Incoming, compared
 from rlnlp.feedback.pairs import written
@@ -36,7 +36,20 @@ class FileAnnotators:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.open_path = path.with_name(f"{path.stem}.open.jsonl")
+        self.names: Sequence[str] = ()
+        self.draws = False
         self.left_out = 0  # judgements of other texts
+
+    def check(self) -> None:
+        """Check that the file can be written beside and, if it is there, read.
+
+        Raises:
+            Failure: exit 2, for a folder that is not there; exit 3, for what is no file of judgements.
+        """
+        if not self.path.parent.is_dir():
+            raise Failure(Exit.CONFIG, f"{KEY}: no folder {one_line(str(self.path.parent))}")
+        if self.path.exists():
+            self._read()
 
     def collect(self, store: Store, enough: Callable[[], bool]) -> None:
         """Save what the file says of open items, and write what is still open.
@@ -59,7 +72,7 @@ class FileAnnotators:
         raise Failure(
             Exit.DATA, f"{counted(waiting, 'pair')} to be judged in {one_line(str(self.open_path))}{others}\n"
             f"put 0 (text1 is better), 1 (text2) or .5 (neither) for 'preference', save it as"
-            f" {one_line(str(self.path))}, and resume", "waits-for-judgements",
+            f" {one_line(str(self.path))}", WAITING,
         )  # fmt: skip
 
     def _read(self) -> list[Incoming]:

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rlnlp.feedback.records import BETTER, RATED, SIMULATED, TIE, Item, Question, Stale, Verdict
+from rlnlp.feedback.records import BETTER, RATED, SIMULATED, TIE, Annotator, Item, Question, Stale, Verdict
 from rlnlp.feedback.store import Store
 from rlnlp.feedback.taste import Taste
 from rlnlp.rng import stream
+
+AT_ONCE = 16  # judgements of each rater that are saved together
 
 
 @dataclass(frozen=True)
@@ -66,24 +69,28 @@ class SimulatedAnnotators:
 
     def __init__(self, raters: Sequence[Rater], seed: int) -> None:
         self.raters, self._seed = raters, seed
+        self.names: Sequence[str] = [rater.name for rater in raters]
+        self.draws = False
         self._known: list[dict[tuple[str, str], float]] = [{} for _ in raters]
 
     def collect(self, store: Store, enough: Callable[[], bool]) -> None:
         """Judge until ``enough()``, or until there is nothing that one of the raters could judge."""
         people = [store.annotator(rater.name, SIMULATED) for rater in self.raters]
         self._look_at(store.items())
+        numbered = list(enumerate(people))
         at_work = True
         while at_work:
-            at_work = False
-            for number, person in enumerate(people):
-                if enough():
-                    return
-                if question := store.next(person):
-                    at_work = True
-                    try:
-                        store.judge(person, question, self.verdict(number, question))
-                    except Stale:  # the same rater at work in another process
-                        continue
+            with store.tables.writing():  # each on its own would wait for the disk twice; lost ones are given again
+                judged = [self._judge_one(store, *each, enough) for _ in range(AT_ONCE) for each in numbered]
+            at_work = any(judged)
+
+    def _judge_one(self, store: Store, number: int, person: Annotator, enough: Callable[[], bool]) -> bool:
+        """Judge what comes next; False if nothing does, or if there are enough."""
+        if enough() or (question := store.next(person)) is None:
+            return False
+        with suppress(Stale):  # the same rater at work in another process
+            store.judge(person, question, self.verdict(number, question))
+        return True
 
     def verdict(self, number: int, question: Question) -> Verdict:
         """What the rater with this number says."""
@@ -110,14 +117,15 @@ class SimulatedAnnotators:
 def differing(rater: Rater, count: int, spread: float, seed: int) -> list[Rater]:
     """``count`` raters around ``rater``, named after it with their numbers; with ``spread`` 0 they judge alike.
 
-    Weights of the taste, temperature and error rate of each are multiplied by exp(spread z), the sum of the weights
-    kept and the error rate at most .5; spread z is added to the position bias; z are standard normal.
+    Weights of the taste, temperature and error rate of each are multiplied by exp(spread z), the sum of the weights'
+    sizes kept and the error rate at most .5; spread z is added to the position bias; z are standard normal.
     """
     found = []
     for number in range(1, count + 1):
         rng = stream(seed, "raters", number)
         weights = np.array(rater.taste.weights) * np.exp(spread * rng.standard_normal(len(rater.taste.weights)))
-        weights *= np.sum(rater.taste.weights) / weights.sum() if weights.sum() else 1.0
+        size = np.abs(weights).sum()  # of their own signs they could cancel
+        weights *= np.abs(rater.taste.weights).sum() / size if size else 1.0
         hot, wrong, bias = spread * rng.standard_normal(3)
         found.append(replace(
             rater, name=f"{rater.name}-{number}", taste=replace(rater.taste, weights=tuple(weights.tolist())),

@@ -5,7 +5,7 @@ the machine.
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
@@ -36,6 +36,8 @@ REPEATED = 0.05  # fraction of an annotator's items that are asked again
 _UNANSWERED = "NOT EXISTS (SELECT 1 FROM standing AS s WHERE s.item = i.id AND s.annotator = :me)"
 _ROOM = """(SELECT count(*) FROM standing AS s WHERE s.item = i.id AND s.kind != 'skipped') + (
     SELECT count(*) FROM leases AS l WHERE l.item = i.id AND l.until > :now AND l.annotator != :me) < i.overlap"""
+_ASKED = "i.repeat_of IS NULL AND (:run IS NULL OR i.run = :run) AND (:round IS NULL OR i.round = :round)"
+_WANTING = "(SELECT count(*) FROM standing AS s WHERE s.item = i.id AND s.kind != 'skipped') < i.overlap"
 _OPEN = f"{_UNANSWERED} AND (i.annotator = :me OR i.repeat_of IS NULL AND {_ROOM})"
 
 
@@ -167,12 +169,26 @@ class Store:
         """How many judgements count, also those skipped and of repeats."""
         return int(self.tables.read("SELECT count(*) FROM standing")[0][0])
 
-    def wanted(self, run: str | None = None) -> int:
-        """How many judgements the items still want, those of ``run`` only if it is given; repeats want none."""
-        where = "" if run is None else " AND i.run = ?"
+    def wanted(self, run: str | None = None, round_: int | None = None) -> int:
+        """How many judgements the items still want, those of ``run`` and its round only if given; repeats want none."""
         query = f"""SELECT coalesce(sum(max(0, i.overlap - (SELECT count(*) FROM standing AS s WHERE s.item = i.id
-            AND s.kind != 'skipped'))), 0) FROM items AS i WHERE i.repeat_of IS NULL{where}"""
-        return int(self.tables.read(query, *(() if run is None else (run,)))[0][0])
+            AND s.kind != 'skipped'))), 0) FROM items AS i WHERE {_ASKED}"""
+        return int(self.tables.read(query, run=run, round=round_)[0][0])
+
+    def asked(self, run: str | None = None, round_: int | None = None) -> int:
+        """How many judgements the same items want in all, made or not."""
+        return int(self.tables.read(
+            f"SELECT coalesce(sum(i.overlap), 0) FROM items AS i WHERE {_ASKED}", run=run, round=round_
+        )[0][0])  # fmt: skip
+
+    def given_up(self, names: Sequence[str], run: str | None = None, round_: int | None = None) -> bool:
+        """True if all of ``names`` have answered or skipped what is still wanted of these items, and none is shown."""
+        query = f"""SELECT EXISTS (SELECT 1 FROM items AS i WHERE {_ASKED} AND {_WANTING} AND (
+            EXISTS (SELECT 1 FROM leases AS l WHERE l.item = i.id AND l.until > :now) OR NOT EXISTS (
+                SELECT 1 FROM standing AS s JOIN annotators AS a ON a.id = s.annotator
+                WHERE s.item = i.id AND a.name = :name)))"""
+        given = {"run": run, "round": round_, "now": self._clock()}
+        return bool(names) and not any(self.tables.read(query, name=name, **given)[0][0] for name in names)
 
     def items(self) -> list[Item]:
         """Every item, in the order in which they were added."""

@@ -33,11 +33,17 @@ class Tables:
     def writing(self) -> Iterator[None]:
         """A block of which all is on the disk when it ends, or nothing; one at a time of all threads and processes.
 
+        Inside another block it is a part of that.
+
         Raises:
             Failure: exit 5, if it is not saved.
         """
-        with self._lock, reported(self.path), transaction(self._connection):
-            yield
+        with self._lock:
+            if self._connection.in_transaction:
+                yield
+                return
+            with reported(self.path), transaction(self._connection):
+                yield
 
     def read(self, query: str, *values: object, **named: object) -> list[tuple[Any, ...]]:
         """The rows of a query."""

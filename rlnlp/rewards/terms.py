@@ -57,12 +57,7 @@ def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapings: Mapping[str,
         raw = {name: check_values(name, each, rollout.mask) for name, each in every.items()}
         values = {name: value if value.ndim == 1 else value.sum(1) for name, value in raw.items()}
         moved = {name: value.to(rollout.mask.device) for name, value in values.items()}
-        parts = {name: weight * shaping[name].transform(moved[name]) for name, (_, weight) in terms.items()}
-        vetoes = {name: shaping[name].vetoes(moved[name]) for name in terms}
-        for name, here in given.items():
-            parts[name] = parts[name].masked_fill(~here.to(parts[name].device), 0)
-            vetoes[name] = vetoes[name] & here.to(vetoes[name].device)
-        total = vetoed_sum(list(parts.values()), list(vetoes.values()))
+        total = summed(moved, given, {name: weight for name, (_, weight) in terms.items()}, shaping)
         per_token = [
             weight * shaping[name].scale * raw[name].to(total)
             for name, (_, weight) in terms.items()
@@ -72,6 +67,22 @@ def weighted_sum(terms: Mapping[str, tuple[Term, float]], shapings: Mapping[str,
         return Scores(dense + on_last_token(total - dense.sum(1), rollout.mask), values, given)
 
     return reward
+
+
+def summed(
+    values: Mapping[str, Tensor], given: Mapping[str, Tensor], weights: Mapping[str, float],
+    shapings: Mapping[str, Shaping],
+) -> Tensor:  # fmt: skip
+    """sum_k weight_k shaping_k(value_k), after the vetoes; all (B,).
+
+    A term adds nothing to a response, and takes nothing from it, where ``given`` has it as False.
+    """
+    parts = {name: weights[name] * shapings[name].transform(value) for name, value in values.items()}
+    vetoes = {name: shapings[name].vetoes(value) for name, value in values.items()}
+    for name, here in given.items():
+        parts[name] = parts[name].masked_fill(~here.to(parts[name].device), 0)
+        vetoes[name] = vetoes[name] & here.to(vetoes[name].device)
+    return vetoed_sum(list(parts.values()), list(vetoes.values()))
 
 
 def text_term(

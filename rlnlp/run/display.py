@@ -1,8 +1,9 @@
 """What a run shows while it lasts, as lines: for files, pipes and train.log. In a terminal: live.py."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, TextIO
 
 from rich.console import Console
@@ -14,6 +15,7 @@ from rlnlp.metrics import LIVE
 
 OF_TERM = "reward/"  # before the name of a term, in timing.jsonl
 SLOW = 0.25
+LOOKED_AT = 2.0  # seconds from which on somebody may wonder how far it is
 PIPED = 200  # columns of a table that is not printed to a terminal
 IN_LINE = 9  # so many of the live metrics are in the line of a step
 
@@ -25,6 +27,17 @@ class Display(Protocol):
         """A block that takes a while, such as loading a model: ``what`` in words."""
         ...
 
+<<<<<<< HEAD
+=======
+    def counting(self, what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
+        """A block in which ``what`` is done ``total`` times: it is given a function to tell how many are done."""
+        ...
+
+    def suspended(self) -> AbstractContextManager[object]:
+        """A block in which the terminal belongs to something else."""
+        ...
+
+>>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start the display of ``total`` steps; ``rows`` are the metrics of those that are done."""
         ...
@@ -61,6 +74,26 @@ class PlainDisplay:
         """Print nothing: a file needs no sign of life."""
         return nullcontext()
 
+<<<<<<< HEAD
+=======
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Print a line at about every tenth, but none of what takes no time."""
+        told, at = 0, time.monotonic() + LOOKED_AT
+
+        def tell(done: int) -> None:
+            nonlocal told
+            if abs(done - told) >= max(1, total // 10) and time.monotonic() > at:
+                told = done
+                self.log_message(f"{what}: {done:,} of {total:,}")
+
+        yield tell
+
+    def suspended(self) -> AbstractContextManager[object]:
+        """Nothing is drawn that would be in the way."""
+        return nullcontext()
+
+>>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start."""
         self.total = total

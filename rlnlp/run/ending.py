@@ -2,7 +2,18 @@
 
 from pathlib import Path
 
-from rlnlp.errors import Exit, Failure, Stopped, command, exit_code, one_line, out_of_memory, shell_word
+from rlnlp.errors import (
+    WAITING,
+    Exit,
+    Failure,
+    Paused,
+    Stopped,
+    command,
+    exit_code,
+    one_line,
+    out_of_memory,
+    shell_word,
+)
 from rlnlp.run.checkpoint import checkpoints, step_of
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.nonfinite import broken_weight
@@ -18,11 +29,12 @@ SIGNALED = (Exit.INTERRUPT, Exit.TERMINATED, Exit.HANGUP)
 
 
 def status(error: BaseException | None) -> tuple[str, Exit]:
-    """Status and exit code for ``run.json``: ``done``, ``interrupted`` (by a signal) or ``failed``."""
+    """Status and exit code for ``run.json``: ``done``, ``interrupted`` (by a signal, or by people) or ``failed``."""
     if error is None:
         return "done", Exit.DONE
     code = exit_code(error)
-    return "interrupted" if code in SIGNALED else "failed", code
+    waits = isinstance(error, Failure) and error.name == WAITING
+    return "interrupted" if waits or code in SIGNALED else "failed", code
 
 
 def error_with_advice(
@@ -57,9 +69,12 @@ def _stopped(error: KeyboardInterrupt, directory: Path, progress: Progress) -> F
         progress.save_last_step()
     except Failure as failure:
         return failure
+    if isinstance(error, Paused):
+        return Failure(code, f"{error}; to go on: {command('resume', directory)}", WAITING)
     found = checkpoints(progress.folder)
     saved = f"step {step_of(found[-1])} is saved" if found else "no step is saved yet"
-    return Failure(code, f"stopped by {name} after step {progress.done}; {saved}\n{_resume(directory)}")
+    meanwhile = f"; {error.meanwhile}" if isinstance(error, Stopped) and error.meanwhile else ""
+    return Failure(code, f"stopped by {name} after step {progress.done}; {saved}{meanwhile}\n{_resume(directory)}")
 
 
 def _not_finite(error: Failure, directory: Path, saved: int, parts: Parts) -> Failure:

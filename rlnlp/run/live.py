@@ -1,8 +1,8 @@
 """What a run shows while it lasts, in a terminal: progress, curves, a table of metrics, the last sample."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from itertools import pairwise
 from typing import Any
 
@@ -57,12 +57,42 @@ class LiveDisplay:
         self.stage_of: dict[str, str] = {}  # the stage that the history of a metric is of
         self.slow: dict[str, float] = {}  # terms of the reward, with the seconds of the last step
         self.latest: tuple[int, str, str, float | None] | None = None
+        self.count = ""
         self.live: Live | None = None
 
     def waiting(self, what: str) -> AbstractContextManager[object]:
         """A spinner; none while the table is drawn."""
         return nullcontext() if self.live else self.console.status(Text(f"{safe_text(what)} ..."))
 
+<<<<<<< HEAD
+=======
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Draw how many are done: under the metrics, or beside a spinner where there are none yet."""
+        with ExitStack() as drawn:
+            status = None if self.live else drawn.enter_context(self.console.status(Text(f"{what} ...")))
+
+            def tell(done: int) -> None:
+                self.count = f"{what}: {done:,} of {total:,}"
+                if status is not None:
+                    status.update(Text(self.count))
+
+            drawn.callback(self._forget_count)
+            yield tell
+
+    def _forget_count(self) -> None:
+        self.count = ""
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Stop drawing, and begin again at the end unless the run ends."""
+        drawn = self.live is not None
+        self.close()
+        yield
+        if drawn:
+            self._draw()
+
+>>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start drawing."""
         for row in rows:
@@ -70,6 +100,9 @@ class LiveDisplay:
         self.total = total
         self.progress.update(self.task, total=total, completed=rows[-1]["step"] if rows else 0)
         self.progress.start_task(self.task)
+        self._draw()
+
+    def _draw(self) -> None:
         self.live = Live(get_renderable=self.table, console=self.console, refresh_per_second=4)
         self.live.start()
 
@@ -110,13 +143,14 @@ class LiveDisplay:
         curves = [name for name in CURVES if self._is_present(name)]
         sample = self._sample(width) if height >= LOW else []
         beside = max(1, width // 100)  # tables of metrics side by side
-        room = height - 5 - len(curves) - len(sample)  # progress, head, a line before and after the table, one to spare
+        others = len(curves) + len(sample) + bool(self.count)
+        room = height - 5 - others  # progress, head, a line before and after the table, one to spare
         names = self._names(max(1, room) * beside)
         rows = -(-len(names) // beside)
         tables = Table.grid(padding=(0, 4, 0, 0))
         tables.add_row(*(self._metrics(names[i : i + rows], width) for i in range(0, len(names), max(1, rows))))
         lines = [self._curve(name, width, color) for name, color in zip(curves, COLORS, strict=False)]
-        return Group(self.progress, *lines, "", tables, "", *sample)
+        return Group(self.progress, *lines, "", tables, "", *sample, *([Text(self.count)] if self.count else []))
 
     def _add(self, row: Mapping[str, Any]) -> None:
         self.stage = row.get("stage", "")

@@ -9,6 +9,7 @@ from rlnlp.algos import ppo, reinforce
 from rlnlp.algos.baselines import group_leave_one_out
 from rlnlp.algos.kl_control import kl_control
 from rlnlp.algos.optim import optimizers
+from rlnlp.algos.ptx import without_texts
 from rlnlp.config.algos import Ppo, Reinforce
 from rlnlp.config.parse import parse
 from rlnlp.models.critic import critic_like
@@ -55,7 +56,7 @@ def gained(seed: int, **changes) -> float:
     reinforce.train(
         language.policy, optimizers(language.policy, c), d, enumerable.one_prompt,
         sampler(language.policy, d, enumerable.LONGEST, 0), language.reward(), logprob_fn(language.reference, d, 512),
-        group_leave_one_out(c.num_generations), lambda *seen: seen[-1], c, StepsOnly(seed),
+        group_leave_one_out(c.num_generations), lambda *seen: seen[-1], without_texts, c, StepsOnly(seed),
     )  # fmt: skip
     return language.gained()
 
@@ -86,8 +87,8 @@ def gained_by_ppo(seed: int, critic: str, **changes) -> float:
     ppo.train(
         ppo.actor_critic(language.policy, own, d, c), enumerable.one_prompt,
         sampler(language.policy, d, enumerable.LONGEST, 0), language.reward(), logprob_fn(language.reference, d, 512),
-        ppo.sampling_mismatch(language.policy, d, 512), kl_control(c.kl_coef, None, 1), lambda *seen: seen[-1], c,
-        StepsOnly(seed),
+        ppo.sampling_mismatch(language.policy, d, 512), kl_control(c.kl_coef, None, 1), lambda *seen: seen[-1],
+        without_texts, c, StepsOnly(seed),
     )  # fmt: skip
     return language.gained()
 

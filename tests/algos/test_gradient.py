@@ -11,6 +11,7 @@ import torch
 from rlnlp.algos import reinforce
 from rlnlp.algos.baselines import MovingMean, batch_mean, greedy, group_leave_one_out, no_baseline
 from rlnlp.algos.optim import optimizers
+from rlnlp.algos.ptx import without_texts
 from rlnlp.config.algos import Reinforce
 from rlnlp.maths.advantages import divide_by_group_std
 from rlnlp.maths.distribution import Distribution
@@ -293,7 +294,7 @@ def test_a_training_step_leaves_the_gradient_of_the_slow_reference(policy, other
     baseline = group_leave_one_out(16)
     reinforce.train(
         policy, optimizers(policy, c), d, lambda step: prompts, collect, rewards, logprob_fn(other, d, 8), baseline,
-        lambda *seen: seen[-1], c, desk,
+        lambda *seen: seen[-1], without_texts, c, desk,
     )  # fmt: skip
 
     (rollout,) = seen

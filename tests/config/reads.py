@@ -9,14 +9,25 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from rlnlp.config import algos, conversations, data, model, observing, reward, schema
-from rlnlp.config.setting import NAME, settings
+from rlnlp.config import (
+    algos,
+    annotator,
+    conversations,
+    data,
+    model,
+    observing,
+    reward,
+    reward_model,
+    rlhf,
+    schema,
+)
+from rlnlp.config.setting import NAME, groups_in, settings
 
 PACKAGE = Path(schema.__file__).resolve().parent.parent
 TELLING = ("config/description.py", "algos/opening.py")  # they print settings: that something obeys them is not said
 KINDS: dict[str, type] = {
     name: kind
-    for module in (algos, conversations, data, model, observing, reward, schema)
+    for module in (algos, annotator, conversations, data, model, observing, reward, reward_model, rlhf, schema)
     for name, kind in vars(module).items()
     if is_dataclass(kind) and isinstance(kind, type)
 } | {"Trained": schema.Common}
@@ -41,10 +52,11 @@ def owners() -> dict[str, set[Owner]]:
 
     def walk(declared: type, prefix: str) -> None:
         for full, kind, f in settings(declared, prefix):
-            holder: Any = declared
+            holders: list[type] = [declared]
             for part in full.removeprefix(prefix).split(".")[:-1]:
-                holder = get_type_hints(holder)[part]
-            found[full].add(owner(holder, f.name))
+                hints = [get_type_hints(holder) for holder in holders]
+                holders = [group for each in hints if part in each for group in groups_in(each[part])]
+            found[full] |= {owner(holder, f.name) for holder in holders if f.name in get_type_hints(holder)}
             for inner in get_args(kind) if get_origin(kind) is dict else ():
                 if is_dataclass(inner):
                     walk(inner, f"{full}.{NAME}.")

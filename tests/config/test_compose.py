@@ -67,7 +67,7 @@ def test_the_command_takes_the_exact_words_and_sweeps_over_them(tmp_path):
     expected = {**values("reinforce"), "ema_decay": 0.5}
     assert OmegaConf.to_container(OmegaConf.create(out)) == expected
     code, _, err = rlnlp("train", *words[:3], "-m", "algo@algo.policy=ppo,reinforce", cwd=tmp_path)
-    told = ["rlnlp train: no algorithm 'nesting'", "  choose from: sft, reward-model, reinforce, ppo"]
+    told = ["rlnlp train: no algorithm 'nesting'", "  choose from: sft, reward-model, reinforce, ppo, rlhf"]
     assert (code, err.splitlines()[:2]) == (2, told)
     code, _, err = rlnlp("train", *words[:3], "algo@algo.policy=reinforc", cwd=tmp_path)
     assert (code, err.splitlines()[0]) == (2, "rlnlp train: no algo 'reinforc'; did you mean 'algo=reinforce'?")
@@ -115,7 +115,10 @@ def test_what_a_defaults_list_may_say_is_followed_as_hydra_follows_it(tmp_path, 
 def test_no_file_of_values_is_a_choice():
     assert choices_of("algo") == sorted(RUNS)
     for algo in RUNS:
-        assert not {"defaults", "algo"} & set(OmegaConf.load(conf_dir() / f"algo_{algo}.yaml"))
+        loaded = OmegaConf.load(conf_dir() / f"algo_{algo}.yaml")
+        included = [one for one in loaded.get("defaults", []) if one != "_self_"]
+        assert all(one.endswith("@_here_") and not one.startswith("/algo/") for one in included), "no groups"
+        assert "algo" not in loaded
         assert not (conf_dir() / f"algo_{algo}.yaml").read_text().startswith("# @package")
 
 

@@ -123,10 +123,43 @@ def test_every_common_name_stands_for_a_setting_and_is_none_itself():
         ("sft", "algo.kl_coef", "; it is a setting of algo=reinforce or algo=ppo"),
         ("reinforce", "num_ppo_epochs", "; 'algo.ppo_epochs' is a setting of algo=ppo"),
         ("ppo", "best", "; 'data.best_fraction' is a setting of algo=sft"),
+        ("ppo", "annotator.error_rate", "; it is a setting of algo=rlhf"),
+        ("sft", "baseline", "; 'algo.baseline' is a setting of algo=reinforce"),
+        ("rlhf", "algo.policy.baseline", "; it is a setting of algo@algo.policy=reinforce"),
+        ("rlhf", "baseline", "; 'algo.policy.baseline' is a setting of algo@algo.policy=reinforce"),
     ],
 )
 def test_a_setting_of_other_algorithms_is_told_with_them(algo, typed, told):
     assert line(typed, 1, algo) == f"no setting '{typed}'{told}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "keys"),
+    [
+        ("algo.learning_rate", ["algo.reward_model.learning_rate", "algo.policy.learning_rate"]),
+        ("lr", ["algo.reward_model.learning_rate", "algo.policy.learning_rate"]),
+        ("algo.policy.lr", ["algo.policy.learning_rate"]),
+        ("algo.reward_model.lr", ["algo.reward_model.learning_rate"]),
+        ("algo.total_steps", ["algo.reward_model.total_steps", "algo.policy.total_steps"]),
+        ("algo.kl_coef", ["algo.policy.kl_coef"]),
+        ("clip", ["algo.policy.cliprange"]),
+        ("temperature", ["sampler.temperature", "annotator.temperature"]),
+        ("annotator.eror_rate", ["annotator.error_rate"]),
+        ("algo.policy.learnin_rate", ["algo.policy.learning_rate"]),
+    ],
+)
+def test_what_ppo_has_at_algo_is_found_in_the_stages_of_rlhf(typed, keys):
+    assert advised(line(typed, 1, "rlhf")) == [f"{key}=1" for key in keys]
+
+
+def test_the_chosen_algorithm_of_a_stage_decides_which_settings_are_advised():
+    whole = composed("algo=rlhf", "algo@algo.policy=reinforce")
+    with pytest.raises(Failure) as told:
+        parse(RUNS["rlhf"], {**whole, "cliprange": 0.1, "baselin": "ema"})
+    assert str(told.value).split("\n") == [
+        "no setting 'cliprange'; 'algo.policy.cliprange' is a setting of algo@algo.policy=ppo",
+        "no setting 'baselin'; did you mean 'algo.policy.baseline=ema'?",
+    ]
 
 
 def test_the_parts_of_an_unknown_group_are_told_one_by_one_unless_they_are_many():

@@ -113,8 +113,8 @@ GROUPS = [
     ]),
     ("algos/ppo.py", ("algos/test_opening",), [
         ("the trial leaves its gradient", "    clear(learner.optimizers)\n    return 0.0", "    return 0.0"),
-        ("the trial changes the weights", "first, False, discard_gradient, algo)",
-         "first, False, partial(optimizer_step, 1), algo)"),
+        ("the trial changes the weights", "discard_gradient, algo)",
+         "partial(optimizer_step, 1), algo)"),
     ]),
     ("algos/ppo.py", (RUNS,), [
         ("the trial's pass is learned from", "    with torch.no_grad():\n        first =",

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from rlnlp.algos import ppo
 from rlnlp.algos.kl_control import kl_control
+from rlnlp.algos.ptx import without_texts
 from rlnlp.config.algos import Ppo
 from rlnlp.config.parse import parse
 from rlnlp.maths.distribution import Distribution
@@ -99,7 +100,7 @@ class Play:
         self.head = self.critic if c.critic == "shared" else self.critic.head
         self.trunk = self.policy.lm.model if c.critic == "shared" else self.critic.trunk
         self.control = kl_control(c.kl_coef, c.kl_target, c.kl_horizon)
-        self.desk, self.rollouts = Desk(), []
+        self.desk, self.rollouts, self.ptx = Desk(), [], without_texts
 
     def wake(self) -> "Play":
         """Values that are not 0, and a critic with a trunk of its own."""
@@ -127,7 +128,7 @@ class Play:
             self.actor, lambda step: asked, self.collect, self.reward,
             logprob_fn(self.reference, self.drawn.unfiltered(), 64),
             ppo.sampling_mismatch(self.policy, self.drawn, self.c.micro_batch_size), self.control,
-            lambda *seen: seen[-1], self.c, self.desk,
+            lambda *seen: seen[-1], self.ptx, self.c, self.desk,
         )  # fmt: skip
         return self.desk.rows
 

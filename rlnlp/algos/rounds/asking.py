@@ -1,23 +1,20 @@
 """What people are asked in a round: which responses they compare and rate, and what they have said so far."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
+from typing import Any
 
 from rlnlp.algos.rounds.draws import responses
 from rlnlp.algos.rounds.model import RoundModel
-from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
 from rlnlp.config.annotator import Annotator
 from rlnlp.config.rlhf import Rlhf
 from rlnlp.data.answers import Answer, words
-from rlnlp.data.judged import Judged
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.preference_table import PreferenceTable, table_of
 from rlnlp.data.preferences import judgements_of
-from rlnlp.errors import Exit, Failure
+from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.feedback.pairs import Standing, comparisons, judged_rows
 from rlnlp.feedback.recency import recency_weights
 from rlnlp.feedback.records import RATED, NewItem, content_sha256
@@ -51,8 +48,8 @@ class Asking:
         In the first round less often, if judgements are there that other runs or people brought.
         """
         table, algo = self.setup.table, self.algo
-        own = [i for i in rows_of_step(len(table.train), algo.prompts_per_round, round, self.run.seed).tolist()]
-        rows = [table.train[i] for i in dict.fromkeys(own)]
+        numbers = rows_of_step(len(table.train), algo.prompts_per_round, round, self.run.seed).tolist()
+        rows = [table.train[i] for i in dict.fromkeys(numbers)]
         rng = self.run.rng(f"round-{round}:asking")
         drawn = responses(table, rows, self.setup.collect, algo.num_generations, rng, self.setup.policy.device)
         pairs = candidates([[words(_answer(each)) for each in found] for _, found in drawn])
@@ -128,20 +125,21 @@ class Asking:
         return {one.id: one.name for one in self.store.annotators()}
 
 
-def taken_up(rounds: Rounds, standing: Sequence[Standing], path: str) -> list[Standing]:
-    """Those judgements that the checkpoint says are learned from, in their order.
+def taken_up(store: Store, used: Sequence[Mapping[str, Any]]) -> list[Standing]:
+    """The judgements that ``used`` identifies, in its order, whatever was said of their items since.
 
     Raises:
         Failure: exit 3, if one of them is no longer there.
     """
-    known = {(item.id, one.annotator, one.revision): (item, one) for item, one in standing}
+    items = {item.id: item for item in store.items()}
+    known = {(one.item, one.annotator, one.revision): one for one in store.judgements()}
     found = []
-    for each in rounds.used:
-        key = each["item"], each["annotator"], each["revision"]
-        if key not in known or known[key][0].sha256 != each["sha256"]:
-            what = f"{path} no longer has judgement {each['revision']} of item {each['item']}, which is learned from"
-            raise Failure(Exit.DATA, f"{what}\nrestore the file, or start a new run")
-        found.append(known[key])
+    for each in used:
+        item, one = items.get(each["item"]), known.get((each["item"], each["annotator"], each["revision"]))
+        if item is None or one is None or item.sha256 != each["sha256"]:
+            what = f"{one_line(str(store.path))} lacks judgement {each['revision']} of item {each['item']}"
+            raise Failure(Exit.DATA, f"{SET}: {what}, which this round learns from\nrestore the file")
+        found.append((item, one))
     return found
 
 
@@ -149,23 +147,3 @@ def _answer(asked: Asked) -> Answer:
     """An answer as a feedback set keeps it: a text, or one message."""
     answer = asked[1]
     return answer[-1] if isinstance(answer, list) else answer
-
-
-def agreement(table: PreferenceTable, scores: Sequence[float]) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Of each decided pair of a table: 1 if the preferred answer has the higher of the ``scores`` of all texts, .5 if
-    they are equal; how much the pair counts; and the number of its prompt.
-    """
-    right, units, first = [], [], 0
-    for row, unit in zip(table.rows, table.units, strict=True):
-        for pair in row.row.pairs:
-            if pair.target == 1:
-                gap = scores[first + pair.chosen] - scores[first + pair.rejected]
-                right.append(0.5 * (1 + np.sign(gap)))
-                units.append(unit)
-        first += len(row.texts)
-    return np.array(right), np.ones(len(right)), units
-
-
-def judged_texts(row: Judged) -> list[Asked]:
-    """The answers of a row with their prompt."""
-    return [(row.prompt, answer) for answer in row.answers]

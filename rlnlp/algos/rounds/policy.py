@@ -9,6 +9,7 @@ from rlnlp.algos import ppo, reinforce
 from rlnlp.algos.kl_control import kl_control
 from rlnlp.algos.observe import Observing
 from rlnlp.algos.optim import Optimizers, forget, optimizers
+from rlnlp.algos.ptx import Ptx
 from rlnlp.algos.setup import OnPolicySetup
 from rlnlp.config.schema import PpoRun, ReinforceRun
 from rlnlp.rewards.terms import Reward
@@ -19,10 +20,12 @@ from rlnlp.types import Prompts
 
 @dataclass(frozen=True)
 class PolicyOptimization:
-    """``parts`` are those of a checkpoint. ``optimize`` takes the ``steps`` of a round on the ``prompts`` of each."""
+    """``parts`` are those of a checkpoint. ``optimize`` takes the ``steps`` of a round on the ``prompts`` of each,
+    with what ``ptx`` mixes in.
+    """
 
     parts: Parts
-    optimize: Callable[[Callable[[int], Prompts], Steps], None]
+    optimize: Callable[[Callable[[int], Prompts], Ptx, Steps], None]
 
     def restart(self) -> None:
         """Go on with new optimizers: the moments are of a reward that is no longer there."""
@@ -53,9 +56,9 @@ def _by_ppo(config: PpoRun, setup: OnPolicySetup, reward: Reward, observe: Obser
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
     mismatch = ppo.sampling_mismatch(setup.policy, setup.distribution, algo.micro_batch_size)
 
-    def optimize(prompts: Callable[[int], Prompts], steps: Steps) -> None:
+    def optimize(prompts: Callable[[int], Prompts], ptx: Ptx, steps: Steps) -> None:
         ppo.train(
-            model, prompts, setup.collect, reward, setup.reference, mismatch, control, observe, algo, steps
+            model, prompts, setup.collect, reward, setup.reference, mismatch, control, observe, ptx, algo, steps,
         )  # fmt: skip
 
     return PolicyOptimization(ppo.parts(model, control, observe), optimize)
@@ -65,10 +68,10 @@ def _by_reinforce(config: ReinforceRun, setup: OnPolicySetup, reward: Reward, ob
     algo, policy = config.algo, setup.policy
     own, baseline = optimizers(policy, algo), reinforce.baseline_of(setup, reward, config)
 
-    def optimize(prompts: Callable[[int], Prompts], steps: Steps) -> None:
+    def optimize(prompts: Callable[[int], Prompts], ptx: Ptx, steps: Steps) -> None:
         reinforce.train(
-            policy, own, setup.distribution, prompts, setup.collect, reward, setup.reference, baseline, observe, algo,
-            steps,
+            policy, own, setup.distribution, prompts, setup.collect, reward, setup.reference, baseline, observe, ptx,
+            algo, steps,
         )  # fmt: skip
 
     return PolicyOptimization(reinforce.parts(policy, own, baseline, observe), optimize)

@@ -6,19 +6,20 @@ from typing import Any
 class Rounds:
     """``history`` has the record of the first policy and of each round that is measured.
 
-    ``used`` are the judgements that the reward model of round ``fitted`` learns from; ``ended`` the last steps of
-    rounds that ended early; ``points`` the held-out gains of the first round. ``first`` and ``last`` are the responses
-    of the first policy and of the last measured one to held-out prompts, with their gold rewards.
+    ``used`` are the judgements that the reward model of round ``fitted`` learns from, for which ``asked`` pairs were
+    asked about; ``new_judgements`` is what the reward model before it made of those. ``ended`` are the last steps of
+    rounds that ended early, ``points`` the held-out gains of the first round, ``last`` the responses of the policy that
+    was measured last to held-out prompts.
     """
 
     def __init__(self) -> None:
         self.history: list[dict[str, Any]] = []
         self.used: list[dict[str, Any]] = []
-        self.asked: list[int] = []
+        self.asked = 0
+        self.new_judgements: dict[str, Any] | None = None
         self.fitted = 0
         self.ended: list[int] = []
         self.points: list[dict[str, Any]] = []
-        self.first: dict[str, Any] = {}
         self.last: dict[str, Any] = {}
 
     @property

@@ -50,6 +50,13 @@ class Screen:
             self.offset = 0
         self._draw([*body, *foot])
 
+    def show_waiting(self, progress: Progress, said: str) -> None:
+        """Draw that nothing is left for now."""
+        self._console.width = max(20, _size()[0])
+        what = "Nothing is left for you. As soon as others have judged the rest, it goes on by itself."
+        counts = Text(f"{progress.answered:,} answered   {said}".rstrip())
+        self._draw(self._lines([Text(what), Text(""), counts, Text("u undo   q save and quit")]))
+
     def turn(self, key: str) -> bool:
         """Move the window; True for a key that does."""
         page = max(1, _size()[1] - 8)

@@ -119,7 +119,9 @@
     let found = null;
     try { found = await post("/question", {}); } catch { found = {status: 0, value: {}}; }
     if (found.status === 200) { show(found.value); return; }
-    tell(found.value.error || "The server does not answer. Trying again …", true);
+    const idle = question === null && !at("done").hidden && found.status === 0;
+    if (idle) tell("The page is not served for now: what is new will be shown when it is.");
+    else tell(found.value.error || "The server does not answer. Trying again …", true);
     if (found.status !== 403) waiting = setTimeout(load, 2000);
   }
 

@@ -56,24 +56,29 @@ class PatientProtocol(H11Protocol):
 
 
 class WebAnnotators:
-    """People who judge in their browsers, each by a link of their own."""
+    """People who judge in their browsers, each by a link of their own, which stays the same from round to round."""
 
     def __init__(self, names: Sequence[str], port: int, instructions: str, say: Callable[[str], None]) -> None:
         self.names, self.port, self.instructions, self._say = names, port, instructions, say
+        self.draws = False
+        self._tokens = {name: secrets.token_urlsafe(16) for name in names}  # 128 bits
+        self._told: int | None = None  # the port of the links that were printed
 
     def collect(self, store: Store, enough: Callable[[], bool]) -> None:
-        """Serve the page until ``enough()``; print a link for each name.
+        """Serve the page until ``enough()``; print a link for each name, unless it has been printed.
 
         Raises:
             Failure: exit 2, for what is no name; exit 5, if no port can be opened.
         """
         people = [store.annotator(name) for name in self.names]
-        with listen(self.port) as listener:
+        with listen(self._told or self.port) as listener:
             port = listener.getsockname()[1]
             for person in people:
-                token = secrets.token_urlsafe(16)  # 128 bits
+                token = self._tokens[person.name]
                 store.link(person, sha256_of(token))
-                self._say(f"{person.name}: http://{HOST}:{port}/?token={token}")
+                if port != self._told:
+                    self._say(f"{person.name}: http://{HOST}:{port}/?token={token}")
+            self._told = port
             self._serve(store, listener, enough)
 
     def _serve(self, store: Store, listener: socket.socket, enough: Callable[[], bool]) -> None:

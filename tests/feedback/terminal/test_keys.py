@@ -110,7 +110,6 @@ def test_what_was_typed_before_the_question_is_no_answer_and_quitting_gives_back
         assert [v.kind for v in said] == ["better", "undone", "better"]
         assert said[0].preference == store.question(store.annotator("ann"), 1).order[1]
         assert said[2].preference == TIE
-        assert annotator.left
         assert store.tables.read("SELECT count(*) FROM leases") == [(0,)]
 
 

@@ -1,0 +1,71 @@
+"""Observing the policy's optimization in a round: health, samples, and held-out rewards by the model and by gold."""
+
+import math
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from rlnlp.algos.observe import sample_rows
+from rlnlp.algos.rounds.draws import Draws, heldout_draws
+from rlnlp.algos.rounds.state import Rounds
+from rlnlp.algos.setup import OnPolicySetup
+from rlnlp.config.schema import RlhfRun
+from rlnlp.evaluate.health import Health
+from rlnlp.rewards.model.learned import ScoreTexts
+from rlnlp.run.run import Run
+from rlnlp.types import Rollout, Scores
+
+
+class RoundObserver:
+    """Called once a step of the policy. ``first`` are the first policy's responses to the held-out prompts.
+
+    In the first round, whose reward model belongs to the first policy, it keeps the gains of each held-out prompt.
+    """
+
+    def __init__(
+        self, config: RlhfRun, setup: OnPolicySetup, scores: ScoreTexts, first: Draws, rounds: Rounds, run: Run
+    ) -> None:
+        self.every, self.samples = config.heldout.every, config.samples
+        self.setup, self.scores, self.first, self.rounds, self.run = setup, scores, first, rounds, run
+        self.health = Health(run.log_message, config.optimization)
+        self.round = self.before = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state, as JSON."""
+        return self.health.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        self.health.load_state_dict(state)
+
+    def begin(self, round: int, before: int) -> None:
+        """The policy's steps of ``round`` come after step ``before`` of the run."""
+        self.round, self.before = round, before
+
+    def __call__(
+        self, step: int, rollout: Rollout, scores: Scores, kl: Tensor, metrics: dict[str, float]
+    ) -> dict[str, float]:
+        """``metrics`` for the log, with those of held-out prompts when they are due."""
+        if all(map(math.isfinite, metrics.values())):
+            self.health(metrics)
+        if self.run.due(self.samples.every, self.before + step):
+            rows = sample_rows(self.setup.table.texts(rollout), scores, kl)
+            self.run.sample(self.before + step, rows, self.samples.show)
+        if not self.run.due(self.every, step):
+            return metrics
+        draws = heldout_draws(self.setup, self.setup.collect, self.setup.kl, self.numbers, 1)
+        rewards = draws.rewards(self.scores)
+        if self.round == 1:
+            first = self.first.first()
+            gains = rewards - first.rewards(self.scores), draws.gold - first.gold
+            self.rounds.points.append({
+                "step": self.before + step, "kl": float(draws.kl.mean()), "reward": gains[0][:, 0].tolist(),
+                "gold": gains[1][:, 0].tolist(),
+            })  # fmt: skip
+        means = {"reward": rewards, "gold": draws.gold, "kl": draws.kl, "response_tokens": draws.tokens}
+        return {**metrics, **{f"heldout/{name}": float(values.mean()) for name, values in means.items()}}
+
+    def numbers(self, draw: int) -> np.random.Generator:
+        """The numbers of a draw, the same for every policy: a paired comparison."""
+        return self.run.rng("heldout", draw)
