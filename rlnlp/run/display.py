@@ -27,6 +27,8 @@ class Display(Protocol):
         """A block that takes a while, such as loading a model: ``what`` in words."""
         ...
 
+<<<<<<< HEAD
+=======
     def counting(self, what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
         """A block in which ``what`` is done ``total`` times: it is given a function to tell how many are done."""
         ...
@@ -35,6 +37,7 @@ class Display(Protocol):
         """A block in which the terminal belongs to something else."""
         ...
 
+>>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start the display of ``total`` steps; ``rows`` are the metrics of those that are done."""
         ...
@@ -71,6 +74,8 @@ class PlainDisplay:
         """Print nothing: a file needs no sign of life."""
         return nullcontext()
 
+<<<<<<< HEAD
+=======
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """Print a line at about every tenth, but none of what takes no time."""
@@ -88,6 +93,7 @@ class PlainDisplay:
         """Nothing is drawn that would be in the way."""
         return nullcontext()
 
+>>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start."""
         self.total = total
