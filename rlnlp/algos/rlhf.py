@@ -5,11 +5,9 @@ Ouyang et al. 2022 (arXiv:2203.02155).
 """
 
 from rlnlp.algos.rounds.loop import Loop
+from rlnlp.algos.rounds.outcome import finish
 from rlnlp.algos.rounds.parts import parts_of, rlhf_loop
 from rlnlp.config.schema import RlhfRun
-from rlnlp.models.reward_files import save_reward_model
-from rlnlp.models.save import round_weights, save_policy
-from rlnlp.run.manifest import POLICY, REWARD_MODEL
 from rlnlp.run.run import Run
 
 
@@ -20,7 +18,7 @@ def train(loop: Loop, rounds: int) -> None:
     for round in range(loop.rounds.done + 1, rounds + 1):
         if loop.rounds.fitted < round:
             asked = loop.ask(round)  # (1) responses of the present policy, (2) of which some pairs are asked about
-            loop.collect()  # (3) by people or by simulated annotators
+            loop.collect(round)  # (3) by people or by simulated annotators
             loop.take_up(round, asked)
         judgements = loop.judgements(round)
         loop.fit_reward_model(round, judgements)  # (4) anew, to all judgements; normalized on the first policy
@@ -31,12 +29,7 @@ def train(loop: Loop, rounds: int) -> None:
 def main(config: RlhfRun, run: Run) -> None:
     """Build the parts of the config, train in rounds, and report."""
     loop = rlhf_loop(config, run)
-    config = loop.config
-    run.begin(config.algo.total_steps, parts_of(loop))
-    train(loop, config.algo.rounds)
+    run.begin(loop.config.algo.total_steps, parts_of(loop))
+    train(loop, loop.config.algo.rounds)
     run.display.close()
-    setup = loop.setup
-    round_weights(setup.policy, config.model)
-    save_policy(run.directory / POLICY, setup.policy, setup.tokenizer, config.model)
-    save_reward_model(run.directory / REWARD_MODEL, loop.model.model, loop.model.reader)
-    run.finish(history=loop.rounds.history)
+    finish(loop)

@@ -16,6 +16,7 @@ from rlnlp.config.algos import Optimization
 from rlnlp.config.rates import open_rates, with_rates
 from rlnlp.config.reward_model import RewardModelFit
 from rlnlp.config.schema import OneStageRun, OnPolicyRun, RewardModelRun
+from rlnlp.data.given import GivenTexts
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
@@ -26,7 +27,7 @@ from rlnlp.maths.kl import k1
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn, remembered
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.rewards.model.coherence import coherence
-from rlnlp.rewards.terms import Reward, weighted_sum
+from rlnlp.rewards.terms import Reward, Term, weighted_sum
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.display import OF_TERM
 from rlnlp.run.run import Run
@@ -40,7 +41,8 @@ class OnPolicySetup:
     """``prompts`` are those of a step; ``distribution`` is the one that tokens are drawn from, filters included.
 
     ``rows`` says how many of the ``table`` are for what. ``first`` is the policy as it was at the start, and
-    ``collect_first`` draws from it as ``collect`` draws from the policy.
+    ``collect_first`` draws from it as ``collect`` draws from the policy. ``terms`` are those of the ``reward`` with
+    their weights, which read the texts of rollouts from ``given``.
     ``logprobs`` are of the policy as it is when called, ``reference`` of the policy as it was at the start, ``kl`` is
     k1 of the two: (B, T), without filters and without a gradient. ``begin`` prints what the run does, given what learns
     and a trial step, and returns the first measurement; ``save_result`` saves policy/ and returns the last one.
@@ -55,6 +57,8 @@ class OnPolicySetup:
     prompts: Callable[[int], Prompts]
     collect: Collect
     collect_first: Collect
+    terms: dict[str, tuple[Term, float]]
+    given: GivenTexts
     reward: Reward
     logprobs: LogprobFn
     reference: LogprobFn
@@ -121,9 +125,10 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
     likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
+    given = GivenTexts(table, policy.context, language.device)
     with run.display.waiting("loading the reward"):
         terms, run.facts["code"] = build.reward_terms(
-            config.reward, remembered(table.texts), coherence(likelihood, len(tokenizer.raw)), language.device,
+            config.reward, given, coherence(likelihood, len(tokenizer.raw)), language.device,
             build.function_loader(config.reward, run.signals.user_code, run.keep),
         )  # fmt: skip
     timed = {name: (run.timed(f"{OF_TERM}{name}", term), weight) for name, (term, weight) in terms.items()}
@@ -158,7 +163,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
     begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
-        policy, start, tokenizer, table, rows, distribution, prompts, collect, collect_first,
+        policy, start, tokenizer, table, rows, distribution, prompts, collect, collect_first, terms, given,
         run.timed("reward", reward), logprobs, run.timed("kl", reference), run.timed("kl", kl), begin,
         partial(save_result, run, policy_result(run, policy, tokenizer), views, score_gain), observe,
     )  # fmt: skip

@@ -38,6 +38,7 @@ class Progress:
     def __init__(self, directory: Path, keep: int, keep_models: int | None = 0) -> None:
         self.folder, self.keep = directory / "checkpoints", keep
         self.models, self.keep_models = directory / "models", keep_models
+        self._models_asked = keep_models
         self.files = {name: JsonlFile(directory / f"{name}.jsonl") for name in (*DETERMINISTIC, "timing")}
         self.totals = {"episodes": 0, "tokens": 0, "skipped": 0}
         self.consecutive_skips = 0  # steps skipped in a row up to now
@@ -47,7 +48,7 @@ class Progress:
         self.step_seconds: list[float] = []  # of each step before this process
         self.seconds = 0.0  # of training, before this process
         self._candidate: float | None = None
-        self._measured = False
+        self._measured = self._heldout = False
         self._verified: set[str] = set()
         self._verified_models: set[str] = set()
         self._inputs: dict[str, str] = {}
@@ -108,6 +109,7 @@ class Progress:
         self.consecutive_skips = 0 if finite else self.consecutive_skips + 1
         row: dict[str, Any] = {**labels, **{name: value for name, value in metrics.items() if math.isfinite(value)}}
         row |= {"episodes": self.totals["episodes"], **({} if finite else {"skipped": self.totals["skipped"]})}
+        self._heldout = any(name.startswith("heldout/") for name in row)
         self._candidate = next((sign * row[name] for name, sign in BEST_BY.items() if name in row), None)
         self.files["metrics"].append(row)
         self.files["timing"].append(timing)
@@ -115,7 +117,7 @@ class Progress:
 
     def finish_step(self, step: int, parts: Parts) -> None:
         """The step is done; what was measured in it may make it the best so far."""
-        self.done, self._measured = step, self._candidate is not None
+        self.done, self._measured, self._heldout = step, self._heldout, False
         if self._candidate is not None:
             self.since_best += 1
             if self._candidate > self.best.get("value", -math.inf):
@@ -142,6 +144,30 @@ class Progress:
             self._save_model(parts)
         if due or self.best_step == self.done:
             self.save(parts)
+
+    def settle_models(self, best: tuple[int, float] | None) -> None:
+        """Policies were kept until it is known which is the ``best`` (its step, its value): now as many as asked for.
+
+        Raises:
+            Failure: exit 5, if the disk fails.
+        """
+        self.best = {} if best is None else {"step": best[0], "value": best[1]}
+        self.keep_models = self._models_asked
+        if self.keep_models is not None and self.models.is_dir():
+            self._verified_models = checkpoint.retain(
+                self.models, self.keep_models, self.best_step, self._verified_models
+            )
+
+    def load_model(self, step: int, name: str, module: nn.Module) -> None:
+        """Load the part ``name`` of the policy that was kept of ``step``.
+
+        Raises:
+            Failure: exit 6, if it is damaged or of another model.
+        """
+        kept = self.models / name_of(step)
+        if (fault := next(faults(kept), None)) is not None:
+            raise Failure(Exit.RUN, f"{kept} cannot be used: {fault}")
+        checkpoint.load_part(kept, name, module)
 
     def stopped_text(self, total: int) -> str:
         """That training ends before step ``total``, and why."""

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from rlnlp.algos.setup import OnPolicySetup
+from rlnlp.data.answers import words
 from rlnlp.data.prompts import PromptTable
 from rlnlp.evaluate.measure import BATCH
-from rlnlp.models.chat import Prompt
+from rlnlp.models.chat import Prompt, prompt_text
 from rlnlp.models.policy import LogprobFn
 from rlnlp.rewards.model.learned import Asked, ScoreTexts, with_prompts
 from rlnlp.rollout.sampling import Collect
@@ -36,6 +37,17 @@ class Draws:
         found = scores([each for draw in self.asked for each in draw]).double().cpu().numpy()
         values: Values = found.reshape(len(self.asked), -1).T
         return values
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A record for each prompt: its first response with what is known of it."""
+        return [
+            {
+                "prompt": "" if prompt is None else prompt if isinstance(prompt, str) else prompt_text(prompt),
+                "response": words(answer[-1] if isinstance(answer, list) else answer),
+                **{name: float(vars(self)[name][i, 0]) for name in ("gold", "kl", "tokens")},
+            }
+            for i, (prompt, answer) in enumerate(self.asked[0])
+        ]
 
     def first(self) -> "Draws":
         """The first response to each prompt alone."""
@@ -65,7 +77,9 @@ def heldout_draws(setup: OnPolicySetup, collect: Collect, kl: LogprobFn, numbers
     figures: list[Values] = []
     with torch.no_grad():
         for d in range(count):
-            rng, drawn, found = numbers(d), [], []
+            rng = numbers(d)
+            drawn: list[Asked] = []
+            found: list[Values] = []
             for start in range(0, len(rows), BATCH):
                 rollout = collect(setup.table.batch(rows[start : start + BATCH], device), rng)
                 values = setup.reward(rollout).score, kl(rollout).sum(1), rollout.mask.sum(1)
@@ -73,8 +87,8 @@ def heldout_draws(setup: OnPolicySetup, collect: Collect, kl: LogprobFn, numbers
                 drawn += list(with_prompts(setup.table.texts(rollout)))
             asked.append(drawn)
             figures.append(np.concatenate(found, axis=1))
-    gold, kl, tokens = np.stack(figures, axis=-1)
-    return Draws(asked, gold, kl, tokens)
+    gold, divergence, tokens = np.stack(figures, axis=-1)
+    return Draws(asked, gold, divergence, tokens)
 
 
 def responses(

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from rlnlp.algos.ptx import PretrainingTexts, mixed_in, perplexity
 from rlnlp.algos.rounds.asking import Asking, taken_up
 from rlnlp.algos.rounds.draws import Draws, heldout_draws, responses
 from rlnlp.algos.rounds.model import RoundModel
@@ -13,8 +16,10 @@ from rlnlp.algos.rounds.record import accuracy_by_gold, accuracy_on, comparison,
 from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
 from rlnlp.config.schema import RlhfRun
+from rlnlp.evaluate.rounds.over_optimization import over_optimization
 from rlnlp.feedback.annotating import Annotators
 from rlnlp.feedback.pairs import Standing, used
+from rlnlp.feedback.waiting import collect_in_run
 from rlnlp.run.run import Run
 from rlnlp.run.stage import Stage
 
@@ -37,6 +42,7 @@ class Loop:
     annotators: Annotators
     observe: RoundObserver
     first: Draws
+    texts: PretrainingTexts | None
     rounds: Rounds
 
     def before(self, round: int, stage: str) -> int:
@@ -61,9 +67,13 @@ class Loop:
         with self.run.display.waiting(f"round {round}: drawing responses to compare"):
             return self.asking.compare(round)
 
-    def collect(self) -> None:
-        """Let the annotators judge what is wanted."""
-        self.annotators.collect(self.asking.store, lambda: self.asking.wanted == 0)
+    def collect(self, round: int) -> None:
+        """Let the annotators judge what is wanted.
+
+        Raises:
+            Paused: they have left before that.
+        """
+        collect_in_run(self.run, self.annotators, self.asking.store, round)
 
     def take_up(self, round: int, asked: int) -> None:
         """Decide which judgements the round learns from, and see what the last reward model made of the new ones."""
@@ -100,7 +110,11 @@ class Loop:
         stage = Stage(self.run, POLICY, round, before, self._over_budget)
         stage.ended = any(before < step <= before + total for step in self.rounds.ended)
         self.observe.begin(round, before)
-        self.optimization.optimize(lambda step: self.setup.prompts((round - 1) * total + step), stage)
+        if round == 1 and self.config.heldout.every:
+            self.run.progress.keep_models = None  # until it is known which of them is the best
+        earlier = (round - 1) * total
+        ptx = mixed_in(self.setup.policy, self.texts, self.config.algo.policy, earlier)
+        self.optimization.optimize(lambda step: self.setup.prompts(earlier + step), ptx, stage)
 
     def _over_budget(self, metrics: Mapping[str, float]) -> bool:
         budget = self.config.algo.kl_budget
@@ -124,9 +138,32 @@ class Loop:
             "reward_model": knows, **figures(draws, rewards, rng),
             "satisfaction": satisfaction(self.asking.ratings(round), rng),
             "win_rate": self._win_rates(round, draws), "ended_early": run.progress.done in self.rounds.ended,
+            **self._perplexity(),
         })  # fmt: skip
         self.rounds.last = draws.as_json()
+        if round == 1:
+            self._keep_best()
         run.save()
+
+    def over_optimization(self) -> dict[str, Any]:
+        """Where the gold reward turned down in the first round, whose policy starts at the first one."""
+        points = self.rounds.points
+        kl = np.array([point["kl"] for point in points])
+        reward, gold = (np.array([point[name] for point in points]) for name in ("reward", "gold"))
+        rng = self.run.rng("over-optimization")
+        return over_optimization([point["step"] for point in points], kl, reward, gold, rng)
+
+    def _keep_best(self) -> None:
+        """Of the policies that were kept on the way, that at the peak of the gold reward stays, as the best."""
+        peak = self.over_optimization()["peak"]
+        self.run.progress.settle_models(None if peak is None else (peak["step"], peak["gain"]))
+
+    def _perplexity(self) -> dict[str, Any]:
+        """How likely texts are that were to stay likely, if there are any."""
+        if self.texts is None:
+            return {}
+        first, now = (self.texts.losses(policy) for policy in (self.setup.first, self.setup.policy))
+        return {"perplexity": perplexity(self.texts, first, now)}
 
     def _win_rates(self, round: int, draws: Draws) -> dict[str, Any]:
         rng, others = self.run.rng("win-rates", round), {"against first": self.first}
@@ -159,7 +196,7 @@ class Loop:
         if count:
             order = self.run.rng("rated").permutation(len(draws.asked[0]))[:count]
             self.asking.rate(round, [draws.asked[0][i] for i in sorted(order.tolist())])
-            self.collect()
+            self.collect(round)
 
     def _responses_of_first_policy(self) -> tuple[list[Any], list[int]]:
         """Responses with the numbers of their prompts: the same in each round."""

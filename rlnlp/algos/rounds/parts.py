@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from rlnlp import build
+from rlnlp.algos.ptx import pretraining_texts
 from rlnlp.algos.rounds.asking import Asking
 from rlnlp.algos.rounds.draws import heldout_draws
 from rlnlp.algos.rounds.loop import DRAWS, Loop
@@ -17,9 +18,9 @@ from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import learned_parameters, on_policy_setup
 from rlnlp.config.rates import with_stage_rates
 from rlnlp.config.schema import RlhfRun
-from rlnlp.feedback.simulated import Rater, SimulatedAnnotators
+from rlnlp.feedback.chosen import annotators_of
 from rlnlp.feedback.store import Store
-from rlnlp.feedback.taste import gold_taste
+from rlnlp.feedback.taste import taste_of
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.parts import Parts
 from rlnlp.run.run import Run
@@ -45,11 +46,11 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
     path = run.directory / FEEDBACK if config.data.feedback is None else Path(config.data.feedback).expanduser()
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
     asking = Asking(store, setup, model, config.algo, config.annotator, run)
-    a = config.annotator
-    rater = Rater("simulated", gold_taste(), a.temperature, a.position_bias, a.tie_coef, a.error_rate, a.tie_width)
+    taste = taste_of(setup.terms, build.shapings(config.reward), setup.given, *config.annotator.rating_range)
+    annotators = annotators_of(config.annotator, taste, config.seed, run.log_message)
+    texts = pretraining_texts(config, language)
     return Loop(
-        config, run, setup, model, optimization, asking, SimulatedAnnotators([rater], config.seed), observe, first,
-        rounds,
+        config, run, setup, model, optimization, asking, annotators, observe, first, texts, rounds
     )  # fmt: skip
 
 
