@@ -91,8 +91,8 @@ def test_what_differs_from_plain_rounds_is_told():
     assert found["reward"].split("\n")[1].startswith("gold, only measured: ")
     assert found["rounds"].split("\n") == [
         "1 round of 260 steps",
-        "responses to compare: 2 to each of 300 prompts, the pairs that the reward models disagree about most (at random"
-        " in the first round)",
+        "responses to compare: 2 to each of 300 prompts, the pairs that the reward models disagree about most (at"
+        " random in the first round)",
         "reward model: 200 steps of 16 comparisons, anew on all comparisons so far, of which each counts 0.5 times as"
         " much a round later",
         "on rm, three layers on a mean, 4 heads (mean)",
