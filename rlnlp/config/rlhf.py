@@ -84,24 +84,20 @@ class Rlhf:
         return self.rounds * self.round_steps
 
     @property
-    def lr_schedule(self) -> str:
-        """How the rates fall towards the last round: not at all, each round has schedules of its own."""
-        return "constant"
-
-    @property
     def micro_batch_size(self) -> int:
         """Responses in memory at once."""
         return self.policy.micro_batch_size
 
     @property
-    def responses(self) -> int:
-        """Responses of a step of the policy."""
-        return self.policy.responses
-
-    @property
-    def relative_cost(self) -> float:
-        """As that of the policy's optimization, with the reward model's pass beside drawing."""
-        return (self.policy.relative_cost * (DRAW + 2) + 1) / (DRAW + 3)
+    def round_cost(self) -> float:
+        """The cost of a round over that of measuring a response, which is drawn and read by all three models."""
+        fit = 0.0 if self.reward_model.frozen_trunk else self.reward_model.relative_cost
+        passes = [
+            self.prompts_per_round * self.num_generations * DRAW,
+            self.reward_model.total_steps * self.reward_model.responses * fit,
+            self.policy.total_steps * self.policy.responses * (self.policy.relative_cost * (DRAW + 2) + 1),
+        ]
+        return sum(passes) / (DRAW + 3)
 
     def problems(self) -> Iterator[Problem]:
         """An ensemble of one, which cannot disagree."""
