@@ -110,16 +110,8 @@ METRICS = (
         algorithms=ON_POLICY,
     ),
     Metric(
-<<<<<<< HEAD
-        ("approx_kl",), "mean of (log pi - log pi_old)^2 / 2", "nats per token", low=1e-8, high=0.1,
-        algorithms=OF_PPO, label="approx. KL of updates", panel="approx. KL of the updates, nats per token",
-        live={"approx_kl": 17},
-    ),
-    Metric(("ratio",), "mean of pi / pi_old", low=0.5, high=2, trend="near 1", algorithms=OF_PPO),
-    Metric(
-=======
         ("ptx_loss",), "mean of -log pi over the tokens of `data.texts` in the updates; only with `ptx_coef`",
-        "nats per token", trend="no rise", algorithms=("rlhf",), label="loss on texts", live={"ptx_loss": 25},
+        "nats per token", trend="no rise", algorithms=("rlhf",), label="loss on texts", live={"ptx_loss": 28},
     ),
     Metric(
         ("approx_kl",), "mean of (log pi - log pi_old)^2 / 2", "nats per token", low=1e-8, high=0.1,
@@ -128,7 +120,6 @@ METRICS = (
     ),
     Metric(("ratio",), "mean of pi / pi_old", low=0.5, high=2, trend="near 1", algorithms=OF_PPO),
     Metric(
->>>>>>> main
         ("clip_fraction",), "fraction of tokens where the clipped term decides", low=0, high=0.3, algorithms=OF_PPO,
         label="clipped tokens", panel="clip fraction", live={"clip_fraction": 12},
     ),

@@ -27,8 +27,6 @@ class Display(Protocol):
         """A block that takes a while, such as loading a model: ``what`` in words."""
         ...
 
-<<<<<<< HEAD
-=======
     def counting(self, what: str, total: int) -> AbstractContextManager[Callable[[int], None]]:
         """A block in which ``what`` is done ``total`` times: it is given a function to tell how many are done."""
         ...
@@ -37,7 +35,6 @@ class Display(Protocol):
         """A block in which the terminal belongs to something else."""
         ...
 
->>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start the display of ``total`` steps; ``rows`` are the metrics of those that are done."""
         ...
@@ -74,8 +71,6 @@ class PlainDisplay:
         """Print nothing: a file needs no sign of life."""
         return nullcontext()
 
-<<<<<<< HEAD
-=======
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """Print a line at about every tenth, but none of what takes no time."""
@@ -93,7 +88,6 @@ class PlainDisplay:
         """Nothing is drawn that would be in the way."""
         return nullcontext()
 
->>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start."""
         self.total = total

@@ -64,8 +64,6 @@ class LiveDisplay:
         """A spinner; none while the table is drawn."""
         return nullcontext() if self.live else self.console.status(Text(f"{safe_text(what)} ..."))
 
-<<<<<<< HEAD
-=======
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
         """Draw how many are done: under the metrics, or beside a spinner where there are none yet."""
@@ -92,7 +90,6 @@ class LiveDisplay:
         if drawn:
             self._draw()
 
->>>>>>> main
     def begin(self, total: int, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start drawing."""
         for row in rows:
