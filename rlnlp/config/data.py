@@ -83,8 +83,7 @@ class RlhfData(PromptData):
     """What the policy is asked, and where it is kept what people say of its responses."""
 
     feedback: str | None = setting(
-        "feedback set: one file that several runs may share; null means feedback.sqlite in the run directory",
-        resume="never",
+        "feedback set: one file that several runs may share; null means feedback.sqlite in the run directory"
     )
     texts: Named | None = setting(
         "texts that are to stay likely: their perplexity is measured, and algo.policy.ptx_coef mixes them in (PPO-ptx):"
