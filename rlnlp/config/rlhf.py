@@ -84,6 +84,11 @@ class Rlhf:
         return self.rounds * self.round_steps
 
     @property
+    def micro_batch_size(self) -> int:
+        """Responses in memory at once."""
+        return self.policy.micro_batch_size
+
+    @property
     def round_cost(self) -> float:
         """The cost of a round over that of measuring a response, which is drawn and read by all three models."""
         fit = 0.0 if self.reward_model.frozen_trunk else self.reward_model.relative_cost

@@ -47,7 +47,7 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
     asking = Asking(store, setup, model, config.algo, config.annotator, run)
     taste = taste_of(setup.terms, build.shapings(config.reward), setup.given, *config.annotator.rating_range)
-    annotators = annotators_of(config.annotator, taste, config.seed, run.log_message)
+    annotators = annotators_of(config.annotator, taste, config.seed, run.display.log_message)
     texts = pretraining_texts(config, language)
     return Loop(
         config, run, setup, model, optimization, asking, annotators, observe, first, texts, rounds
