@@ -121,6 +121,17 @@ class PreferenceData(Reading):
                 yield f"values.{label}", f"must be 0, 1 or .5, got {value:g}"
 
 
+def as_text_data(data: RlhfData) -> TextData | None:
+    """The texts that RLHF names, as the settings of sft that read them: ``data.columns`` are those of the prompts."""
+    if data.texts is None:
+        return None
+    reading = {f.name: vars(data)[f.name] for f in fields(Reading)}
+    return TextData(
+        **{**reading, "columns": {}},
+        texts=data.texts, best_fraction=1.0, turns="all", heldout=None, too_long=data.too_long,
+    )  # fmt: skip
+
+
 def names_in(value: Named) -> list[str]:
     """What a setting of data names, one by one: the items of a list, and of a pattern its files in sorted order."""
     return [name for item in ([value] if isinstance(value, str) else value) for name in _matches(item)]
