@@ -1,5 +1,6 @@
 """The reward model of the rounds: fitted anew in each, normalized on the first policy, and then the reward."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos import reward_model
-from rlnlp.algos.optim import Optimizers, forget, optimizers
+from rlnlp.algos.optim import Optimizers, backward, forget, optimizers
 from rlnlp.algos.reward_scores import FeatureCache, normalization, scorer
 from rlnlp.algos.reward_updates import Fitting
 from rlnlp.config.rlhf import RewardModelStage
@@ -17,7 +18,7 @@ from rlnlp.data.judged_batch import RatingScale, batches, bootstrap_weights
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.models.reward_load import LoadedRewardModel
 from rlnlp.models.reward_model import RewardModel
-from rlnlp.models.text_tokens import TextReader
+from rlnlp.models.text_tokens import TextReader, text_batch
 from rlnlp.rewards.model.learned import Asked, ScoreTexts, with_prompts
 from rlnlp.rewards.model.learned import scorer as texts_scorer
 from rlnlp.rewards.terms import Reward, weighted_sum
@@ -36,6 +37,16 @@ class RoundModel:
     optimizers: Optimizers
     algo: RewardModelStage
     seed: int
+
+    def trial(self, asked: Sequence[Asked]) -> float:
+        """Seconds that a step takes, from one on some answers that changes nothing."""
+        begun, size = time.monotonic(), self.algo.micro_batch_size
+        texts = [self.reader.tokens(prompt, answer) for prompt, answer in asked[: self.algo.responses]]
+        for start in range(0, len(texts), size):
+            part = texts[start : start + size]
+            backward(self.model(text_batch(part, self.model.pad, self.model.device)).sum())
+        self.model.zero_grad(set_to_none=True)
+        return (time.monotonic() - begun) * self.algo.responses / max(1, len(texts))
 
     def restart(self, round: int) -> None:
         """The trunk is as it was at the start, the heads are new, and the optimizers too."""
