@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from rlnlp import STARTED
+from rlnlp.config.changes import steps_of_round
 from rlnlp.config.description import Trained, block
 from rlnlp.errors import Failure, Stopped, exit_code
 from rlnlp.rng import stream
@@ -179,7 +180,7 @@ class Run:
         own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
         inputs = {**own, **manifest.sources(self.config), **self.facts.get("code", {})}
         allow = self.resume_info.allow if self.resume_info else ()
-        self.progress.restore(total, parts, inputs, allow, self.log_message)
+        self.progress.restore(total, parts, inputs, allow, self.log_message, steps_of_round(self.config.algo))
         done, self._training_seconds = self.progress.done, self.progress.seconds
         self.signals.remember(self.progress.step_seconds)
         if self.resume_info is not None:
