@@ -119,8 +119,9 @@ class Loop:
     def _over_budget(self, metrics: Mapping[str, float]) -> bool:
         budget = self.config.algo.kl_budget
         over = budget is not None and metrics["kl"] > budget
-        if over:
-            self.rounds.ended.append(int(self.run.facts["steps"]))
+        step = int(self.run.facts["steps"])
+        if over and step % self.config.algo.round_steps:  # else it had all its steps
+            self.rounds.ended.append(step)
         return over
 
     def measure(self, round: int, judgements: list[Standing]) -> None:
