@@ -188,7 +188,7 @@ class Loop:
         """How often the reward model, as it is, agrees with judgements."""
         table = self.asking.table(judgements, round)
         texts = [text for row in table.rows for text in row.texts]
-        scores = self.model.model.scores(texts, self.model.algo.micro_batch_size).double().cpu().numpy()
+        scores = self.model.model.scores(texts, *self.model.at_once).double().cpu().numpy()
         return accuracy_on(table, scores, self.run.rng("accuracy", round))
 
     def _rate(self, round: int, draws: Draws) -> None:
