@@ -13,6 +13,7 @@ from rlnlp.config.choices import conf_dir
 from rlnlp.config.schema import RUNS
 from rlnlp.evaluate import report
 from rlnlp.evaluate.preferences import finish
+from rlnlp.evaluate.rounds import finish as rounds_finish
 from support import small
 
 STEPS = 6  # 11 rows to train on, 4 a step: the epochs end inside step 3 and step 6
@@ -69,12 +70,14 @@ def settings(asked: list[str]) -> dict:
 
 @contextmanager
 def without_pictures():
-    """No curves.png and no report.html: drawing takes longer than all the rest of so small a run."""
+    """No curves.png, history.png and report.html: drawing takes longer than all the rest of so small a run."""
     draw, report.draw = report.draw, lambda directory, *_: directory
     write, finish.write_preference_report = finish.write_preference_report, lambda _, directory: directory
+    history, rounds_finish.draw_history = rounds_finish.draw_history, lambda *_: None
     try:
         yield
     finally:
+        rounds_finish.draw_history = history
         report.draw, finish.write_preference_report = draw, write
 
 
