@@ -40,9 +40,9 @@ def _of_stage(group: str, kinds: Mapping[str, type], key: str, value: str, words
             if not own or name in choices_of("algo"):
                 near = nearest(name, list(kinds), f"{right}=")
                 yield f"{group} must be one of {', '.join(kinds)}, got '{one_line(name, 60)}'{near}"
-    elif key in (group, f"{group}.name", group.replace(".", "/"), group.rpartition(".")[2]) and set(names) <= {*kinds}:
-        if f"{right}={value}" not in words:
-            yield f"{key} does not choose the algorithm{did_you_mean([f'{right}={value}'])}"
+    wrong = (group, f"{group}.name", group.replace(".", "/"), group.rpartition(".")[2])
+    if key in wrong and set(names) <= {*kinds} and f"{right}={value}" not in words:
+        yield f"{key} does not choose the algorithm{did_you_mean([f'{right}={value}'])}"
 
 
 def _of_experiment(name: str, schema: Any, words: list[str]) -> Iterator[str]:

@@ -124,8 +124,8 @@ def _keys(schema: Any, words: list[str], begun: str) -> Iterator[tuple[str, str]
 
 
 def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Candidate]:
-    for group, kinds in alternatives(schema).items():
-        yield from map(Candidate, kinds if key == choosing(group, "").rstrip("=") else ())
+    for group, names in alternatives(schema).items():
+        yield from map(Candidate, names if key == choosing(group, "").rstrip("=") else ())
     if choices_of(key):
         own = [path.stem for folder in _config_dirs(words) for path in sorted((folder / key).glob("*.yaml"))]
         yield from map(Candidate, [*readable(key, schema), *own])
