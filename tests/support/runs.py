@@ -92,14 +92,16 @@ def settings(asked: list[str]) -> dict:
 
 @contextmanager
 def without_pictures():
-    """No curves.png and no report.html: drawing takes longer than all the rest of so small a run."""
+    """No pictures and no report.html: drawing takes longer than all the rest of so small a run."""
     draw, report.draw = report.draw, lambda directory, *_: directory
     write, finish.write_preference_report = finish.write_preference_report, lambda _, directory: directory
     history, rounds_finish.draw_history = rounds_finish.draw_history, lambda *_: None
+    bars, rounds_finish.draw_qualities = rounds_finish.draw_qualities, lambda *_: None
     try:
         yield
     finally:
         report.draw, finish.write_preference_report, rounds_finish.draw_history = draw, write, history
+        rounds_finish.draw_qualities = bars
 
 
 def run(asked: dict, directory: Path) -> Path:
