@@ -1,7 +1,7 @@
 """The settings of every command, by group; the values are in conf/."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import comb
 
@@ -12,7 +12,7 @@ from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout, Samples
 from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import FitRewardModel
-from rlnlp.config.rlhf import Rlhf
+from rlnlp.config.rlhf import RewardModelStage, Rlhf
 from rlnlp.config.setting import Problem, setting
 
 
@@ -127,6 +127,12 @@ class RlhfRun(Common):
             )
         if self.algo.policy.ptx_coef and self.data.texts is None:
             yield "algo.policy.ptx_coef", f"needs data.texts, got {self.algo.policy.ptx_coef:g} with null"
+
+    @property
+    def reward_model(self) -> tuple[RewardModelStage, Model]:
+        """The fit of the reward model, and the model that it starts from."""
+        fit = self.algo.reward_model
+        return fit, self.model if fit.model is None else replace(self.model, path=fit.model, tokenizer=None)
 
     @property
     def optimization(self) -> PpoRun | ReinforceRun:
