@@ -12,7 +12,15 @@ from rlnlp.algos.rounds.draws import Draws, heldout_draws, responses
 from rlnlp.algos.rounds.model import RoundModel
 from rlnlp.algos.rounds.observe import RoundObserver
 from rlnlp.algos.rounds.policy import PolicyOptimization
-from rlnlp.algos.rounds.record import accuracy_by_gold, accuracy_on, comparison, figures, mean_record, satisfaction
+from rlnlp.algos.rounds.record import (
+    accuracy_by_gold,
+    accuracy_on,
+    comparison,
+    figures,
+    gains,
+    mean_record,
+    satisfaction,
+)
 from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
 from rlnlp.config.schema import RlhfRun
@@ -137,7 +145,9 @@ class Loop:
             "round": round, "step": run.progress.done, "judgements": len(judgements), "asked": self.rounds.asked,
             "reward_model": knows, **figures(draws, rewards, rng),
             "satisfaction": satisfaction(self.asking.ratings(round), rng),
-            "win_rate": self._win_rates(round, draws), "ended_early": run.progress.done in self.rounds.ended,
+            "win_rate": self._win_rates(round, draws),
+            "gains": gains(self.first, draws, self.first.rewards(scores), rewards, run.rng("gains", round)),
+            "ended_early": run.progress.done in self.rounds.ended,
             **self._perplexity(),
         })  # fmt: skip
         self.rounds.last = draws.as_json()

@@ -75,6 +75,17 @@ def accuracy_on(table: PreferenceTable, scores: Values, rng: Rng) -> dict[str, A
     return accuracy(np.array(differences), prompts, rng)
 
 
+def gains(first: Draws, now: Draws, first_rewards: Values, rewards: Values, rng: Rng) -> dict[str, list[float | None]]:
+    """What responses have more than those of the first policy, by prompt; both rewards are by one reward model."""
+    pairs = {
+        "reward": (first_rewards, rewards),
+        "gold": (first.gold, now.gold),
+        "response_tokens": (first.tokens, now.tokens),
+    }
+    differences = {name: (after.mean(1) - before.mean(1))[:, None] for name, (before, after) in pairs.items()}
+    return {name: mean_record(each, rng) for name, each in differences.items()}
+
+
 def figures(draws: Draws, rewards: Values, rng: Rng) -> dict[str, list[float | None]]:
     """The means of what is known of held-out responses."""
     values = {"reward": rewards, "gold": draws.gold, "kl": draws.kl, "response_tokens": draws.tokens}
