@@ -359,7 +359,7 @@ MUTANTS = [
     ),
     *_mutants(
         "config/measuring.py", MEASURING,
-        ("measurements may cost what they like", "* _size(config) <= budget", "<= budget"),
+        ("measurements may cost what they like", "* size <= BUDGET * cost", "<= BUDGET * cost"),
         ("what is asked for is not measured", "needed or (", "("),
     ),
     *_mutants(
@@ -368,9 +368,13 @@ MUTANTS = [
         ("what is equal is taken apart", "keys[i] in choosing], [", "i in chosen], ["),
     ),
     *_mutants(
-        "run/run.py", NUMBERS,
-        ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
-        ("a save is interrupted", "with self.signals.deferred():", "if True:", FINISHED),
+        "run/nonfinite.py", NUMBERS,
+        ("a broken gradient spoils the next step", "    clear_gradients(parts)\n", "    pass\n"),
+    ),
+    *_mutants(
+        "run/run.py", FINISHED,
+        ("a save is interrupted", "with self.signals.deferred():\n                self.signals.end_step()",
+         "if True:\n                self.signals.end_step()"),
     ),
     *_mutants(
         "run/ending.py", "run/test_ending",

@@ -20,6 +20,7 @@ from rlnlp.algos.rounds.record import (
     gains,
     mean_record,
     satisfaction,
+    term_means,
 )
 from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
@@ -66,6 +67,7 @@ class Loop:
         self.rounds.history.append({
             "round": 0, "step": 0, "judgements": 0, "asked": 0, "reward_model": None, "reward": None,
             **{name: mean_record(values, rng) for name, values in means.items()},
+            "gold_terms": term_means(self.first.terms, self.run.rng("gold-terms", 0)),
             "satisfaction": satisfaction(self.asking.ratings(0), rng), "win_rate": {}, "ended_early": False,
         })  # fmt: skip
         self.run.save()
@@ -127,8 +129,9 @@ class Loop:
     def _over_budget(self, metrics: Mapping[str, float]) -> bool:
         budget = self.config.algo.kl_budget
         over = budget is not None and metrics["kl"] > budget
-        if over:
-            self.rounds.ended.append(int(self.run.facts["steps"]))
+        step = int(self.run.facts["steps"])
+        if over and step % self.config.algo.round_steps:  # else it had all its steps
+            self.rounds.ended.append(step)
         return over
 
     def measure(self, round: int, judgements: list[Standing]) -> None:
@@ -144,10 +147,10 @@ class Loop:
         self.rounds.history.append({
             "round": round, "step": run.progress.done, "judgements": len(judgements), "asked": self.rounds.asked,
             "reward_model": knows, **figures(draws, rewards, rng),
+            "gold_terms": term_means(draws.terms, run.rng("gold-terms", round)),
+            "gains": gains(draws, self.first, rewards, self.first.rewards(scores), run.rng("gains", round)),
             "satisfaction": satisfaction(self.asking.ratings(round), rng),
-            "win_rate": self._win_rates(round, draws),
-            "gains": gains(self.first, draws, self.first.rewards(scores), rewards, run.rng("gains", round)),
-            "ended_early": run.progress.done in self.rounds.ended,
+            "win_rate": self._win_rates(round, draws), "ended_early": run.progress.done in self.rounds.ended,
             **self._perplexity(),
         })  # fmt: skip
         self.rounds.last = draws.as_json()
@@ -197,7 +200,7 @@ class Loop:
         """How often the reward model, as it is, agrees with judgements."""
         table = self.asking.table(judgements, round)
         texts = [text for row in table.rows for text in row.texts]
-        scores = self.model.model.scores(texts, self.model.algo.micro_batch_size).double().cpu().numpy()
+        scores = self.model.model.scores(texts, *self.model.at_once).double().cpu().numpy()
         return accuracy_on(table, scores, self.run.rng("accuracy", round))
 
     def _rate(self, round: int, draws: Draws) -> None:
