@@ -40,8 +40,11 @@ class StoredRun:
 
     @property
     def total_steps(self) -> Any:
-        """The steps that it was asked for."""
-        return self.settings["algo"].get("total_steps")
+        """The steps that it was asked for; of rlhf those of all rounds."""
+        algo = self.settings["algo"]
+        if "rounds" in algo:
+            return algo["rounds"] * sum(algo[stage]["total_steps"] for stage in ("reward_model", "policy"))
+        return algo.get("total_steps")
 
     @property
     def result(self) -> Mapping[str, Any]:
