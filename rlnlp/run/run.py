@@ -177,9 +177,9 @@ class Run:
             Failure: as ``steps``.
         """
         self._parts = parts
-        own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
-        inputs = {**own, **manifest.sources(self.config), **self.facts.get("code", {})}
+        inputs = {"seed": str(self.seed), "model.path": weights_sha256(parts), **manifest.sources(self.config)}
         allow = self.resume_info.allow if self.resume_info else ()
+        inputs |= self.facts.get("code", {})
         self.progress.restore(total, parts, inputs, allow, self.log_message, steps_of_round(self.config.algo))
         done, self._training_seconds = self.progress.done, self.progress.seconds
         self.signals.remember(self.progress.step_seconds)
@@ -243,15 +243,14 @@ class Run:
 
     def sample(self, step: int, rows: list[dict[str, Any]], show: int) -> None:
         """Append responses to samples.jsonl; show the first ``show`` of them."""
-        for row in rows:
+        for i, row in enumerate(rows):
             self.progress.files["samples"].append({"step": step, **row})
-        for row in rows[:show]:
-            self.display.sample(step, row["prompt"], row["response"], row["score"])
+            if i < show:
+                self.display.sample(step, row["prompt"], row["response"], row["score"])
 
     def seconds(self) -> Seconds:
         """How long the run has taken so far."""
-        now = time.monotonic() - self.started
-        return Seconds(now, self._earlier_seconds + now, self._training_seconds)
+        return Seconds(now := time.monotonic() - self.started, self._earlier_seconds + now, self._training_seconds)
 
     @property
     def stopped_early(self) -> bool:

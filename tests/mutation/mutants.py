@@ -379,7 +379,7 @@ MUTANTS = [
     *_mutants(
         "run/ending.py", "run/test_ending",
         ("a stopped run saves nothing", "        progress.save_last_step()", "        pass", OBEYED),
-        ("a signal is a failure", 'return "interrupted" if code in SIGNALED else "failed", code',
+        ("a signal is a failure", 'return "interrupted" if waits or code in SIGNALED else "failed", code',
          'return "failed", code'),
         ("the phase names no setting", "LESS_MEMORY.get(phase,", 'LESS_MEMORY.get("",'),
     ),
