@@ -89,7 +89,9 @@ def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
     of_rounds = words[0] == "rlhf" or "algo=rlhf" in words
     typed = "hello\n" if "--chat" in words else ""
-    status, output, errors = forked.rlnlp(*words, *((ROUNDS if of_rounds else QUICK) if trains else ()), cwd=directory, stdin=typed, timeout=300)
+    status, output, errors = forked.rlnlp(
+        *words, *((ROUNDS if of_rounds else QUICK) if trains else ()), cwd=directory, stdin=typed, timeout=300
+    )
     assert status == 0, errors
     assert output
 
