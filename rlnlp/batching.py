@@ -1,8 +1,8 @@
 """How rows become batches: padding, order, micro-batches."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,29 @@ from rlnlp.types import PolicyOutput, Prompts, Rollout, take
 
 Batch = TypeVar("Batch")
 Output = TypeVar("Output", bound=PolicyOutput)
+
+
+class AtOnce(NamedTuple):
+    """What goes through a model at once: at most ``texts``, and at most ``tokens`` with padding, None for any."""
+
+    texts: int
+    tokens: int | None = None
+
+
+def parts_at_once(sizes: Iterable[tuple[int, int]], texts: int, tokens: int | None = None) -> Iterator[slice]:
+    """Items in their order, cut into parts of at most ``texts`` texts and ``tokens`` tokens, padding included.
+
+    ``sizes`` are the texts of each item and the tokens of its longest one. An item that is more is a part of its own.
+    """
+    first, count, longest, i = 0, 0, 0, 0
+    for i, (more, length) in enumerate(sizes):
+        whole, widest = count + more, max(longest, length)
+        if i > first and (whole > texts or (tokens is not None and whole * widest > tokens)):
+            yield slice(first, i)
+            first, whole, widest = i, more, length
+        count, longest = whole, widest
+    if count:
+        yield slice(first, i + 1)
 
 
 def left_padded(ids: Sequence[list[int]], rows: Sequence[int], pad: int, device: torch.device) -> Prompts:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos.optim import descend, optimizers
-from rlnlp.algos.reward_scores import FeatureCache, scorer, scores_of_rows
+from rlnlp.algos.reward_scores import FeatureCache, scored_at_once, scorer, scores_of_rows
 from rlnlp.algos.reward_updates import Fitting, accumulate
 from rlnlp.config.reward_model import SHUFFLED, FitRewardModel
 from rlnlp.config.schema import RewardModelRun
@@ -42,12 +42,13 @@ class Refit:
         model = self.fresh()
         score, batch = scorer(model, self.cache), batches(table, rating_scale(table), model.device)
         counts = bootstrap_weights(table.units, train, algo.ensemble_size, seed).to(model.device)
-        fitting = Fitting(table, train, batch, score, counts, algo, seed)
+        at_once = scored_at_once(model, self.cache, algo.micro_batch_size)
+        fitting = Fitting(table, train, batch, score, at_once, counts, algo, seed)
         parts = optimizers(model, algo)
         for step in range(1, steps + 1):
             accumulate(fitting, step)
             descend(parts, step, algo)
-        return scores_of_rows(score, batch, table, scored, algo.micro_batch_size)
+        return scores_of_rows(score, batch, table, scored, *at_once)
 
 
 def fresh_model(config: RewardModelRun, language: build.Language | build.EncoderLanguage) -> Callable[[], RewardModel]:

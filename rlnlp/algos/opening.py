@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -14,9 +14,11 @@ from torch import nn
 from rlnlp.algos.optim import state_bytes
 from rlnlp.config.algos import Optimization
 from rlnlp.config.description import OneStage, Trained, description, duration, measurements, saves, thing
+from rlnlp.config.schema import RlhfRun
 from rlnlp.device import device_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
+from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.parts import Parts, named_tensors
 from rlnlp.run.run import Run
 
@@ -37,13 +39,25 @@ Learning = TypeVar("Learning")
 class Prepared(Generic[Around, Learning]):
     """What an algorithm has before its first step: what is ``around`` the loop, the ``model`` that learns, a ``trial``.
 
-    ``parts`` are those of a checkpoint, as far as they are known by then.
+    ``parts`` are those of a checkpoint, as far as they are known by then. ``once`` is what is done only once in the run
+    and is in no trial, None if there is nothing of the kind.
     """
 
     around: Around
     model: Learning
     parts: Parts
     trial: Trial
+    once: "Once | None" = None
+
+
+class Once(Protocol):
+    """Work that is done once in a run, when it is first needed, so that later steps and measurements are short."""
+
+    spent: float  # seconds, so far
+
+    def left(self) -> float:
+        """The seconds that the rest of it takes, from what is done of it."""
+        ...
 
 
 class Rows(NamedTuple):
@@ -67,22 +81,22 @@ def opener(
 
 def opening(
     config: OneStage, run: Run, device: torch.device, rows: Rows, measure: Callable[[], Measured],
-    parts: Parts, trial: Trial,
+    parts: Parts, trial: Trial, once: Once | None = None,
 ) -> Measured:  # fmt: skip
     """Print what is trained on what; measure, try a step, and print how long the run takes and what it writes.
 
-    ``trial`` does the work of a step, changes nothing, and returns the seconds that a step takes. Returns what
-    ``measure`` returns. Of ``parts``, those of a checkpoint, the modules are read.
+    ``trial`` does the work of a step, changes nothing, and returns the seconds that a step takes, without what is done
+    ``once``. Returns what ``measure`` returns. Of ``parts``, those of a checkpoint, the modules are read.
     """
     modules = modules_of(parts)
     run.describe(known(config, device, rows, modules))
     with run.display.waiting("measuring before training"):
         begun = time.monotonic()
         before = measure()
-        seconds = time.monotonic() - begun
+        seconds = time.monotonic() - begun - (once.spent if once else 0)
     with run.display.waiting("trying a step"):
         step = run.signals.estimate = trial(1)
-    time_needed = time_text(config, run.progress.saved_step(), step, seconds)
+    time_needed = time_text(config, run.progress.saved_step(), step, seconds, once.left() if once else 0)
     run.describe({"time": time_needed, "disk": disk_text(config, run.directory, modules)})
     return before
 
@@ -107,15 +121,23 @@ def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -
     }
 
 
-def time_text(config: OneStage, done: int, step: float, measurement: float) -> str:
-    """How long a run of which ``done`` steps are done takes; ``step`` and ``measurement`` are seconds of each."""
+def time_text(config: OneStage, done: int, step: float, measurement: float, once: float = 0) -> str:
+    """How long a run of which ``done`` steps are done takes.
+
+    ``step`` and ``measurement`` are the seconds of each, ``once`` those of what is still to be done once.
+    """
     steps, more = max(0, config.algo.total_steps - done), measurements(config, done) - 1
-    total = duration((steps + config.algo.further_steps) * step + more * measurement)
+    total = duration(once + (steps + config.algo.further_steps) * step + more * measurement)
     left = " left" if done else ""
     return (
-        f"about {total}: {counted(steps, 'step')}{left} of {step:.2g} s (from a trial)"
+        f"about {total}: {once_text(once)}{counted(steps, 'step')}{left} of {step:.2g} s (from a trial)"
         f"{further(config.algo)}, {counted(more, 'measurement')} of {measurement:.2g} s"
     )
+
+
+def once_text(seconds: float) -> str:
+    """What is done once, in words, if there is anything: the features of a trunk that does not learn."""
+    return f"{duration(seconds)} once for the features of all texts, " if seconds else ""
 
 
 def further(algo: Optimization) -> str:
@@ -133,10 +155,10 @@ class DiskNeed(NamedTuple):
     models: int
 
 
-def disk_need(config: OneStage, modules: Modules) -> DiskNeed:
+def disk_need(config: Trained, modules: Modules) -> DiskNeed:
     """What a run writes at most; ``modules`` are what learns."""
     weights = {name: sum(t.nbytes for t in named_tensors(module).values()) for name, module in modules.items()}
-    one = sum(weights.values()) + sum(state_bytes(module, config.algo) for module in modules.values())
+    one = sum(weights.values()) + sum(state_bytes(module, algo_of(config, name)) for name, module in modules.items())
     best = 1 if config.heldout.every else 0
     kept = min(saves(config), config.checkpoint.keep + best)
     staged = 1 if saves(config) > kept else 0  # an old one is removed when the new one is whole
@@ -145,6 +167,13 @@ def disk_need(config: OneStage, modules: Modules) -> DiskNeed:
     result = next(iter(weights.values()))
     needed = (kept + staged) * one + (1 + models) * result + SPARE
     return DiskNeed(needed, one, kept, result, 1 + models)
+
+
+def algo_of(config: Trained, name: str) -> Optimization:
+    """What optimizes the module with this name."""
+    if isinstance(config, RlhfRun):
+        return config.algo.reward_model if name == REWARD_MODEL else config.algo.policy
+    return config.algo
 
 
 def need_text(need: DiskNeed, free: int) -> str:
@@ -156,7 +185,7 @@ def need_text(need: DiskNeed, free: int) -> str:
     )
 
 
-def disk_text(config: OneStage, directory: Path, modules: Modules) -> str:
+def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
     """What a run writes at most, beside what is free; with a warning if that is less."""
     need, free = disk_need(config, modules), shutil.disk_usage(directory).free
     text = need_text(need, free)

@@ -11,9 +11,10 @@ from rlnlp import build
 from rlnlp.algos.further_fits import Refit, fresh_model, further_fits
 from rlnlp.algos.opening import Prepared, Rows, opening
 from rlnlp.algos.optim import Optimizers, descend, learning_rate, optimizers
-from rlnlp.algos.reward_scores import FeatureCache, reward_model_result, scorer, scores_of_rows
+from rlnlp.algos.reward_scores import FeatureCache, reward_model_result, scored_at_once, scorer, scores_of_rows
 from rlnlp.algos.reward_updates import Fitting, accumulate
 from rlnlp.algos.setup import load_reading_language
+from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import batches, bootstrap_weights, rating_scale
 from rlnlp.data.preference_table import PreferenceTable, preference_table, shown_prompt
@@ -44,7 +45,9 @@ def train(
 
 
 def trial_step(model: RewardModel, fitting: Fitting, step: int) -> float:
-    """Seconds that a step takes, from one that changes nothing."""
+    """Seconds that a step takes, from one that changes nothing; if the trunk is frozen, with its features at hand."""
+    if model.frozen:
+        accumulate(fitting, step)
     begun = time.monotonic()
     accumulate(fitting, step)
     model.zero_grad(set_to_none=True)
@@ -79,14 +82,24 @@ def prepare(
     model = build.reward_model(algo, language, seed)
     with run.display.waiting("reading the judged answers"):
         table = preference_table(config.data, config.heldout.size, seed, reader, algo.loss == "regression")
-    cache = FeatureCache(model, table, algo.micro_batch_size) if algo.frozen_trunk else None
+    cache = FeatureCache(model, table, model.at_once(algo.micro_batch_size)) if algo.frozen_trunk else None
     counts = bootstrap_weights(table.units, table.train, algo.ensemble_size, seed).to(model.device)
     batch = batches(table, rating_scale(table), model.device)
-    fitting = Fitting(table, table.train, batch, scorer(model, cache), counts, algo, seed)
-    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
+    at_once = scored_at_once(model, cache, algo.micro_batch_size)
+    fitting = Fitting(table, table.train, batch, scorer(model, cache), at_once, counts, algo, seed)
+    notes = [*table.notes, *at_once_note(model, algo)]
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, notes)
     refit = Refit(config, run, fresh_model(config, language), cache)
     setup = RewardModelSetup(model, reader, table, rows, fitting, refit)
-    return Prepared(setup, model, {REWARD_MODEL: model}, partial(trial_step, model, fitting))
+    return Prepared(setup, model, {REWARD_MODEL: model}, partial(trial_step, model, fitting), cache)
+
+
+def at_once_note(model: RewardModel, algo: FitRewardModel) -> list[str]:
+    """How much is read at once, where that follows from the size of the model."""
+    if algo.micro_batch_size is not None:
+        return []
+    texts, tokens = model.at_once(None)
+    return [f"answers at once: at most {texts}, of {tokens:,} tokens in all"]
 
 
 def main(config: RewardModelRun, run: Run) -> None:
@@ -97,7 +110,7 @@ def main(config: RewardModelRun, run: Run) -> None:
     table, fitting = setup.table, setup.fitting
 
     def raw(rows: Sequence[int]) -> list[Tensor]:
-        return scores_of_rows(fitting.score, fitting.batch, table, rows, algo.micro_batch_size)
+        return scores_of_rows(fitting.score, fitting.batch, table, rows, *fitting.at_once)
 
     def view(rows: list[int]) -> PairFit:
         return pair_fit(table, rows, raw(rows), algo)
@@ -113,7 +126,9 @@ def main(config: RewardModelRun, run: Run) -> None:
             keep_samples(raw, table, run, step, config.samples.show)
         return views.choosing().figures() if run.due(config.heldout.every, step) else {}
 
-    before = opening(config, run, model.device, setup.rows, partial(measure_result, run, views), made.parts, made.trial)
+    before = opening(
+        config, run, model.device, setup.rows, partial(measure_result, run, views), made.parts, made.trial, made.once
+    )
     train(model, optimizers(model, algo), fitting, observe, run)
     result = reward_model_result(config, run, model, setup.reader, table, raw)
     outcome = save_result(run, result, views, loss_gain)

@@ -1,11 +1,13 @@
 """The scores of a reward model over a table of judged answers: features that are kept, held-out scores, the scale."""
 
+import time
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from rlnlp import build
+from rlnlp.batching import AtOnce, parts_at_once
 from rlnlp.config.reward_model import PAIRS
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
@@ -29,26 +31,43 @@ OVERALL = "one response a prompt: scores are normalized by their standard deviat
 class FeatureCache:
     """What a frozen trunk makes of each text of a table, computed when it is first asked for.
 
-    ``size`` texts go through the trunk at once.
+    As much of them as is ``at_once`` goes through the trunk together. ``spent`` are the seconds that it took so far.
     """
 
-    def __init__(self, model: RewardModel, table: PreferenceTable, size: int) -> None:
-        self.model, self.size = model, size
+    def __init__(self, model: RewardModel, table: PreferenceTable, at_once: AtOnce) -> None:
+        self.model, self.at_once = model, at_once
         self.known = torch.zeros(sum(len(row.texts) for row in table.rows), dtype=torch.bool)
         self.kept = torch.empty(0)
+        self.lengths = torch.tensor([len(text) for row in table.rows for text in row.texts])
+        self.spent = 0.0
 
     def __call__(self, batch: JudgedBatch) -> Tensor:
         """The features of the texts of a batch, (B, D)."""
+        begun = time.monotonic()
         lacking = [i for i, number in enumerate(batch.numbers.tolist()) if not self.known[number]]
-        for start in range(0, len(lacking), self.size):
-            part = lacking[start : start + self.size]
+        sizes = [(1, len(batch.texts[i])) for i in lacking]
+        for part in (lacking[of] for of in parts_at_once(sizes, *self.at_once)):
             texts = text_batch([batch.texts[i] for i in part], self.model.pad, self.model.device)
             found = self.model.features(texts)
             if not len(self.kept):
                 self.kept = found.new_zeros(len(self.known), found.shape[1])
             self.kept[batch.numbers[part]] = found
             self.known[batch.numbers[part].cpu()] = True
+        if lacking:
+            self.kept[:1].cpu()  # a device that is asked to compute answers at once, and computes later
+            self.spent += time.monotonic() - begun
         return self.kept[batch.numbers]
+
+    def left(self) -> float:
+        """The seconds that the features of all other texts take, by their tokens."""
+        known = int(self.lengths[self.known].sum())
+        return self.spent / known * int(self.lengths[~self.known].sum()) if known else 0.0
+
+
+def scored_at_once(model: RewardModel, cache: FeatureCache | None, texts: int | None) -> AtOnce:
+    """How much is scored together: ``texts``, or None for what the model's size allows; kept features are small."""
+    found = model.at_once(texts)
+    return found if cache is None else AtOnce(found.texts)
 
 
 def scorer(model: RewardModel, cache: FeatureCache | None) -> Scorer:
@@ -60,11 +79,12 @@ def scorer(model: RewardModel, cache: FeatureCache | None) -> Scorer:
 
 @torch.no_grad()
 def scores_of_rows(
-    score: Scorer, batch: Callable[[Sequence[int]], JudgedBatch], table: PreferenceTable, rows: Sequence[int], size: int
-) -> list[Tensor]:
-    """The members' raw scores of the answers of each of ``rows``, (M, K) each; ``size`` texts at once."""
+    score: Scorer, batch: Callable[[Sequence[int]], JudgedBatch], table: PreferenceTable, rows: Sequence[int],
+    texts: int, tokens: int | None = None,
+) -> list[Tensor]:  # fmt: skip
+    """The members' raw scores of the answers of each of ``rows``, (M, K) each; ``texts`` at once, of ``tokens``."""
     found: dict[int, Tensor] = {}
-    for group in row_groups(table, sorted(rows, key=lambda r: table.lengths[r]), size):
+    for group in row_groups(table, sorted(rows, key=lambda r: table.lengths[r]), texts, tokens):
         raw = score(batch(group), None).cpu()
         parts = raw.split([len(table.rows[r].texts) for r in group], dim=1)
         found |= dict(zip(group, parts, strict=True))
@@ -141,4 +161,4 @@ def scores_of_model(
     for i, response in enumerate(policy.generate(asked, count)):
         texts.append(reader.tokens(asked[i // count], response["response"]))
     numbers = [i // count for i in range(len(texts))]
-    return model.raw_scores(texts, config.algo.micro_batch_size), numbers
+    return model.raw_scores(texts, *model.at_once(config.algo.micro_batch_size)), numbers

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rlnlp.algos.optim import backward
 from rlnlp.algos.reward_scores import Scorer
+from rlnlp.batching import AtOnce
 from rlnlp.config.reward_model import RewardModelFit
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
 from rlnlp.data.order import WINDOW, alike_rows_of_step
@@ -22,13 +23,15 @@ class Fitting:
     """What a reward model is fitted with, apart from its weights.
 
     ``rows`` gives those of a step, of ``train``; ``batch`` their texts and pairs; ``score`` the members' raw scores of
-    a batch (M, B); ``counts`` (M, rows of the table) how often a row is in the sample that a member is fitted to.
+    a batch (M, B), of what is ``at_once`` together; ``counts`` (M, rows of the table) how often a row is in the sample
+    that a member is fitted to.
     """
 
     table: PreferenceTable
     train: Sequence[int]
     batch: Callable[[Sequence[int]], JudgedBatch]
     score: Scorer
+    at_once: AtOnce
     counts: Tensor
     algo: RewardModelFit
     seed: int
@@ -55,7 +58,7 @@ def accumulate(fitting: Fitting, step: int) -> Update:
     total = sum(fitting.table.rows[r].row.weight for r in rows)
     rngs = [stream(fitting.seed, "dropout", step, member) for member in range(len(fitting.counts))]
     loss_sum, texts, tokens, differences = 0.0, 0, 0, []
-    for group in row_groups(fitting.table, rows, algo.micro_batch_size):
+    for group in row_groups(fitting.table, rows, *fitting.at_once):
         batch = fitting.batch(group)
         raw = fitting.score(batch, rngs)
         loss = loss_of(raw, batch, fitting.counts[:, group], algo, total)

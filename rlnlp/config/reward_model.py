@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rlnlp.config.algos import Optimization
-from rlnlp.config.setting import Problem, setting
+from rlnlp.config.setting import ACTOR, Problem, setting
 
 PAIRS = "pairs"  # algo.normalize_on: the answers that a reward model is fitted to
 SHUFFLED = 0.25  # of the training prompts: what is fitted to with shuffled labels
@@ -16,6 +16,10 @@ class RewardModelFit(Optimization):
     """How a reward model is fitted to answers that people judged."""
 
     name: Literal["reward-model"] = setting("the algorithm", resume="never")
+    micro_batch_size: int | None = setting(  # type: ignore[assignment]  # here alone it may be left open
+        "answers in memory at once, null means by the size of the model and their lengths; changes no result",
+        "responses", ge=1, trl="per_device_train_batch_size", verl=f"{ACTOR}.ppo_micro_batch_size_per_gpu",
+    )  # fmt: skip
     loss: Literal["preference", "regression"] = setting(
         "preference: the preferred answer of each pair scores higher (Bradley-Terry); regression: scores are ratings",
         resume="never",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from math import comb
 
 from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
 from rlnlp.config.annotator import Annotator
@@ -113,10 +114,17 @@ class RlhfRun(Common):
     device: Device = setting("where to compute")
 
     def problems(self) -> Iterator[Problem]:
-        """What chooses steps by held-out scores, of which each round has others."""
+        """What chooses steps by held-out scores, of which each round has others; more pairs than can be asked about."""
         yield from super().problems()
         if self.heldout.patience:
             yield "heldout.patience", "must be 0 for rlhf: each round has a reward model of its own; see algo.kl_budget"
+        pairs = self.algo.prompts_per_round * comb(self.algo.num_generations, 2)
+        if self.annotator.comparisons_per_round > pairs:
+            of = "the pairs of algo.num_generations responses to algo.prompts_per_round prompts"
+            yield (
+                "annotator.comparisons_per_round",
+                f"must be <= {pairs}, {of}, got {self.annotator.comparisons_per_round}",
+            )
         if self.algo.policy.ptx_coef and self.data.texts is None:
             yield "algo.policy.ptx_coef", f"needs data.texts, got {self.algo.policy.ptx_coef:g} with null"
 

@@ -27,7 +27,7 @@ def step_lines(algo: Optimization, sampler: Sampler) -> list[str]:
     if not isinstance(algo, OnPolicy):
         each = "row" if isinstance(algo, FitRewardModel) else "text"
         texts = counted(algo.total_steps * algo.batch_size, each)
-        return [f"{steps} of {counted(algo.batch_size, each)}: {texts}", *_more_fits(algo)]
+        return [f"{steps} of {counted(algo.batch_size, each)}: {texts}", *_of_reward_model(algo)]
     responses = algo.batch_size * algo.num_generations
     total = algo.total_steps * responses
     lines = [
@@ -44,12 +44,13 @@ def step_lines(algo: Optimization, sampler: Sampler) -> list[str]:
     return lines
 
 
-def _more_fits(algo: Optimization) -> list[str]:
-    """The further fits of a reward model, from which the report tells how far it can be trusted."""
+def _of_reward_model(algo: Optimization) -> list[str]:
+    """How much a reward model reads at once; and its further fits, by which the report tells how far to trust it."""
     if not isinstance(algo, FitRewardModel):
         return []
     parts = [f"{part:.{FLOAT}g}" for part in algo.learning_curve]
     fits = [f"to {', '.join(parts)} of the data"] if parts else []
     fits += ["to shuffled labels"] if algo.shuffled_labels else []
     fits += [f"to {counted(algo.folds, 'fold')}"] if algo.folds else []
-    return [f"then fitted {', '.join(fits)}, for the report"] if fits else []
+    lines = ["answers at once: by the size of the model and their lengths"] if algo.micro_batch_size is None else []
+    return [*lines, f"then fitted {', '.join(fits)}, for the report"] if fits else lines

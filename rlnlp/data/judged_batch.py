@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rlnlp.batching import parts_at_once
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.maths.shapes import check_vectors
 from rlnlp.models.text_tokens import TextTokens
@@ -127,16 +128,13 @@ def bootstrap_weights(units: Sequence[int], train: Sequence[int], members: int, 
     return of_unit[:, torch.tensor(units)]
 
 
-def row_groups(table: PreferenceTable, rows: Sequence[int], texts: int) -> Iterator[list[int]]:
-    """``rows`` in groups of at most ``texts`` texts, in their order; a row with more is a group of its own."""
-    group: list[int] = []
-    count = 0
-    for row in rows:
-        size = len(table.rows[row].texts)
-        if group and count + size > texts:
-            yield group
-            group, count = [], 0
-        group.append(row)
-        count += size
-    if group:
-        yield group
+def row_groups(
+    table: PreferenceTable, rows: Sequence[int], texts: int, tokens: int | None = None
+) -> Iterator[list[int]]:
+    """``rows`` in groups of at most ``texts`` texts and ``tokens`` tokens, padding included, in their order.
+
+    A row with more is a group of its own.
+    """
+    sizes = [(len(table.rows[r].texts), table.lengths[r]) for r in rows]
+    for part in parts_at_once(sizes, texts, tokens):
+        yield list(rows[part])

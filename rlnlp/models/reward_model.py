@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rlnlp.batching import AtOnce, parts_at_once
 from rlnlp.maths.preferences import ensemble_mean, ensemble_mean_minus_uncertainty, ensemble_minimum
 from rlnlp.models.policy import Policy
 from rlnlp.models.reward_check import check_trunks
 from rlnlp.models.reward_encoder import ClassHead, EncoderTrunk
 from rlnlp.models.reward_heads import LinearHead, MlpHead, new_head
+from rlnlp.models.reward_memory import at_once
 from rlnlp.models.reward_padding import fit_rows
 from rlnlp.models.reward_pooling import POOLS
 from rlnlp.models.reward_trunk import CausalTrunk
@@ -113,18 +115,23 @@ class RewardModel(nn.Module):
             return ensemble_mean_minus_uncertainty(scores, self.uncertainty_coef)
         return ensemble_mean(scores)
 
+    def at_once(self, texts: int | None) -> AtOnce:
+        """How much the model reads at once: so many ``texts``, or None for as many as its size allows."""
+        return at_once([trunk.body for trunk in self.trunks], texts)
+
     @torch.no_grad()
-    def raw_scores(self, texts: Sequence[TextTokens], micro_batch_size: int) -> Tensor:
-        """The raw scores of each member, (M, N), ``micro_batch_size`` texts of similar length at a time."""
+    def raw_scores(self, texts: Sequence[TextTokens], count: int, tokens: int | None = None) -> Tensor:
+        """The raw scores of each member, (M, N); texts of similar length at a time, ``count`` of up to ``tokens``."""
         order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), texts[i]))
-        parts = [order[i : i + micro_batch_size] for i in range(0, len(order), micro_batch_size)]
+        sizes = [(1, len(texts[i])) for i in order]
+        parts = [order[part] for part in parts_at_once(sizes, count, tokens)]
         found = [self(text_batch([texts[i] for i in part], self.pad, self.device)) for part in parts]
         places = torch.tensor(order, device=self.device).argsort()
         return torch.cat([torch.zeros(len(self.heads), 0, device=self.device), *found], dim=1)[:, places]
 
-    def scores(self, texts: Sequence[TextTokens], micro_batch_size: int) -> Tensor:
+    def scores(self, texts: Sequence[TextTokens], count: int, tokens: int | None = None) -> Tensor:
         """The ensemble's scores, (N,), in the order of the texts."""
-        return self.combined(self.raw_scores(texts, micro_batch_size))
+        return self.combined(self.raw_scores(texts, count, tokens))
 
 
 def reward_model_of(

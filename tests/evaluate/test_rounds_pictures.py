@@ -9,7 +9,7 @@ import pytest
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.rounds.bars import Compared, before_after, draw_before_after
 from rlnlp.evaluate.rounds.panels import panels
-from rlnlp.evaluate.rounds.pictures import draw_figures, draw_history, grid
+from rlnlp.evaluate.rounds.pictures import draw_history, draw_panels, grid
 from rlnlp.maths.accuracy import Estimate
 from support import rounds as records
 
@@ -133,7 +133,7 @@ def test_the_pictures_are_written_side_by_side_and_each_for_itself(tmp_path):
     assert path == tmp_path / "history.png"
     assert matplotlib.image.imread(path).shape[1] == round(3 * 4.6 * 110)
     (tmp_path / "report").mkdir()
-    figures = draw_figures(history, "rounds", tmp_path / "report")
+    figures = draw_panels(history, "rounds", tmp_path / "report")
     assert [figure.file for figure in figures] == [
         "report-rounds-gold.png", "report-rounds-satisfaction.png", "report-rounds-lengths.png",
     ]  # fmt: skip

@@ -360,7 +360,7 @@ MUTANTS = [
     ),
     *_mutants(
         "config/measuring.py", MEASURING,
-        ("measurements may cost what they like", "* _size(config) <= budget", "<= budget"),
+        ("measurements may cost what they like", "* size <= BUDGET * cost", "<= BUDGET * cost"),
         ("what is asked for is not measured", "needed or (", "("),
     ),
     *_mutants(
@@ -369,14 +369,18 @@ MUTANTS = [
         ("what is equal is taken apart", "keys[i] in choosing], [", "i in chosen], ["),
     ),
     *_mutants(
-        "run/run.py", NUMBERS,
-        ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
-        ("a save is interrupted", "with self.signals.deferred():", "if True:", FINISHED),
+        "run/nonfinite.py", NUMBERS,
+        ("a broken gradient spoils the next step", "    clear_gradients(parts)\n", "    pass\n"),
+    ),
+    *_mutants(
+        "run/run.py", FINISHED,
+        ("a save is interrupted", "with self.signals.deferred():\n                self.signals.end_step()",
+         "if True:\n                self.signals.end_step()"),
     ),
     *_mutants(
         "run/ending.py", "run/test_ending",
         ("a stopped run saves nothing", "        progress.save_last_step()", "        pass", OBEYED),
-        ("a signal is a failure", 'return "interrupted" if code in SIGNALED else "failed", code',
+        ("a signal is a failure", 'return "interrupted" if waits or code in SIGNALED else "failed", code',
          'return "failed", code'),
         ("the phase names no setting", "LESS_MEMORY.get(phase,", 'LESS_MEMORY.get("",'),
     ),

@@ -129,8 +129,9 @@ class Loop:
     def _over_budget(self, metrics: Mapping[str, float]) -> bool:
         budget = self.config.algo.kl_budget
         over = budget is not None and metrics["kl"] > budget
-        if over:
-            self.rounds.ended.append(int(self.run.facts["steps"]))
+        step = int(self.run.facts["steps"])
+        if over and step % self.config.algo.round_steps:  # else it had all its steps
+            self.rounds.ended.append(step)
         return over
 
     def measure(self, round: int, judgements: list[Standing]) -> None:
@@ -199,7 +200,7 @@ class Loop:
         """How often the reward model, as it is, agrees with judgements."""
         table = self.asking.table(judgements, round)
         texts = [text for row in table.rows for text in row.texts]
-        scores = self.model.model.scores(texts, self.model.algo.micro_batch_size).double().cpu().numpy()
+        scores = self.model.model.scores(texts, *self.model.at_once).double().cpu().numpy()
         return accuracy_on(table, scores, self.run.rng("accuracy", round))
 
     def _rate(self, round: int, draws: Draws) -> None:

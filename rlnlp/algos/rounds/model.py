@@ -1,5 +1,6 @@
 """The reward model of the rounds: fitted anew in each, normalized on the first policy, and then the reward."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,16 +9,17 @@ from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos import reward_model
-from rlnlp.algos.optim import Optimizers, forget, optimizers
-from rlnlp.algos.reward_scores import FeatureCache, normalization, scorer
+from rlnlp.algos.optim import Optimizers, backward, forget, optimizers
+from rlnlp.algos.reward_scores import FeatureCache, normalization, scored_at_once, scorer
 from rlnlp.algos.reward_updates import Fitting
+from rlnlp.batching import AtOnce, parts_at_once
 from rlnlp.config.rlhf import RewardModelStage
 from rlnlp.config.schema import RlhfRun
 from rlnlp.data.judged_batch import RatingScale, batches, bootstrap_weights
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.models.reward_load import LoadedRewardModel
 from rlnlp.models.reward_model import RewardModel
-from rlnlp.models.text_tokens import TextReader
+from rlnlp.models.text_tokens import TextReader, text_batch
 from rlnlp.rewards.model.learned import Asked, ScoreTexts, with_prompts
 from rlnlp.rewards.model.learned import scorer as texts_scorer
 from rlnlp.rewards.terms import Reward, weighted_sum
@@ -37,6 +39,20 @@ class RoundModel:
     algo: RewardModelStage
     seed: int
 
+    def trial(self, asked: Sequence[Asked]) -> float:
+        """Seconds that a step takes, from one on some answers that changes nothing."""
+        begun = time.monotonic()
+        texts = [self.reader.tokens(prompt, answer) for prompt, answer in asked[: self.algo.responses]]
+        for part in parts_at_once(((1, len(text)) for text in texts), *self.at_once):
+            backward(self.model(text_batch(texts[part], self.model.pad, self.model.device)).sum())
+        self.model.zero_grad(set_to_none=True)
+        return (time.monotonic() - begun) * self.algo.responses / max(1, len(texts))
+
+    @property
+    def at_once(self) -> AtOnce:
+        """How much the model reads at once."""
+        return self.model.at_once(self.algo.micro_batch_size)
+
     def restart(self, round: int) -> None:
         """The trunk is as it was at the start, the heads are new, and the optimizers too."""
         self.model.load_state_dict(self.start)
@@ -48,10 +64,11 @@ class RoundModel:
         """Descend the loss of the judgements of ``table``, by the loop that fits every reward model."""
         algo, device = self.algo, self.model.device
         seed = int(stream(self.seed, "reward-model", round).integers(2**31))
-        cache = FeatureCache(self.model, table, algo.micro_batch_size) if algo.frozen_trunk else None
+        cache = FeatureCache(self.model, table, self.at_once) if algo.frozen_trunk else None
         counts = bootstrap_weights(table.units, table.train, algo.ensemble_size, seed).to(device)
         batch = batches(table, RatingScale(), device)
-        fitting = Fitting(table, table.train, batch, scorer(self.model, cache), counts, algo, seed)
+        at_once = scored_at_once(self.model, cache, algo.micro_batch_size)
+        fitting = Fitting(table, table.train, batch, scorer(self.model, cache), at_once, counts, algo, seed)
         reward_model.train(self.model, self.optimizers, fitting, lambda step: {}, steps)
 
     def normalize(self, asked: Sequence[Asked], prompts: Sequence[int]) -> None:
@@ -63,7 +80,7 @@ class RoundModel:
     def raw_scores(self, asked: Sequence[Asked]) -> Tensor:
         """The raw scores of each member, (M, N)."""
         texts = [self.reader.tokens(prompt, answer) for prompt, answer in asked]
-        return self.model.raw_scores(texts, self.algo.micro_batch_size)
+        return self.model.raw_scores(texts, *self.at_once)
 
     def member_scores(self, asked: Sequence[Asked]) -> Tensor:
         """The normalized scores of each member, (M, N)."""
@@ -73,7 +90,7 @@ class RoundModel:
     def scores(self) -> ScoreTexts:
         """The scores (N,) of answers to prompts, as the reward model is when they are asked for."""
         loaded = LoadedRewardModel(self.model, self.reader, ())
-        return texts_scorer("the reward model", loaded, self.algo.micro_batch_size)
+        return texts_scorer("the reward model", loaded, *self.at_once)
 
     def reward(self, texts_of: Callable[[Rollout], Texts]) -> Reward:
         """The scores of a rollout, as a reward."""

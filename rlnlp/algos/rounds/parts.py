@@ -42,7 +42,7 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
             setup, setup.collect_first, lambda r: torch.zeros_like(setup.kl(r)), lambda d: run.rng("heldout", d), DRAWS
         )
     observe = RoundObserver(config, setup, model.scores, first, rounds, run)
-    optimization = policy_optimization(config.optimization, setup, model.reward(setup.table.texts), observe)
+    optimization = policy_optimization(config.optimization, setup, model.reward(setup.table.texts), observe, run)
     path = run.directory / FEEDBACK if config.data.feedback is None else Path(config.data.feedback).expanduser()
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
     asking = Asking(store, setup, model, config.algo, config.annotator, run)

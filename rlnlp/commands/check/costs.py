@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rlnlp.algos.opening import LESS_DISK, Prepared, Trial, disk_need, further, modules_of, need_text
+from rlnlp.algos.opening import LESS_DISK, Prepared, Trial, disk_need, further, modules_of, need_text, once_text
 from rlnlp.algos.optim import state_bytes
 from rlnlp.commands.check.findings import Finding, Report
 from rlnlp.config.description import duration, measurements
@@ -35,15 +35,16 @@ def costs(
     count = measurements(config)
     measurement = response * prepared.around.rows.heldout
     steps = config.algo.total_steps + config.algo.further_steps
-    seconds = loading + steps * step + count * measurement
+    once = prepared.once.left() if prepared.once else 0
+    seconds = loading + once + steps * step + count * measurement
     need, free = disk_need(config, modules), shutil.disk_usage(existing(directory)).free
     report.figures |= {
         "seconds": seconds, "step_seconds": step, "memory_bytes": needed, "disk_bytes": need.total,
         "disk_free_bytes": free,
     }  # fmt: skip
     report.takes |= {
-        "time": f"about {duration(seconds)}: {counted(config.algo.total_steps, 'step')} of {step:.2g} s"
-        f" (from {counted(len(tried), 'trial')}){further(config.algo)}, {counted(count, 'measurement')} of"
+        "time": f"about {duration(seconds)}: {once_text(once)}{counted(config.algo.total_steps, 'step')} of"
+        f" {step:.2g} s (from {counted(len(tried), 'trial')}){further(config.algo)}, {counted(count, 'measurement')} of"
         f" {measurement:.2g} s",
         "memory": f"about {size_text(needed)} of {size_text(whole_memory(device))}",
         "disk": need_text(need, free),

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from rlnlp.algos.reward_model import RewardModelSetup
+from rlnlp.algos.reward_scores import scores_of_rows
 from rlnlp.commands.check.findings import Finding, Report
 from rlnlp.data.judged import TIE
 from rlnlp.data.preference_table import PreferenceTable
@@ -26,9 +27,9 @@ def look_at_judgements(setup: RewardModelSetup, samples: int, rng: np.random.Gen
     _look_at_pairs(table, rng, report)
     rows = [table.heldout[i % len(table.heldout)] for i in range(samples)]
     begun = time.monotonic()
-    with torch.no_grad():
-        scores = setup.fitting.score(setup.fitting.batch(rows), None)
+    found = scores_of_rows(setup.fitting.score, setup.fitting.batch, table, rows, *setup.fitting.at_once)
     seconds = time.monotonic() - begun
+    scores = torch.cat(found, dim=1)
     low, high = float(scores.min()), float(scores.max())
     report.sound["scores"] = f"before training from {low:.2g} to {high:.2g}"
     return seconds

@@ -121,6 +121,7 @@ def _stages(config: Any, directory: Path, run: Run, report: Report) -> None:
     if isinstance(around, RewardModelSetup):
         with run.display.waiting("scoring answers"):
             measured = look_at_judgements(around, SAMPLES, run.rng("check"), report)
+        measured -= prepared.once.spent if prepared.once else 0
     else:
         measured = _seconds_of_responses(around, config, run, report)
     with run.display.waiting("trying steps"):

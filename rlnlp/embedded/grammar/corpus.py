@@ -15,6 +15,8 @@ from rlnlp.embedded.grammar.write import Text, write_text
 DOMAINS = ("review", "support", "statement", "comment")
 _DOMAIN_WEIGHTS = (0.36, 0.22, 0.23, 0.19)
 _AGENT = " Agent:"
+_OPENED = ("review", "comment", "comment")  # domains of texts whose openings are drawn for each customer's request
+_OPINIONS = {"whole": 3, "judge": 3, "middle": 3, "plain": 1}  # sentences with one opinion: how often each is drawn
 _OPENING_WORDS = (2, 6)  # shortest and longest
 _SHORTENING = 2  # words by which an opening can be shorter than possible; very short ones fit any text
 _MIN_OPINION = 0.3  # absolute sentiment, 0 to 1, below which a review has no opinion
@@ -155,8 +157,13 @@ def _prompt_records(
 
 
 def _pairs(rng: random.Random) -> Iterator[_Pair]:
-    """Endless pairs of responses: to customers, and to openings of reviews and comments."""
+    """Endless pairs of responses: to customers, and to openings of reviews, of comments and of single opinions.
+
+    An opinion alone may also be that a thing is okay, which most reviews do not say.
+    """
     grammar = load_grammar()
+    sentences = [rule.name for rule in grammar.of_kind("sentence", "plain")]
+    opinions = {each: [name for name in sentences if name.split(".")[0] == each] for each in _OPINIONS}
     topics = [rule.name.split(".", 1)[1] for rule in grammar.of_kind("text", "support") if rule.name[:4] == "ask."]
     unpaired: dict[str, str] = {}
     while True:
@@ -165,16 +172,22 @@ def _pairs(rng: random.Random) -> Iterator[_Pair]:
         opening, _, first = dialogue.partition(_AGENT)
         second = write_text(grammar, rng, f"reply.{topic}").text.removeprefix(_AGENT.strip()).strip()
         yield _Pair(opening + _AGENT, (first.strip(), second), "support")
-        for domain in ("review", "comment", "comment"):
-            text = write_text(grammar, rng, domain)
-            prompt, rest = split_opening(text, rng)
-            if not prompt:
-                continue
+        openings = [(domain, *split_opening(write_text(grammar, rng, domain), rng)) for domain in _OPENED]
+        for kind in rng.choices(list(_OPINIONS), list(_OPINIONS.values()), k=2):
+            openings.append(("review", *_before_opinion(write_text(grammar, rng, rng.choice(opinions[kind])))))
+        for domain, prompt, rest in openings:
             other = unpaired.pop(prompt, None)
             if other is None or other == rest:
                 unpaired[prompt] = rest
-            elif rest:
+            elif prompt and rest:
                 yield _Pair(prompt, (other, rest), domain)
+
+
+def _before_opinion(text: Text) -> tuple[str, str]:
+    """All words before the opinion, and the rest, at least one word: "This film is" and "okay."."""
+    words = text.text.split()
+    end = min(text.open_words, len(words) - 1)
+    return " ".join(words[:end]), " ".join(words[end:])
 
 
 def _preference(pair: _Pair) -> Record | None:

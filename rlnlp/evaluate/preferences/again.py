@@ -64,10 +64,10 @@ def measured_rows(config: RewardModelRun, table: PreferenceTable) -> list[int]:
 
 
 @torch.no_grad()
-def scores_of(model: RewardModel, table: PreferenceTable, rows: list[int], size: int) -> HeldoutScores:
-    """What the model says of ``rows``, ``size`` texts at once."""
+def scores_of(model: RewardModel, table: PreferenceTable, rows: list[int], size: int | None) -> HeldoutScores:
+    """What the model says of ``rows``, ``size`` texts at once, None for what its own size allows."""
     texts = [text for r in rows for text in table.rows[r].texts]
-    raw = model.raw_scores(texts, size).cpu()
+    raw = model.raw_scores(texts, *model.at_once(size)).cpu()
     return judged_scores(table, rows, raw.split([len(table.rows[r].texts) for r in rows], dim=1))
 
 

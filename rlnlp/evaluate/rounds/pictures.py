@@ -43,7 +43,7 @@ def grid(shown: list[Panel], title: str) -> Any:
     return figure
 
 
-def draw_figures(history: History, section: str, directory: Path) -> list[Figure]:
+def draw_panels(history: History, section: str, directory: Path) -> list[Figure]:
     """Each panel as a figure of ``section`` of a report, written to ``directory`` too.
 
     Raises:

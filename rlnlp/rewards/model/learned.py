@@ -52,10 +52,11 @@ def scores_of(key: str, source: str, context: RewardContext, batch_size: int, al
     return scorer(key, loaded, batch_size)
 
 
-def scorer(what: str, loaded: LoadedRewardModel, batch_size: int) -> ScoreTexts:
+def scorer(what: str, loaded: LoadedRewardModel, batch_size: int, max_tokens: int | None = None) -> ScoreTexts:
     """The scores (N,) of texts, equal ones of texts that the model reads alike; ``what`` names it in messages.
 
-    They are without gradient, and do not depend on which texts are scored together.
+    They are without gradient, and do not depend on which texts are scored together: at most ``batch_size``, of at most
+    ``max_tokens`` with padding.
     """
     reader = loaded.reader
 
@@ -76,7 +77,7 @@ def scorer(what: str, loaded: LoadedRewardModel, batch_size: int) -> ScoreTexts:
     def score(texts: Sequence[Asked]) -> Tensor:
         read = [tokens(prompt, answer) for prompt, answer in texts]
         distinct = {each: i for i, each in enumerate(dict.fromkeys(read))}
-        values = loaded.model.scores(list(distinct), batch_size)
+        values = loaded.model.scores(list(distinct), batch_size, max_tokens)
         return values[torch.tensor([distinct[each] for each in read], device=values.device, dtype=torch.long)]
 
     return score
