@@ -80,8 +80,19 @@ def words(algo: str, place: Path, *more: str) -> list[str]:
     return [
         f"algo={algo}", f"model.path={model}", f"data.{key}={data}", *steps, "sampler.max_new_tokens=5",
         "heldout.size=1", "checkpoint.every=1", "checkpoint.keep=99", "samples.every=2", "samples.show=0", "device=cpu",
-        *OWN.get(algo, []), *more,
+        *OWN.get(algo, []), *(each for word in more for each in (of_stages(word) if algo == "rlhf" else [word])),
     ]  # fmt: skip
+
+
+def of_stages(word: str) -> list[str]:
+    """A word of another algorithm as rounds have it: for both of their stages."""
+    key, _, value = word.partition("=")
+    name = key.removeprefix("algo.")
+    if key == "algo.total_steps":
+        return ["algo.rounds=1", "algo.reward_model.total_steps=1", f"algo.policy.total_steps={int(value) - 1}"]
+    if name in ("learning_rate", "lr_schedule", "optimizer", "batch_size"):
+        return [f"algo.{stage}.{name}={value}" for stage in ("reward_model", "policy")]
+    return [word]
 
 
 def settings(asked: list[str]) -> dict:

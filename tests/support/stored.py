@@ -40,7 +40,7 @@ def stored_run(
     }  # fmt: skip
     if metric == "win_rate" and result:
         result["judge"] = "gold"
-    if metric == "score" and result:
+    if metric in ("score", "win_rate") and result:
         result["before"]["kl"], result["after"]["kl"] = 0.0, kl
     steps = len(curve) or settings["algo"].get("total_steps", 9)
     record = {
