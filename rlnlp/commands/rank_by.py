@@ -137,7 +137,6 @@ def draw(kinds: Sequence[Kind], by: str, directory: Path) -> Path | None:
     if not figures:
         return None
     path = directory / PICTURE
-    draw_before_after(
-        figures, f"{one_line(value, 30)} against each other {asked_kind(by)[0]}", path, (UNTRAINED, TRAINED)
-    )
+    title = f"{one_line(value, 30)} against each other {one_line(column, 30)}"
+    draw_before_after(figures, title, path, (UNTRAINED, TRAINED))
     return path

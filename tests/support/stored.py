@@ -38,6 +38,8 @@ def stored_run(
         "difference": {metric: difference["mean"], "interval": None} if metric == "loss" else {metric: difference},
         "policy_step": len(curve) or 9,
     }  # fmt: skip
+    if metric == "win_rate" and result:
+        result["judge"] = "gold"
     if metric in ("score", "win_rate") and result:
         result["before"]["kl"], result["after"]["kl"] = 0.0, kl
     steps = len(curve) or settings["algo"].get("total_steps", 9)
