@@ -12,8 +12,9 @@ from rlnlp import build
 from rlnlp.algos.observe import Observer
 from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
+from rlnlp.config.algos import Optimization
 from rlnlp.config.rates import open_rates, with_rates
-from rlnlp.config.reward_model import FitRewardModel
+from rlnlp.config.reward_model import RewardModelFit
 from rlnlp.config.schema import OneStageRun, OnPolicyRun, RewardModelRun
 from rlnlp.data.given import GivenTexts
 from rlnlp.data.order import rows_of_step
@@ -94,16 +95,16 @@ def load_reading_language(
 def _decided(config: C, language: build.Language | build.EncoderLanguage, run: Run) -> C:
     """The config with the learning rates that follow from the model's size."""
     run.computes_on(language.device, config.device.threads)
-    algo: Any = with_rates(config.algo, learned_parameters(config, language), run.facts.get("decided", {}))
+    algo: Any = with_rates(config.algo, learned_parameters(config.algo, language), run.facts.get("decided", {}))
     asked: Any = run.asked.algo
     config = replace(config, algo=algo)
     run.decide(config, {name: vars(algo)[name] for name in open_rates(asked)})
     return config
 
 
-def learned_parameters(config: OneStageRun, language: build.Language | build.EncoderLanguage) -> int:
+def learned_parameters(algo: Optimization, language: build.Language | build.EncoderLanguage) -> int:
     """How many weights learn, by which the learning rate is decided; a reward model's head is too few to count."""
-    if isinstance(config.algo, FitRewardModel) and config.algo.frozen_trunk:
+    if isinstance(algo, RewardModelFit) and algo.frozen_trunk:
         return 0
     return sum(p.numel() for p in language.trainable())
 

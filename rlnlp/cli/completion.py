@@ -1,24 +1,25 @@
 """Tab completion: what the last word of a command line may become. Imports nothing heavy."""
 
-import ast
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import redirect_stdout, suppress
-from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from rlnlp.cli.candidates import Candidate, files, functions
+from rlnlp.cli.chosen_words import chosen_stages
 from rlnlp.cli.help import FLAGS, readable
 from rlnlp.cli.hydra_words import long_flags
 from rlnlp.commands.explain.terms import terms
 from rlnlp.commands.guide import TOPICS, title
 from rlnlp.config.choices import choices_of, compose, is_run
+from rlnlp.config.hints import ALGORITHM
 from rlnlp.config.reward import REWARDS
 from rlnlp.config.schema import RUNS, GenerateRun, RankRun, RewardRun, ScoreRun
-from rlnlp.config.setting import NAME, declared
+from rlnlp.config.setting import NAME, alternatives, choosing, declared, of_others
 from rlnlp.metrics import METRICS
 from rlnlp.run.manifest import REWARD_MODEL
 
@@ -33,18 +34,12 @@ OWN = {  # values that a setting of text knows by name
     "model.tokenizer": ("embedded", "embedded/randomwalks"),
     "data.prompts": ("embedded", *(f"embedded/{domain}" for domain in DOMAINS)),
     "data.texts": ("embedded", "embedded/randomwalks"),
+    "algo.reward_model.model": ("embedded",),
 }
+FILES = ("annotator.path", "data.feedback")  # settings that name a file whose content may change
 NEEDED = {"generate": "policy", "rank": REWARD_MODEL}  # what a run must hold for a command
 RUN_PLACES = ("outputs/*/*/run.json", "outputs/sweeps/*/*/run.json")
 SWEEP_PLACES = ("outputs/sweeps/*/command.json",)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A whole word, and a few words about it."""
-
-    text: str
-    help: str = ""
 
 
 def candidates(
@@ -76,7 +71,7 @@ def _training(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     if before in VALUES:
         yield from map(Candidate, VALUES[before])
     elif before in DIRECTORY_FLAGS:
-        yield from _files(current, only_directories=True)
+        yield from files(current, only_directories=True)
     elif current.startswith("-"):
         known = long_flags(name)
         yield from (Candidate(flag, what) for _, what, flag in FLAGS if flag in known)
@@ -100,6 +95,9 @@ def _setting(schema: Any, words: list[str], current: str) -> Iterator[Candidate]
         return
     groups = [*dict.fromkeys(full.partition(".")[0] for full, _, _ in declared(schema)), "experiment"]
     yield from (Candidate(f"{sign}{group}=") for group in groups if choices_of(group) and _trains(schema, group))
+    yield from (
+        Candidate(f"{sign}{choosing(group, '')}", "the algorithm of this stage") for group in alternatives(schema)
+    )
     for full, help_ in _keys(schema, words, body):
         end = full.find(".", len(body)) + 1 if full.startswith(body) else 0
         yield Candidate(f"{sign}{full[:end]}") if end else Candidate(f"{sign}{full}=", help_)
@@ -112,7 +110,10 @@ def _trains(schema: Any, group: str) -> bool:
 
 def _keys(schema: Any, words: list[str], begun: str) -> Iterator[tuple[str, str]]:
     """Every key with its meaning; below the names that are there, where names are the user's."""
+    others = of_others(schema, chosen_stages(schema, words))
     for key, _, f in declared(schema):
+        if key in others or ALGORITHM.fullmatch(key):
+            continue
         if NAME not in key:
             yield key, f.metadata["help"]
         elif begun.startswith("reward."):
@@ -123,6 +124,8 @@ def _keys(schema: Any, words: list[str], begun: str) -> Iterator[tuple[str, str]
 
 
 def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Candidate]:
+    for group, names in alternatives(schema).items():
+        yield from map(Candidate, names if key == choosing(group, "").rstrip("=") else ())
     if choices_of(key):
         own = [path.stem for folder in _config_dirs(words) for path in sorted((folder / key).glob("*.yaml"))]
         yield from map(Candidate, [*readable(key, schema), *own])
@@ -130,7 +133,7 @@ def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Can
     if re.fullmatch(r"reward\.terms\.[^.]+\.args\.(run|path)", key):
         yield from _runs(value, "rank")
     if key in ("hydra.run.dir", "hydra.sweep.dir"):
-        yield from _files(value, only_directories=True)
+        yield from files(value, only_directories=True)
     generic = re.sub(r"^reward\.terms\.[^.]+\.", f"reward.terms.{NAME}.", key)
     for kind, f in ((kind, f) for one, kind, f in declared(schema) if one == generic):
         kinds = get_args(kind) if type(None) in get_args(kind) else (kind,)
@@ -142,9 +145,9 @@ def _values(schema: Any, words: list[str], key: str, value: str) -> Iterator[Can
         yield from map(Candidate, ("null",) if type(None) in kinds else ())
         if f.metadata["code"]:
             yield from (Candidate(name, terms()[name].help) for name in REWARDS)
-            yield from _functions(value)
-        elif f.metadata["by_content"] or key.endswith("path"):
-            yield from _files(value, only_directories=not key.startswith("data."))
+            yield from functions(value)
+        elif f.metadata["by_content"] or key.endswith("path") or key in FILES:
+            yield from files(value, only_directories=not key.startswith("data.") and key not in FILES)
 
 
 def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
@@ -153,7 +156,7 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     values = [after for flag, after in pairwise(words) if flag in VALUED]
     given = [word for word in words if not word.startswith("-") and word not in values]
     if before in ("--file", "--prompts", "--csv", "--markdown", "--output", "--import", "--export"):
-        yield from _files(current, only_directories=before == "--output")
+        yield from files(current, only_directories=before == "--output")
     elif before == BESIDE:
         yield from _runs(current, name)
     elif before == "--judge":
@@ -170,12 +173,12 @@ def _plain(name: str, words: list[str], current: str) -> Iterator[Candidate]:
     elif name == "check-reward":
         if not any("=" not in word for word in given):
             yield from (Candidate(term, terms()[term].help) for term in REWARDS)
-            yield from _functions(current)
+            yield from functions(current)
         yield from _setting(RewardRun, words, current)
     elif name == "runs":
-        yield from _files(current, only_directories=True)
+        yield from files(current, only_directories=True)
     elif name == "feedback":
-        yield from () if given else _files(current)
+        yield from () if given else files(current)
     elif not given or name == "compare":
         yield from _runs(current, name)
     elif name == "rank":
@@ -235,13 +238,13 @@ def _runs(current: str, name: str) -> Iterator[Candidate]:
                 yield Candidate(str(path.parent))
     yield from map(Candidate, OWN["model.path"] if name == "generate" else ())
     if current:
-        yield from _files(current, only_directories=True)
+        yield from files(current, only_directories=True)
 
 
 def _schema_of(run: Path) -> Any:
     """The schema of the algorithm of a run."""
     text = (run / "config.yaml").read_text(encoding="utf-8") if is_run(run) else ""
-    algo = re.search(r"^algo:\n(?: .*\n)*? +name: (\S+)$", text, re.MULTILINE)
+    algo = re.search(r"^algo:\n(?:  .*\n)*?  name: (\S+)$", text, re.MULTILINE)
     return RUNS.get(algo[1] if algo else "", RUNS["ppo"])
 
 
@@ -261,36 +264,3 @@ def _terms(words: list[str]) -> list[str]:
 
 def _config_dirs(words: list[str]) -> list[Path]:
     return [Path(after).expanduser() for flag, after in pairwise(words) if flag in DIRECTORY_FLAGS]
-
-
-def _files(begun: str, only_directories: bool = False) -> Iterator[Candidate]:
-    """The files that a path may become; a directory ends in a slash."""
-    above, _, name = begun.rpartition("/")
-    shown = begun[: len(begun) - len(name)]
-    with suppress(OSError, RuntimeError):
-        folder = Path(shown or ".").expanduser() if above or shown else Path()
-        for path in sorted(folder.iterdir()):
-            if path.name.startswith(name) and (name.startswith(".") or not path.name.startswith(".")):
-                if path.is_dir():
-                    yield Candidate(f"{shown}{path.name}/")
-                elif not only_directories:
-                    yield Candidate(f"{shown}{path.name}")
-
-
-def _functions(begun: str) -> Iterator[Candidate]:
-    """Python files, and behind the colon the functions of one."""
-    file, colon, _ = begun.partition(":")
-    if not colon:
-        for one in _files(begun):
-            if one.text.endswith("/"):
-                yield one
-            elif one.text.endswith(".py"):
-                yield Candidate(f"{one.text}:")
-        return
-    with suppress(OSError, SyntaxError, ValueError, RuntimeError):
-        body = ast.parse(Path(file).expanduser().read_text(encoding="utf-8")).body
-        yield from (
-            Candidate(f"{file}:{node.name}", (ast.get_docstring(node) or "").partition("\n")[0])
-            for node in body
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_")
-        )

@@ -14,8 +14,9 @@ from rlnlp.commands.explain.catalog import group_of, show, value_at
 from rlnlp.commands.explain.main import laid_out
 from rlnlp.commands.explain.terms import terms
 from rlnlp.config.choices import choice, choices_of, same_as
+from rlnlp.config.hints import ALGORITHM
 from rlnlp.config.schema import RUNS
-from rlnlp.config.setting import settings
+from rlnlp.config.setting import alternatives, choosing, names_in, of_others, settings
 from rlnlp.errors import one_line, safe_text, shell_word
 
 ORDER = ("algo", "model", "sampler", "reward", "annotator", "data", "heldout", "checkpoint", "device", "samples")
@@ -77,14 +78,18 @@ def _sections(
     parts = [group for group in (*ORDER, "experiment") if group in chosen or group == "experiment"]
     yield (
         "Choose parts with part=choice; * is in force",
-        [(group, _choices(group, schema, chosen.get(group), directories)) for group in parts],
+        [
+            *((group, _choices(group, schema, chosen.get(group), directories)) for group in parts),
+            *(_stage(group, kinds, composed) for group, kinds in alternatives(schema).items()),
+        ],
     )
     yield "Flags, before or after settings", [(typed, what) for typed, what, flag in FLAGS if flag in flags]
     found: dict[str, list[Row]] = {group: [] for group in (*ORDER, "")}
+    others = of_others(schema, names_in(schema, composed))
     for key, kind, f in settings(schema):
         if key == "reward.terms":
             found["reward"] = list(_terms(value_at(composed, key)))
-        elif key != "algo.name":
+        elif not ALGORITHM.fullmatch(key) and key not in others:
             found[group_of(key)].append(_setting(key, kind, f.metadata, value_at(composed, key)))
     for group, rows in found.items():
         if rows:
@@ -107,6 +112,12 @@ def _choices(group: str, schema: Any, chosen: str | None, directories: Sequence[
     same = {name: same_as(group, name) for name in fit}
     names = [f"{name} (={same[name]})" if same[name] else name for name in fit if not same[name] or name != "default"]
     return "  ".join(f"*{one}" if one.partition(" ")[0] == chosen else one for one in dict.fromkeys([*names, *own]))
+
+
+def _stage(group: str, kinds: Mapping[str, type], composed: Mapping[str, Any]) -> Row:
+    """What chooses the algorithm of a stage, and its choices with a mark on the one in force."""
+    chosen = value_at(composed, f"{group}.name")
+    return choosing(group, "").rstrip("="), "  ".join(f"*{name}" if name == chosen else name for name in kinds)
 
 
 def _setting(key: str, kind: Any, declared: Mapping[str, Any], value: Any) -> Row:

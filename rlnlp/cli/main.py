@@ -3,12 +3,12 @@
 import sys
 
 HYDRA = {  # command: (settings put before the user's, one line of help)
-    "train": ((), "train with any algorithm: algo=ppo|reinforce|reward-model|rlhf|sft"),
+    "train": ((), "train with algo=ppo|reinforce|reward-model|rlhf|sft"),
     "ppo": (("algo=ppo",), "train a policy with PPO"),
     "sft": (("algo=sft",), "fit a language model to texts"),
     "reinforce": (("algo=reinforce",), "train a policy with REINFORCE"),
     "reward-model": (("algo=reward-model",), "fit a reward model to answers that people judged"),
-    "rlhf": (("algo=rlhf",), "rounds of asking people, fitting a reward model and optimizing against it"),
+    "rlhf": (("algo=rlhf",), "rounds of asking people, fitting a reward model, optimizing"),
     "check": ((), "what would go wrong with a run and what it takes, before it"),
 }
 PLAIN = {  # command: (module with main(argv), one line of help)

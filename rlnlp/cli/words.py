@@ -1,17 +1,19 @@
 """Words of the command line that no command takes: for a wrong one, what to type instead. Before Hydra reads them."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rlnlp.cli.chosen_words import chosen_stages, wrong_choices
 from rlnlp.commands.guide import TOPICS
 from rlnlp.config.changes import declaration, generic
 from rlnlp.config.choices import choices_of, conf_dir, is_run
 from rlnlp.config.hints import did_you_mean, hint_for, in_quotes, keys_of, meant, resembles
 from rlnlp.config.schema import RUNS
+from rlnlp.config.setting import of_others
 from rlnlp.errors import Exit, Failure, command, one_line
 from rlnlp.run.manifest import without_secrets
 
@@ -61,10 +63,12 @@ def check_typed(
     Raises:
         Failure: exit 2; a line for each, with the words to type.
     """
-    schema = _schema([*fixed, *arguments])
+    words = [*fixed, *arguments]
+    schema = _schema(words)
     settings, faults = _settings(arguments, [*flags, *SHORT_FLAGS], {*valued, *TAKE_A_WORD}, schema)
+    faults += [line for word in settings for line in wrong_choices(word, schema, words)]
     faults += [line for word in settings for line in _other_algorithm(name, fixed, word, arguments)]
-    faults += [line for word in settings for line in _misplaced(word, schema, look)]
+    faults += [line for word in settings for line in _misplaced(word, schema, chosen_stages(schema, words), look)]
     if not faults and not {"-m", "--multirun", "hydra.mode=MULTIRUN"} & set(arguments):
         faults += [line for word in settings for line in _several(word, name, arguments)]
     if faults:
@@ -166,14 +170,15 @@ def _other_algorithm(name: str, fixed: list[str], word: str, arguments: list[str
         yield f"algo.name does not choose the algorithm{did_you_mean([f'algo={value}'])}"
 
 
-def _misplaced(word: str, schema: Any, look: bool) -> Iterator[str]:
+def _misplaced(word: str, schema: Any, stages: Mapping[str, str], look: bool) -> Iterator[str]:
     """Told of the run directory by another library's name; and, if nothing will parse it, of a key that is none."""
     key, _, value = word.partition("=")
     known = key.partition(".")[0] == "hydra" or key in _groups() or declaration(key) is not None
+    known = known and key not in of_others(schema, stages)
     if key.lstrip("-+") in DIRECTORY:
         yield f"no setting '{key}'{did_you_mean([f'hydra.run.dir={value}'])}"
     elif look and KEY.fullmatch(key) and not known and not any(one.startswith(f"{key}.") for one in keys_of(schema)):
-        yield f"no setting '{key}'{hint_for(key, value, schema)}"
+        yield f"no setting '{key}'{hint_for(key, value, schema, stages)}"
 
 
 def _several(word: str, name: str, arguments: list[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from rlnlp.commands.default_terms import left_out, usable_config
 from rlnlp.config.algos import Ppo
+from rlnlp.config.annotator import Annotator
 from rlnlp.config.choices import default_choice
 from rlnlp.config.data import PreferenceData, PromptData, TextData
 from rlnlp.config.measuring import with_measurements
@@ -106,6 +107,8 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
         yield from found
         if not found and "model" in groups:
             yield from _attempt(partial(_check_template, groups["data"], groups["model"], records))
+    if "annotator" in groups:
+        yield from _attempt(partial(_check_annotators, groups["annotator"]))
     if "device" in groups:
         yield from _attempt(partial(_check_device_name, groups["device"].name))
     if "reward" in groups:
@@ -168,6 +171,17 @@ def _model_faults(model: Model, groups: Mapping[str, Any]) -> Iterator[Failure]:
         context = model.fresh.context if weights is None else context_length(weights)
         if context is not None:
             yield from _attempt(partial(check_context_length, sampler.max_new_tokens, context))
+
+
+def _check_annotators(annotator: Annotator) -> None:
+    """Check that those who are to judge can be asked.
+
+    Raises:
+        Failure: exit 2 or 3.
+    """
+    from rlnlp.feedback.chosen import check_annotators  # what no other run needs
+
+    check_annotators(annotator)
 
 
 def _check_device_name(name: str) -> None:

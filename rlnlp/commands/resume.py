@@ -9,6 +9,7 @@ from typing import Any
 from rlnlp.commands.preflight import check_files, parse_run_config, settled_config
 from rlnlp.commands.train import check_device, run_training, train
 from rlnlp.commands.words import parse_words, run_and_settings
+from rlnlp.config.algos import Optimization
 from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, resume_class
 from rlnlp.config.choices import merged
 from rlnlp.config.schema import PpoRun
@@ -129,7 +130,7 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     config = parse_run_config(new)
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
     facts = read_facts(directory)
-    falling = config.algo.lr_schedule != "constant"
+    falling = isinstance(config.algo, Optimization) and config.algo.lr_schedule != "constant"
     check_allowed(changed, allow, ALLOW, falling, facts.get("code", {}))
     if facts.get("status") == "done":  # else the steps that are saved may be fewer
         check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)

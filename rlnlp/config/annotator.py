@@ -21,7 +21,7 @@ class Annotator:
     weights: dict[str, float] = setting(
         "how much the judgements of an annotator count, by name; 1 if not named, 0 leaves them out", ge=0
     )
-    names: list[str] = setting("web: a link for each of these; terminal: the first")
+    names: list[str] = setting("web: a link for each of these; terminal: the first; none: you")
     instructions: str = setting("what people are told to judge by")
     port: int = setting("web: the port on this machine; 0 means any", ge=0, le=65535, resume="free")
     path: str | None = setting("file: the judgements, in the standard preference format")
@@ -40,7 +40,5 @@ class Annotator:
             yield "path", "must name the file of judgements with annotator=file"
         if self.name == "simulated" and self.overlap > self.raters:
             yield "overlap", f"must be <= annotator.raters {self.raters}, got {self.overlap}"
-        if self.name == "web" and not self.names:
-            yield "names", "must name somebody: annotator.names=[anna]"
         if len(self.rating_range) != 2 or self.rating_range[0] >= self.rating_range[1]:
             yield "rating_range", f"must be [lowest, highest], got {self.rating_range}"

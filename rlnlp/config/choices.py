@@ -39,6 +39,14 @@ def same_as(group: str, name: str) -> str | None:
     return other if isinstance(other, str) else None
 
 
+def algorithm_of(experiment: str) -> str | None:
+    """The algorithm that an experiment of conf/ chooses, if it chooses one."""
+    from omegaconf import OmegaConf
+
+    loaded: Any = OmegaConf.to_container(OmegaConf.load(conf_dir() / "experiment" / f"{experiment}.yaml"))
+    return _overriding(loaded.get("defaults", [])).get("/algo")
+
+
 def choice(group: str, name: str) -> dict[str, Any]:
     """The settings of ``group`` that ``group=name`` stands for.
 

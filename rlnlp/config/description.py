@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
-from rlnlp.config.algos import OnPolicy, Optimization, Ppo
 from rlnlp.config.data import PromptData, TextData, names_text
+from rlnlp.config.measuring import measured_steps
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import PAIRS, FitRewardModel
 from rlnlp.config.rlhf import Rlhf
+from rlnlp.config.rounds_text import rounds_description
 from rlnlp.config.schema import OnPolicyRun, RewardModelRun, RlhfRun, SftRun
+from rlnlp.config.steps_text import FLOAT, optimizer_text, step_lines
 from rlnlp.errors import counted, one_line
 
 LABEL = 12  # columns of the labels of a block
-FLOAT = 4  # significant digits of a setting
 OneStage = OnPolicyRun | SftRun | RewardModelRun
 Trained = OneStage | RlhfRun  # what an added algorithm's settings are too
 
@@ -27,23 +28,20 @@ def description(config: Trained) -> dict[str, str]:
     name = asdict(config)["algo"]["name"]
     title = (type(algo).__doc__ or name).split("\n")[0].rstrip(".")
     data = names_text(vars(config.data)[kind])
-    stages = [algo.reward_model, algo.policy] if isinstance(algo, Rlhf) else [algo]
     reward = {"reward": _reward(config.reward)} if isinstance(config, OnPolicyRun | RlhfRun) else {}
+    steps: list[str] = []
+    if isinstance(config, RlhfRun):
+        loop = {**_drawn(config), **rounds_description(config, reward["reward"])}
+    else:
+        loop = {**reward, **_drawn(config), "optimizer": optimizer_text(config.algo)}
+        steps = step_lines(config.algo, config.sampler)
     return {
         "algorithm": f"{title} ({name})",
         "model": f"{_model(config.model)}, computed in {config.device.dtype}",
         "device": f"{one_line(config.device.name, 40)}, {counted(config.device.threads, 'thread')}",
         kind: f"{one_line(data, 120)}, {_heldout(config, kind)}",
-        **reward,
-        **_drawn(config),
-        "optimizer": "\n".join(_optimizer(stage) for stage in stages),
-        "schedule": "\n".join(
-            [
-                *(line for stage in stages for line in _steps(stage, config.sampler)),
-                _checkpoints(config),
-                _measurements(config, kind),
-            ]
-        ),
+        **loop,
+        "schedule": "\n".join([*steps, _checkpoints(config), _measurements(config, kind)]),
     }
 
 
@@ -69,7 +67,10 @@ def block(texts: Mapping[str, str]) -> str:
 
 
 def measurements(config: Trained, done: int = 0) -> int:
-    """How often a run of which ``done`` steps are done measures on held-out data, before and after included."""
+    """How often a run of which ``done`` steps are done measures on held-out data, before and after included.
+
+    Of rlhf without what is measured between the rounds.
+    """
     return 2 + len([step for step in _measured(config) if step > done])
 
 
@@ -81,15 +82,27 @@ def duration(seconds: float) -> str:
 
 
 def saves(config: Trained) -> int:
-    """How many checkpoints a whole run writes at most: of each step that is due, and of each that may be the best."""
-    every, total = config.checkpoint.every, config.algo.total_steps
-    return len({total, *(range(every, total, every) if every else ()), *_measured(config)})
+    """How many checkpoints a whole run writes at most: of each step that is due, and of each that may be the best.
+
+    Of rlhf there is one before the first step, and one after each stage of a round.
+    """
+    every, algo = config.checkpoint.every, config.algo
+    due = set(range(every, algo.total_steps, every) if every else ())
+    if isinstance(algo, Rlhf):
+        fits = range(algo.reward_model.total_steps, algo.total_steps, algo.round_steps)
+        return len({*due, *range(0, algo.total_steps + 1, algo.round_steps), *fits})
+    return len({algo.total_steps, *due, *_measured(config)})
 
 
 def _measured(config: Trained) -> set[int]:
-    """The steps after which held-out data are measured."""
-    every, total = config.heldout.every, config.algo.total_steps
-    return {1, *range(every, total + 1, every)} if every else set()
+    """The steps after which held-out data are measured; of rlhf those of the policy."""
+    every, algo = config.heldout.every, config.algo
+    if not every:
+        return set()
+    if not isinstance(algo, Rlhf):
+        return measured_steps(algo.total_steps, every)
+    begins = range(algo.reward_model.total_steps, algo.total_steps, algo.round_steps)
+    return {begin + step for begin in begins for step in measured_steps(algo.policy.total_steps, every)}
 
 
 def _model(model: Model) -> str:
@@ -149,54 +162,9 @@ def _responses(sampler: Sampler) -> str:
     return ", ".join([limits, f"temperature {sampler.temperature:.{FLOAT}g}", *filters])
 
 
-def _optimizer(algo: Optimization) -> str:
-    rate = f"{algo.optimizer}, learning rate {_rate(algo.learning_rate)}"
-    if isinstance(algo, Ppo) and (algo.learning_rate, algo.critic_learning_rate) != (None, None):
-        rate += f" (critic {_rate(algo.critic_learning_rate)})"
-    warmup = f" after a rise over {counted(algo.warmup_steps, 'step')}" if algo.warmup_steps else ""
-    return f"{rate}, {algo.lr_schedule}{warmup}"
-
-
-def _rate(rate: float | None) -> str:
-    return "by the size of the model" if rate is None else f"{rate:.{FLOAT}g}"
-
-
-def _steps(algo: Optimization, sampler: Sampler) -> list[str]:
-    steps = counted(algo.total_steps, "step")
-    if not isinstance(algo, OnPolicy):
-        each = "row" if isinstance(algo, FitRewardModel) else "text"
-        texts = counted(algo.total_steps * algo.batch_size, each)
-        return [f"{steps} of {counted(algo.batch_size, each)}: {texts}", *_of_reward_model(algo)]
-    responses = algo.batch_size * algo.num_generations
-    total = algo.total_steps * responses
-    lines = [
-        f"{steps} of {counted(algo.batch_size, 'prompt')} x {algo.num_generations} = {counted(responses, 'response')}:"
-        f" {counted(total, 'response')}, at most {counted(total * sampler.max_new_tokens, 'new token')}"
-    ]
-    if isinstance(algo, Ppo):
-        batches = responses // algo.minibatch
-        updates = algo.ppo_epochs * batches
-        lines.append(
-            f"each step {counted(algo.ppo_epochs, 'epoch')} x {counted(batches, 'minibatch', 'minibatches')} of"
-            f" {algo.minibatch:,}: {counted(updates, 'update')}, {algo.total_steps * updates:,} in all"
-        )
-    return lines
-
-
-def _of_reward_model(algo: Optimization) -> list[str]:
-    """How much a reward model reads at once; and its further fits, by which the report tells how far to trust it."""
-    if not isinstance(algo, FitRewardModel):
-        return []
-    parts = [f"{part:.{FLOAT}g}" for part in algo.learning_curve]
-    fits = [f"to {', '.join(parts)} of the data"] if parts else []
-    fits += ["to shuffled labels"] if algo.shuffled_labels else []
-    fits += [f"to {counted(algo.folds, 'fold')}"] if algo.folds else []
-    lines = ["answers at once: by the size of the model and their lengths"] if algo.micro_batch_size is None else []
-    return [*lines, f"then fitted {', '.join(fits)}, for the report"] if fits else lines
-
-
 def _checkpoints(config: Trained) -> str:
-    every, keep, best = config.checkpoint.every, config.checkpoint.keep, bool(config.heldout.every)
+    every, keep = config.checkpoint.every, config.checkpoint.keep
+    best = bool(config.heldout.every) and not isinstance(config, RlhfRun)
     if saves(config) == 1 or not every:
         return f"a checkpoint at the end{', and of the best step' if best else ''}"
     last = "the last one" if keep == 1 else f"the last {keep}"
@@ -208,6 +176,8 @@ def _measurements(config: Trained, thing: str) -> str:
     what = f"held-out {thing}" if config.heldout.size else f"training {thing}"
     every = config.heldout.every
     text = f"measured on {what} before and after{f', and {_each(every)} in between' if every else ''}"
+    if isinstance(config, RlhfRun):
+        text = text.replace("before and after", "before and after each round").replace(" in between", " of the policy")
     text += "\nthe best step is the result" if config.checkpoint.result == "best" else ""
     patience = config.heldout.patience
     return text + (f"\nends early after {counted(patience, 'measurement')} without a better one" if patience else "")

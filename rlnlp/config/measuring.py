@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import TypeVar
 
+from rlnlp.config.rlhf import Rlhf
 from rlnlp.config.schema import AnyRun
 
 T = TypeVar("T", bound=AnyRun)
@@ -23,23 +24,26 @@ def with_measurements(config: T) -> T:
 def every(config: AnyRun) -> int:
     """Steps between two measurements: about ten in a run, fewer to stay in ``BUDGET``; 0 if not even one does.
 
-    Settings that need measurements get them whatever they cost.
+    Of rlhf these are steps of the policy, and about ten in a round. Settings that need measurements get them whatever
+    they cost.
     """
-    algo, total = config.algo, config.algo.total_steps
-    budget = BUDGET * algo.relative_cost * total * algo.responses
+    algo = config.algo
     needed = config.heldout.patience > 0 or config.checkpoint.result == "best" or config.checkpoint.keep_models != 0
+    if isinstance(algo, Rlhf):
+        total, cost, size, at_end = algo.policy.total_steps, algo.round_cost, config.heldout.size or FALLBACK, 0
+    else:
+        total, cost = algo.total_steps, algo.relative_cost * algo.total_steps * algo.responses
+        size, at_end = _size(config), 2  # the best and the last
     for count in range(MEASUREMENTS, 0, -1):
         steps = -(-total // count)
-        if (
-            needed or (_measurements(total, steps) + 2) * _size(config) <= budget
-        ):  # 2: the best and the last, at the end
+        if needed or (len(measured_steps(total, steps)) + at_end) * size <= BUDGET * cost:
             return steps
     return 0
 
 
-def _measurements(total: int, steps: int) -> int:
-    """The first step is measured, and each multiple of ``steps``."""
-    return total // steps + (steps > 1)
+def measured_steps(total: int, every: int) -> set[int]:
+    """Of ``total`` steps those after which is measured: the first, and each multiple of ``every``."""
+    return {1, *range(every, total + 1, every)}
 
 
 def _size(config: AnyRun) -> int:

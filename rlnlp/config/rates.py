@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rlnlp.config.algos import Optimization, Ppo
+from rlnlp.config.rlhf import Rlhf
 
 A = TypeVar("A", bound=Optimization)
 SMALL, LARGE = 2e6, 1e8  # parameters
@@ -31,6 +32,25 @@ def open_rates(algo: Optimization) -> list[str]:
     """The learning rates that the settings leave open."""
     names = ["learning_rate", *(["critic_learning_rate"] if isinstance(algo, Ppo) else [])]
     return [name for name in names if vars(algo)[name] is None]
+
+
+def with_stage_rates(
+    algo: Rlhf, policy: int, reward_model: int, known: Mapping[str, Any]
+) -> tuple[Rlhf, dict[str, float]]:
+    """``algo`` with a number for each rate of both stages; and those that the settings leave open.
+
+    ``policy`` and ``reward_model`` are the parameters that learn in each. The decided rates, and the ``known`` ones of
+    a run, are called by their keys below ``algo``: "policy.learning_rate".
+    """
+    sizes = {"policy": policy, "reward_model": reward_model}
+    stages: dict[str, Any] = {}
+    decided: dict[str, float] = {}
+    for name, parameters in sizes.items():
+        stage: Optimization = vars(algo)[name]
+        own = {key.partition(".")[2]: rate for key, rate in known.items() if key.partition(".")[0] == name}
+        stages[name] = with_rates(stage, parameters, own)
+        decided |= {f"{name}.{key}": vars(stages[name])[key] for key in open_rates(stage)}
+    return replace(algo, **stages), decided
 
 
 def with_rates(algo: A, parameters: int, known: Mapping[str, Any]) -> A:

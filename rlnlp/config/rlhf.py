@@ -89,14 +89,15 @@ class Rlhf:
         return self.policy.micro_batch_size
 
     @property
-    def responses(self) -> int:
-        """Responses of a step of the policy."""
-        return self.policy.responses
-
-    @property
-    def relative_cost(self) -> float:
-        """As that of the policy's optimization, with the reward model's pass beside drawing."""
-        return (self.policy.relative_cost * (DRAW + 2) + 1) / (DRAW + 3)
+    def round_cost(self) -> float:
+        """The cost of a round over that of measuring a response, which is drawn and read by all three models."""
+        fit = 0.0 if self.reward_model.frozen_trunk else self.reward_model.relative_cost
+        passes = [
+            self.prompts_per_round * self.num_generations * DRAW,
+            self.reward_model.total_steps * self.reward_model.responses * fit,
+            self.policy.total_steps * self.policy.responses * (self.policy.relative_cost * (DRAW + 2) + 1),
+        ]
+        return sum(passes) / (DRAW + 3)
 
     def problems(self) -> Iterator[Problem]:
         """An ensemble of one, which cannot disagree."""

@@ -16,6 +16,13 @@ def settings_of(config: Common) -> Settings:
     return dict(leaves(asdict(config)))
 
 
+def own_key(settings: Settings, key: str) -> str:
+    """The key that the setting ``key`` of an on-policy algorithm has in these settings: of rounds, the policy's."""
+    group, _, name = key.partition(".")
+    nested = f"{group}.policy.{name}"
+    return nested if key not in settings and nested in settings else key
+
+
 def advised(settings: Settings, *options: str, joint: str = ": ") -> str:
     """What can be tried of ``options``, in words; nothing if none of them can.
 
@@ -31,9 +38,11 @@ def advised(settings: Settings, *options: str, joint: str = ": ") -> str:
 def _words(settings: Settings, option: str) -> str | None:
     key, sign, value = option.partition("=")
     if sign:
-        return option if key in settings and not _same(settings[key], value) else None
+        key = own_key(settings, key)
+        return f"{key}={value}" if key in settings and not _same(settings[key], value) else None
     verb, _, key = option.partition(" ")
-    if key not in settings or settings.get(WITH_TARGET.get(key, "")) is not None:
+    target, key = own_key(settings, WITH_TARGET.get(key, "")), own_key(settings, key)
+    if key not in settings or settings.get(target) is not None:
         return None
     now = settings[key]
     if (now is None) != (verb == "set") or (verb == "lower" and not now):

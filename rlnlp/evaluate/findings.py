@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rlnlp.evaluate.advice import Settings, advised
+from rlnlp.evaluate.advice import Settings, advised, own_key
 from rlnlp.metrics import BY_NAME
 
 KL_NOISE = 0.5  # nats per response: an estimate of a small KL from samples may be this far below 0
@@ -52,7 +52,8 @@ def findings(mean: Row, first: Row, settings: Settings, highest: float | None) -
 
 def early_findings(mean: Row, first: Row, settings: Settings, highest: float | None) -> Iterator[Finding]:
     """Those that a few steps show, as the update or the policy has broken."""
-    if _above(mean, "kl") and settings["algo.kl_coef"] > 0:  # whoever sets 0 lets it go where it likes
+    kl_coef, group = (settings[own_key(settings, f"algo.{name}")] for name in ("kl_coef", "num_generations"))
+    if _above(mean, "kl") and kl_coef > 0:  # whoever sets 0 lets it go where it likes
         what = f"KL is {mean['kl']:.1f} nats per response (healthy: {BY_NAME['kl'].healthy})"
         yield "kl", what + advised(settings, "lower algo.kl_target", "raise algo.kl_coef", "lower algo.learning_rate")
     if _above(mean, "ratio") or _below(mean, "ratio"):
@@ -68,7 +69,7 @@ def early_findings(mean: Row, first: Row, settings: Settings, highest: float | N
     if _fell(mean, first, "response_tokens") and not _at_goal(mean, highest):
         what = f"the responses shrank from {first['response_tokens']:.0f} to {mean['response_tokens']:.1f} tokens"
         yield "length", f"collapsed: {what}" + advised(settings, *NEAR_START)
-    if "unique" in mean and mean["unique"] * settings["algo.num_generations"] < BY_NAME["unique"].low:
+    if "unique" in mean and mean["unique"] * group < BY_NAME["unique"].low:
         what = f"{1 - mean['unique']:.0%} of the responses repeat another one, even to other prompts"
         yield "unique", f"collapsed: {what}" + advised(settings, *NEAR_START, "raise sampler.temperature")
 

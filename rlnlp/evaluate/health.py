@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from rlnlp.config.schema import OnPolicyRun
+from rlnlp.config.schema import OnPolicyRun, RlhfRun
 from rlnlp.evaluate.advice import settings_of
 from rlnlp.evaluate.findings import TITLES, Row, early_findings, findings
 
@@ -19,8 +19,9 @@ class Health:
     is over when it has been absent for ``WINDOW`` steps in a row.
     """
 
-    def __init__(self, log_message: Callable[[str], None], config: OnPolicyRun) -> None:
-        self.log_message, self.highest = log_message, config.reward.highest
+    def __init__(self, log_message: Callable[[str], None], config: OnPolicyRun | RlhfRun) -> None:
+        self.log_message = log_message
+        self.highest = config.reward.highest if isinstance(config, OnPolicyRun) else None  # a reward model has no most
         self.settings = settings_of(config)
         self.recent: deque[Row] = deque(maxlen=WINDOW)
         self.first: Row = {}  # the first value of each metric

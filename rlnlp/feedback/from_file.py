@@ -1,9 +1,12 @@
 """Annotators that work in files: what is to be judged is written to one, and what they say is read from another."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from rlnlp.data.answers import Answer, words
+from rlnlp.data.formats import Record
 from rlnlp.errors import WAITING, Exit, Failure, counted, one_line
 from rlnlp.feedback.importing import judgements_in, read_rows
 from rlnlp.feedback.incoming import Incoming, compared
@@ -24,6 +27,9 @@ from rlnlp.feedback.store import Store
 from rlnlp.run.disk import replace
 
 KEY = "annotator.path"
+EMPTY = "(empty)"
+COMPARED = "put 0 (text1 is better), 1 (text2) or .5 (neither) for 'preference'"
+RATED_SO = "put a number from 1 to 10 into 'ratings'"
 
 
 class FileAnnotators:
@@ -58,25 +64,26 @@ class FileAnnotators:
             Failure: exit 3, if that is not enough: with the file to be judged and what to do with it.
         """
         found = self._read() if self.path.exists() else []
-        items = {_key(item): item for item in store.items() if item.repeat_of is None}
+        items = defaultdict(list)  # the same may be asked several times
+        for item in store.items():
+            if item.repeat_of is None:
+                items[_key(item)].append(item)
         self.left_out = sum(_key(one.item) not in items for one in found)
         for one in found:
-            if enough():
-                return
-            if (item := items.get(_key(one.item))) is not None:
-                self._save(store, one, item)
+            for item in items.get(_key(one.item), ()):
+                if not enough():
+                    self._save(store, one, item)
         if enough():
             return
-        waiting = self._write_open(store)
+        waiting, how = self._write_open(store)
         others = f"; {counted(self.left_out, 'judgement')} of other texts left out" if self.left_out else ""
         raise Failure(
-            Exit.DATA, f"{counted(waiting, 'pair')} to be judged in {one_line(str(self.open_path))}{others}\n"
-            f"put 0 (text1 is better), 1 (text2) or .5 (neither) for 'preference', save it as"
-            f" {one_line(str(self.path))}", WAITING,
+            Exit.DATA, f"{waiting} to be judged in {one_line(str(self.open_path))}{others}\n"
+            f"{how}, save it as {one_line(str(self.path))}", WAITING,
         )  # fmt: skip
 
     def _read(self) -> list[Incoming]:
-        rows = [(place, row) for place, row in read_rows(str(self.path), KEY) if row.get("preference", 0) is not None]
+        rows = [(place, row) for place, row in read_rows(str(self.path), KEY) if _is_answered(row)]
         return judgements_in(str(self.path), rows, KEY)[1] if rows else []
 
     def _save(self, store: Store, one: Incoming, item: Item) -> None:
@@ -84,32 +91,55 @@ class FileAnnotators:
         question = store.question(annotator, item.id)
         if question is None or question.revision > 0:
             return
-        verdict = one.verdict
-        if verdict.kind == BETTER and verdict.preference != TIE and item.responses != one.item.responses:
+        verdict, texts = one.verdict, _shown(item)
+        if verdict.kind == BETTER and verdict.preference != TIE and texts != one.item.responses:
             verdict = Verdict(BETTER, 1 - (verdict.preference or 0), confidence=verdict.confidence)
         first = one.item.responses[one.shown_first] if one.shown_first is not None else None
-        order = question.order if first is None else tuple(sorted((0, 1), key=lambda i: item.responses[i] != first))
+        order = question.order if first is None else tuple(sorted((0, 1), key=lambda i: texts[i] != first))
         store.judge(annotator, Question(item, order, 0), verdict, one.seconds)
 
-    def _write_open(self, store: Store) -> int:
-        """Write the items that want judgements; return how many."""
-        judged = {item.id for item, one in store.standing() if one.verdict.kind != SKIPPED}
+    def _write_open(self, store: Store) -> tuple[str, str]:
+        """Write the items that want judgements, each once; return how many, and what to do with them, in words."""
+        judged = Counter(item.id for item, one in store.standing() if one.verdict.kind != SKIPPED)
         nobody = Annotator(0, "", FILE)
-        lines = []
+        lines: dict[str, str] = {}
+        kinds = Counter[int]()
         for item in store.items():
-            if item.repeat_of is None and item.id not in judged and len(item.responses) == 2:
+            if item.repeat_of is None and judged[item.id] < item.overlap and _key(item) not in lines:
                 question = store.question(nobody, item.id)
-                order = question.order if question else (0, 1)
-                texts = {f"text{side}": written(item.responses[i]) for side, i in enumerate(order, 1)}
-                asked = {} if item.prompt is None else {"prompt": item.prompt}
-                lines.append(json.dumps({**asked, **texts, "preference": None}))
-        replace(self.open_path, "".join(f"{line}\n" for line in lines))
-        return len(lines)
+                lines[_key(item)] = json.dumps(_open_row(item, question.order if question else (0, 1)))
+                kinds[len(item.responses)] += 1
+        replace(self.open_path, "".join(f"{line}\n" for line in lines.values()))
+        told = [counted(kinds[2], "pair")] * bool(kinds[2]) + [counted(kinds[1], "response")] * bool(kinds[1])
+        ways = [COMPARED] * bool(kinds[2]) + [RATED_SO] * bool(kinds[1])
+        return " and ".join(told), ", ".join(ways)
+
+
+def _open_row(item: Item, order: tuple[int, ...]) -> Record:
+    """A line to be judged."""
+    asked: Record = {} if item.prompt is None else {"prompt": item.prompt}
+    texts = [written(_shown(item)[i]) for i in order]
+    if len(texts) == 1:
+        return {**asked, "responses": texts, "ratings": [None]}
+    return {**asked, "text1": texts[0], "text2": texts[1], "preference": None}
+
+
+def _is_answered(row: Record) -> bool:
+    return row.get("preference", 0) is not None and row.get("ratings") != [None]
+
+
+def _shown(item: NewItem) -> tuple[Answer, ...]:
+    """The responses as the file has them: in the standard format none is empty."""
+    return tuple(
+        answer if words(answer).strip() else EMPTY if isinstance(answer, str) else {**answer, "content": EMPTY}
+        for answer in item.responses
+    )
 
 
 def _key(item: NewItem) -> str:
     """What an item asks about, in whatever order its responses are."""
-    if len(item.responses) == 1:
-        return content_sha256(item.prompt, item.responses)
-    same = compared(item.prompt, item.responses, Verdict(SKIPPED), "").item
+    responses = _shown(item)
+    if len(responses) == 1:
+        return content_sha256(item.prompt, responses)
+    same = compared(item.prompt, responses, Verdict(SKIPPED), "").item
     return content_sha256(same.prompt, same.responses)

@@ -7,7 +7,7 @@ from typing import Any
 
 from rlnlp.data.answers import IDENTICAL, Answer, BadRecord, Unusable, prompt_and_answers, words
 from rlnlp.data.formats import Record
-from rlnlp.data.judged import EMPTY, judged
+from rlnlp.data.judged import ALONE, EMPTY, judged
 from rlnlp.feedback.records import BETTER, FIRST, RATED, SECOND, SKIPPED, TIE, NewItem, Verdict, content_sha256
 from rlnlp.models.chat import Prompt
 
@@ -53,7 +53,8 @@ def named(found: Iterable[Incoming]) -> list[Incoming]:
 
 
 def standard(location: str, record: Record, source: str) -> Iterator[Incoming]:
-    """The judgements of a record of the standard forms (rlnlp/data/judged.py); of several answers, those of each pair.
+    """The judgements of a record of the standard forms (rlnlp/data/judged.py): of several answers those of each pair,
+    of one its rating.
 
     ``source`` stands for the annotator where none is named.
 
@@ -61,8 +62,13 @@ def standard(location: str, record: Record, source: str) -> Iterator[Incoming]:
         BadRecord: it is none.
         Unusable: it is one that says nothing.
     """
-    read = judged(location, record, {}, None)
+    read = judged(location, record, {}, None, 1)
     annotator = read.annotator or source
+    if len(read.answers) == 1:
+        if read.ratings is None:
+            raise Unusable(ALONE)
+        whole = int(read.ratings[0]) if read.ratings[0] == int(read.ratings[0]) else read.ratings[0]
+        yield replace(rated(read.prompt, read.answers, whole, annotator), seconds=_seconds(record))
     shown = 0 if "text1" in record and "text2" in record else None
     for pair in read.pairs:
         i, j = sorted(pair[:2])

@@ -12,6 +12,7 @@ from rlnlp.feedback.store import Store
 from rlnlp.feedback.taste import Taste
 from rlnlp.rng import stream
 
+ROUNDING = 1e-5  # of a tenth of the range: the taste is a sum of numbers that a few digits are kept of
 AT_ONCE = 16  # judgements of each rater that are saved together
 
 
@@ -61,7 +62,7 @@ class Rater:
         if rng.random() < self.error_rate:
             return int(rng.integers(1, 11))
         place = (noisy - self.taste.low) / (self.taste.high - self.taste.low)
-        return int(min(10, max(1, 1 + math.floor(10 * place))))
+        return int(min(10, max(1, 1 + math.floor(10 * place + ROUNDING))))
 
 
 class SimulatedAnnotators:

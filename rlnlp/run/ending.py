@@ -64,7 +64,7 @@ def _resume(directory: Path) -> str:
 
 
 def _stopped(error: KeyboardInterrupt, directory: Path, progress: Progress) -> Failure:
-    name, code = (str(error), exit_code(error)) if isinstance(error, Stopped) else ("SIGINT", Exit.INTERRUPT)
+    name, code = str(error) if isinstance(error, Stopped) else "SIGINT", exit_code(error)
     try:
         progress.save_last_step()
     except Failure as failure:

@@ -17,9 +17,10 @@ from rlnlp.cli.main import HYDRA, PLAIN, main
 from rlnlp.cli.shells import SCRIPTS, split
 from rlnlp.commands.guide import TOPICS
 from rlnlp.config.choices import choices_of
+from rlnlp.config.hints import ALGORITHM
 from rlnlp.config.reward import REWARDS
 from rlnlp.config.schema import RUNS
-from rlnlp.config.setting import settings
+from rlnlp.config.setting import of_others, settings
 from support.small import ROOT
 
 MINE = ("my file.jsonl", "my folder/", "my_rewards.py")
@@ -58,7 +59,22 @@ def found(line: str) -> list[str]:
         ("rlnlp help res", ["resume"]),
         ("rlnlp help rew", ["reward-model", "rewards", "reward-models"]),
         ("rlnlp nothing x", []),
-        ("rlnlp train algo=", ["algo=ppo", "algo=reinforce", "algo=reward-model", "algo=sft"]),
+        ("rlnlp rlhf annotator=", ["annotator=file", "annotator=simulated", "annotator=terminal", "annotator=web"]),
+        ("rlnlp rlhf annotator.er", ["annotator.error_rate="]),
+        ("rlnlp rlhf algo.po", ["algo.policy."]),
+        ("rlnlp rlhf algo@", ["algo@algo.policy="]),
+        ("rlnlp rlhf algo@algo.policy=", ["algo@algo.policy=ppo", "algo@algo.policy=reinforce"]),
+        ("rlnlp rlhf -m algo@algo.policy=ppo,", ["algo@algo.policy=ppo,ppo", "algo@algo.policy=ppo,reinforce"]),
+        ("rlnlp rlhf algo.policy.cl", ["algo.policy.cliprange=", "algo.policy.cliprange_high=",
+                                       "algo.policy.cliprange_value="]),
+        ("rlnlp rlhf algo@algo.policy=reinforce algo.policy.cl", []),
+        ("rlnlp rlhf algo@algo.policy=reinforce algo.policy.b", ["algo.policy.batch_size=", "algo.policy.baseline="]),
+        ("rlnlp rlhf algo.policy.n", ["algo.policy.num_generations="]),
+        ("rlnlp rlhf annotator.path=my", [f"annotator.path={name}" for name in MINE]),
+        ("rlnlp rlhf data.feedback=my\\ fi", ["data.feedback=my file.jsonl"]),
+        ("rlnlp rlhf algo.selection=d", ["algo.selection=disagreement"]),
+        ("rlnlp train annotator", []),
+        ("rlnlp train algo=", ["algo=ppo", "algo=reinforce", "algo=reward-model", "algo=rlhf", "algo=sft"]),
         ("rlnlp reinforce sampler=g", ["sampler=greedy"]),
         ("rlnlp train -m sampler=gr", ["sampler=greedy"]),
         ("rlnlp train -m algo=ppo,rei", ["algo=ppo,reinforce"]),
@@ -152,7 +168,8 @@ def test_all_commands_topics_built_in_rewards_and_keys_are_completed(here):
     assert found("rlnlp train experiment=") == [f"experiment={name}" for name in choices_of("experiment")]
     for algo, schema in RUNS.items():
         for key, _, _ in settings(schema):
-            assert f"{key}=" in found(f"rlnlp train algo={algo} {key}")
+            word = of_others(schema, {}).get(key, "")
+            assert ALGORITHM.fullmatch(key) or f"{key}=" in found(f"rlnlp train algo={algo} {word} {key}")
 
 
 def test_a_hidden_file_is_completed_only_if_its_dot_is_typed(here):

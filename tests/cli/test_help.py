@@ -8,8 +8,9 @@ import pytest
 from rlnlp.cli.hydra_words import LONG_FLAGS
 from rlnlp.cli.main import HYDRA, PLAIN, main
 from rlnlp.config.choices import choices_of, compose, conf_dir
+from rlnlp.config.hints import ALGORITHM
 from rlnlp.config.schema import RUNS
-from rlnlp.config.setting import settings
+from rlnlp.config.setting import of_others, settings
 from support.small import rlnlp
 
 GROUPS = sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
@@ -37,33 +38,44 @@ def parts(page: str) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", HYDRA)
 def test_every_setting_of_the_algorithm_is_on_the_page_with_its_value_and_meaning(name, page):
-    text = page(name, "--help", width=200)
+    text = re.sub(r"\n {4,}", "  ", page(name, "--help", width=200))  # the meaning of a long key is on the next line
     values = compose("train", chosen={"algo": ALGO[name]})
     for key, _, f in settings(RUNS[ALGO[name]]):
-        if key not in ("reward.terms", "algo.name"):
-            (line,) = [line for line in text.split("\n") if re.match(rf"  '?{re.escape(key)}=", line)]
+        if key != "reward.terms" and not ALGORITHM.fullmatch(key) and key not in of_others(RUNS[ALGO[name]], {}):
+            (line,) = [line for line in text.split("\n") if re.match(rf"""  ['"]?{re.escape(key)}=""", line)]
             assert f.metadata["help"] in line
             assert f.metadata["unit"] in line
-    assert f"algo.total_steps={values['algo']['total_steps']} " in text
     for term in values.get("reward", {"terms": {}})["terms"]:
         assert f"  reward.terms.{term}.weight=" in text
-    assert "algo.name" not in text
+    assert not re.search(r"algo\.(\w+\.)?name=", text)
     assert "rlnlp explain KEY" in text
 
 
 def test_the_parts_are_those_that_the_algorithm_reads_and_the_choice_in_force_is_marked(page):
     found = parts(page("train", "--help"))
-    assert set(found) == set(GROUPS)
-    assert found["algo"] == ["*ppo", "reinforce", "reward-model", "sft"]
-    assert found["data"] == ["*default", "embedded", "prompts", "support"]
+    assert set(found) == {*GROUPS} - {"annotator"}
+    assert found["algo"] == ["*ppo", "reinforce", "reward-model", "rlhf", "sft"]
+    assert found["data"] == ["*default", "embedded", "prompts", "rlhf", "support"]
     assert found["experiment"] == choices_of("experiment")
     for group in ("model", "sampler", "device", "reward"):
         default = ["default"] if group in ("model", "device") else []  # another name of the one in force
         assert sorted([*(name.lstrip("*") for name in found[group]), *default]) == choices_of(group)
         assert sum(name.startswith("*") for name in found[group]) == 1
     found = parts(page("sft", "--help"))
-    assert set(found) == {*GROUPS} - {"reward", "algo"}
+    assert set(found) == {*GROUPS} - {"reward", "algo", "annotator"}
     assert found["data"] == ["*texts"]
+
+
+def test_the_stages_of_rlhf_have_the_settings_of_their_algorithm_and_a_line_that_chooses_it(page):
+    found = parts(page("rlhf", "--help"))
+    assert set(found) == {*GROUPS, "algo@algo.policy"} - {"algo"}
+    assert found["annotator"] == ["file", "*simulated", "terminal", "web"]
+    assert found["data"] == ["default", "embedded", "prompts", "*rlhf", "support"]
+    assert found["algo@algo.policy"] == ["*ppo", "reinforce"]
+    text = page("train", "algo=rlhf", "algo@algo.policy=reinforce", "--help")
+    assert parts(text)["algo@algo.policy"] == ["ppo", "*reinforce"]
+    assert "  algo.policy.baseline=leave-one-out" in text
+    assert "algo.policy.cliprange" not in text
 
 
 def test_another_name_of_a_choice_is_told_as_such(page):

@@ -16,7 +16,10 @@ def said(*words):
 @pytest.mark.parametrize("algo", RUNS)
 def test_every_algorithm_is_described_by_every_label(algo):
     found = said(f"algo={algo}")
-    data = {"sft": ["texts", "responses"], "reward-model": ["preferences", "scores"]}
+    data = {
+        "sft": ["texts", "responses"], "reward-model": ["preferences", "scores"],
+        "rlhf": ["prompts", "responses", "annotator", "reward", "rounds"],
+    }  # fmt: skip
     middle = data.get(algo, ["prompts", "reward", "responses"])
     assert list(found) == ["algorithm", "model", "device", *middle, "optimizer", "schedule"]
     assert found["algorithm"].endswith(f" ({algo})")
@@ -45,6 +48,77 @@ def test_the_schedule_counts_responses_tokens_updates_checkpoints_and_measuremen
         "3 steps of 2 texts: 6 texts",
         "a checkpoint each step, the last one is kept",
     ]
+
+
+def test_rounds_are_described_stage_by_stage_with_all_that_is_asked():
+    stages = ["algo.policy.total_steps=12", "algo.policy.batch_size=4", "algo.reward_model.total_steps=30"]
+    found = said("algo=rlhf", *stages, "algo.rounds=2", "heldout.every=5", "checkpoint.every=0", "checkpoint.keep=1")
+    assert found["annotator"].split("\n") == [
+        "a simulated rater, wrong in 10 % of what is decided",
+        "each round 300 comparisons and 25 ratings (as many before the first): 675 judgements in all; 5 % again for the"
+        " audit",
+        "kept in feedback.sqlite in the run directory",
+    ]
+    assert found["reward"].split("\n")[0] == "the reward model's, fitted to these judgements"
+    assert found["reward"].split("\n")[1].startswith("gold, by which the annotator judges: 0.4 sentiment")
+    assert found["rounds"].split("\n") == [
+        "2 rounds of 42 steps: 84 in all",
+        "responses to compare: 2 to each of 300 prompts, pairs at random",
+        "reward model: 30 steps of 16 comparisons, anew on all comparisons so far",
+        "policy, by ppo: 12 steps of 4 prompts x 1 = 4 responses: 48 responses, at most 1,536 new tokens",
+        "each step 2 epochs x 1 minibatch of 4: 2 updates, 24 in all",
+        "KL coefficient 0.02 to the first policy",
+    ]
+    assert found["optimizer"].split("\n") == [
+        "reward model: adamw, learning rate by the size of the model, linear",
+        "policy: adamw, learning rate by the size of the model, constant",
+    ]
+    assert found["schedule"].split("\n")[1] == (
+        "measured on held-out prompts before and after each round, and every 5 steps of the policy"
+    )
+
+
+def test_what_differs_from_plain_rounds_is_told():
+    words = ["algo@algo.policy=reinforce", "algo.rounds=1", "algo.selection=disagreement", "algo.decay=0.5"]
+    ensemble = ["algo.reward_model.ensemble_size=4", "algo.reward_model.head=mlp", "algo.reward_model.model=rm"]
+    people = ["annotator=web", "annotator.names=[anna,ben]", "annotator.overlap=2", "annotator.repeat_fraction=0"]
+    policy = ["algo.kl_budget=8", "algo.policy.ptx_coef=27.8", "data.texts=embedded", "data.feedback=shared.sqlite"]
+    found = said("algo=rlhf", *words, *ensemble, *people, *policy, "annotator.ratings_per_round=0", "heldout.every=0")
+    assert found["annotator"].split("\n") == [
+        "people, in browsers: anna, ben", "each round 300 comparisons by 2 each: 600 judgements in all",
+        "kept in shared.sqlite",
+    ]  # fmt: skip
+    assert found["reward"].split("\n")[1].startswith("gold, only measured: ")
+    assert found["rounds"].split("\n") == [
+        "1 round of 260 steps",
+        "responses to compare: 2 to each of 300 prompts, the pairs that the reward models disagree about most (at"
+        " random in the first round)",
+        "reward model: 200 steps of 16 comparisons, anew on all comparisons so far, of which each counts 0.5 times as"
+        " much a round later",
+        "on rm, three layers on a mean, 4 heads (mean)",
+        "policy, by reinforce: 60 steps of 16 prompts x 4 = 64 responses: 3,840 responses, at most 122,880 new tokens",
+        "KL coefficient 0.02 to the first policy; a round ends above 8 nats a response",
+        "texts of data.texts mixed in with weight 27.8",
+    ]
+    assert found["schedule"].split("\n")[1] == "measured on held-out prompts before and after each round"
+
+
+@pytest.mark.parametrize(
+    ("words", "said_first"),
+    [
+        (["annotator.error_rate=0"], "a simulated rater, never wrong"),
+        (
+            ["annotator.raters=3", "annotator.spread=0.2", "annotator.temperature=0.1", "annotator.position_bias=-1"],
+            "3 simulated raters, differing by 0.2, at temperature 0.1, leaning to the first by -1, wrong in 10 % of"
+            " what is decided",
+        ),
+        (["annotator.tie_width=0.05", "annotator.error_rate=0"], "a simulated rater, a tie up to a difference of 0.05"),
+        (["annotator=terminal"], "people, at this terminal"),
+        (["annotator=file", "annotator.path=a.jsonl"], "a file, a.jsonl"),
+    ],
+)
+def test_who_judges_is_told_with_what_is_known_of_them(words, said_first):
+    assert said("algo=rlhf", *words)["annotator"].split("\n")[0] == said_first
 
 
 def test_the_reward_is_a_sum_with_its_weights_its_vetoes_and_what_is_only_logged():
@@ -93,6 +167,20 @@ def test_what_held_out_data_decide_is_told():
 )
 def test_measurements_and_checkpoints_are_counted_as_they_are_made(words, expected):
     config = parse_run_config(runs.settings(["algo=reinforce", "algo.total_steps=10", *words]))
+    assert (measurements(config), saves(config)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["heldout.every=0", "checkpoint.every=0"], (2, 5)),  # saved after steps 0, 2, 10, 12, 20
+        (["heldout.every=4", "checkpoint.every=4"], (8, 8)),  # measured after 3, 6, 10, 13, 16, 20; saved: 4, 8, 16 too
+        (["heldout.every=99", "checkpoint.every=99"], (4, 5)),
+    ],
+)
+def test_measurements_and_checkpoints_of_rounds_are_counted_as_they_are_made(words, expected):
+    stages = ["algo.rounds=2", "algo.reward_model.total_steps=2", "algo.policy.total_steps=8"]
+    config = parse_run_config(runs.settings(["algo=rlhf", *stages, *words]))
     assert (measurements(config), saves(config)) == expected
 
 

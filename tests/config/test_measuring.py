@@ -59,6 +59,39 @@ def test_measurements_are_about_ten_at_most_and_take_a_tenth_of_the_time_at_most
     assert steps or (min(total, 2) + 2) * prompts > BUDGET * time, "as few as can be would have been too many"
 
 
+@pytest.mark.parametrize(
+    ("words", "every"),
+    [
+        ([], 7),
+        (["algo.rounds=1"], 7),
+        (["algo.policy.total_steps=600"], 60),
+        (["heldout.size=700"], 60),
+        (["heldout.size=100000"], 0),
+        (["heldout.size=100000", "checkpoint.keep_models=all"], 6),
+        (["heldout.every=9"], 9),
+        (["algo.reward_model.frozen_trunk=true"], 8),
+        (["algo@algo.policy=reinforce"], 12),
+    ],
+)
+def test_in_rounds_the_steps_of_the_policy_are_measured_in_a_tenth_of_a_round_s_time(words, every):
+    config = config_of("algo=rlhf", *words)
+    assert config.heldout.every == every
+    total = config.algo.policy.total_steps
+    count = len([step for step in range(1, total + 1) if Run.due(None, every, step)])
+    if every and not {"heldout.every=9", "checkpoint.keep_models=all"} & set(words):
+        assert count * config.heldout.size <= BUDGET * config.algo.round_cost
+        assert count <= MEASUREMENTS + 1
+
+
+def test_the_cost_of_a_round_counts_its_draws_its_fit_and_its_optimization():
+    words = ["algo.prompts_per_round=10", "algo.num_generations=3", "algo.reward_model.total_steps=5"]
+    policy = ["algo.policy.total_steps=2", "algo.policy.batch_size=4", "algo.policy.ppo_epochs=1"]
+    algo = config_of("algo=rlhf", *words, "algo.reward_model.batch_size=2", *policy).algo
+    drawn, fitted = 10 * 3 * 4, 5 * 4 * 3  # passes: a draw is about 4; two texts a pair, forward and backward
+    optimized = 2 * 4 * (4 + 3 + 3 * 2 + 1)  # drawn, three passes, both models updated once, scored
+    assert algo.round_cost == pytest.approx((drawn + fitted + optimized) / 7)
+
+
 def test_a_run_s_config_shows_the_number_and_the_same_settings_give_the_same(tmp_path):
     config = config_of("algo=ppo")
     assert config == config_of("algo=ppo")

@@ -6,7 +6,7 @@ import pytest
 
 from rlnlp.commands.preflight import parse_run_config
 from rlnlp.config import rates
-from rlnlp.config.rates import by_size, open_rates, with_rates
+from rlnlp.config.rates import by_size, open_rates, with_rates, with_stage_rates
 from rlnlp.run.manifest import read_config
 from support import runs
 
@@ -49,7 +49,33 @@ def test_what_the_settings_leave_open_is_decided_and_nothing_else_changes(words,
         assert open_rates(got) == []
 
 
-@pytest.mark.parametrize("algo", runs.ALGORITHMS)
+@pytest.mark.parametrize(
+    ("words", "decided"),
+    [
+        (
+            [],
+            {"policy.learning_rate": 3e-4, "policy.critic_learning_rate": 1e-3, "reward_model.learning_rate": 2e-5},
+        ),
+        (["algo.policy.critic_learning_rate=1"], {"policy.learning_rate": 3e-4, "reward_model.learning_rate": 2e-5}),
+        (
+            ["algo@algo.policy=reinforce", "algo.reward_model.learning_rate=1"], {"policy.learning_rate": 6e-4},
+        ),
+        (["algo@algo.policy=reinforce", "algo.reward_model.learning_rate=1", "algo.policy.learning_rate=0"], {}),
+    ],
+)  # fmt: skip
+def test_each_stage_of_rlhf_has_the_rates_of_its_algorithm_and_of_the_model_that_it_fits(words, decided):
+    algo = parse_run_config(runs.settings(["algo=rlhf", *words])).algo
+    found, recorded = with_stage_rates(algo, 1_152_000, 134_515_008, {})
+    assert recorded == decided
+    for name in ("policy", "reward_model"):
+        own = {key.partition(".")[2]: rate for key, rate in decided.items() if key.startswith(f"{name}.")}
+        assert vars(vars(found)[name]) == {**vars(vars(algo)[name]), **own}
+    again, recorded = with_stage_rates(algo, 1, 1, dict.fromkeys(decided, 0.5))
+    assert recorded == dict.fromkeys(decided, 0.5), "what a run has recorded stays"
+    assert again.policy.name == algo.policy.name
+
+
+@pytest.mark.parametrize("algo", [name for name in runs.ALGORITHMS if name != "rlhf"])
 def test_the_decision_is_told_and_recorded_and_a_resumed_run_keeps_it(algo, tmp_path, monkeypatch, capsys):
     words = runs.settings(runs.words(algo, tmp_path, "algo.total_steps=3", "algo.learning_rate=null"))
     directory = runs.run(words, tmp_path / "run")

@@ -1,6 +1,5 @@
 """Simulated annotators: Davidson's model, biases and errors, and answers that are the same each time."""
 
-import json
 import math
 from collections import Counter
 from dataclasses import replace
@@ -8,11 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rlnlp.data.records import ASSETS
 from rlnlp.feedback.records import BETTER, RATED, SIMULATED, TIE, Item, NewItem, Question
 from rlnlp.feedback.simulated import Rater, SimulatedAnnotators, differing
 from rlnlp.feedback.store import Store
-from rlnlp.feedback.taste import Taste, gold_taste
+from rlnlp.feedback.taste import Taste
 from rlnlp.rng import stream
 
 LENGTH = Taste(lambda prompts, responses: np.array([[len(r) / 10] for r in responses]).reshape(-1, 1), (1.0,))
@@ -144,18 +142,6 @@ def test_raters_that_differ_stay_near_the_one_they_are_made_from():
     assert len({o.taste.weights for o in others}) == 40
 
 
-def test_the_gold_taste_weighs_sentiment_politeness_and_helpfulness():
-    from rlnlp.rewards.text import gold
-
-    rows = [json.loads(line) for line in (ASSETS / "preferences.jsonl").read_text().splitlines()[:16]]
-    prompts = [row["prompt"] for row in rows for _ in range(2)]
-    texts = [row[name] for row in rows for name in ("chosen", "rejected")]
-    scores = gold_taste().scores(prompts, texts)
-    parts = [gold.sentiment(prompts, texts), gold.politeness(prompts, texts), gold.helpfulness(prompts, texts)]
-    assert scores == pytest.approx([0.4 * s + 0.3 * p + 0.3 * h for s, p, h in zip(*parts, strict=True)])
-    assert np.mean(scores[::2] > scores[1::2]) > 0.7
-
-
 def test_messages_and_items_without_a_prompt_are_judged(tmp_path):
     seen = []
 
@@ -169,5 +155,5 @@ def test_messages_and_items_without_a_prompt_are_judged(tmp_path):
     ]
     standing, _ = judged(tmp_path, [Rater("r", Taste(terms, (1.0,)))], items)
     assert [j.verdict.preference for _, j in standing] == [0.0, 1.0]
-    assert set(seen) == {"User: hi", ""}
+    assert seen == [[{"role": "user", "content": "hi"}]] * 2 + [None] * 2
     assert standing[0][1].verdict.kind == BETTER

@@ -19,6 +19,7 @@ from rlnlp.metrics import BY_NAME, LIVE, label
 from rlnlp.run.display import PlainDisplay
 from rlnlp.run.live import THEME, LiveDisplay, display, in_buckets, sparkline
 from support import small
+from support.rounds import metrics
 
 TERMS = {f"score/{name}": 0.5 for name in ("length", "diversity", "coherence", "similarity", "sentiment")}
 OF_PPO = [name for name in LIVE if "ppo" in BY_NAME[name].algorithms and "loss" not in name]
@@ -117,6 +118,37 @@ def test_score_and_kl_have_a_curve_each_over_the_whole_run():
     assert all("▁" in line and "█" in line for line in curves)
     sft = shown(fed(live()[0], row={"loss": 2.0, "entropy": 1.0, "grad_norm": 1.0}))
     assert [line.split("  ")[0] for line in sft if "█" in line] == ["loss"]
+
+
+def test_of_a_run_of_two_stages_the_present_one_is_shown_with_figures_of_its_own():
+    screen, _ = live(100, 16)
+    screen.begin(160, [])
+    screen.close()
+    timing = {"tokens_per_second": 1.0}
+    rows = list(metrics(2))
+    assert screen.step(30, rows[29], timing).startswith("step 30/160  round 1 reward-model  loss 0.475  accuracy 0.725")
+
+    def curves():
+        return [line.split("  ")[0] for line in shown(screen) if re.search("[▁-█]{8,}", line)]
+
+    for row in rows[:110]:
+        screen.step(row["step"], row, timing)
+    assert "round 2 reward-model, step 110/160" in shown(screen)[0]
+    assert curves() == ["loss", "accuracy"]
+    for row in rows[110:]:
+        screen.step(row["step"], row, timing)
+    text = shown(screen)
+    assert "round 2 policy, step 160/160" in text[0]
+    assert curves() == ["score", "KL to the start"]
+    order = [line.split("  ")[0] for line in text if "now" not in line]
+    assert order.index("gradient norm") < order.index("loss")
+    (norm,) = [line for line in text if line.startswith("gradient norm")]
+    assert re.split("  +", norm)[1:3] == ["1", "+0"], "not that of the reward model's"
+    assert re.search(r"^score +1.5 +\+", "\n".join(text), re.M), "over both rounds"
+    resumed, _ = live(100, 24)
+    resumed.begin(160, rows[:75])
+    resumed.close()
+    assert "75/160" in shown(resumed)[0]
 
 
 def test_prompt_and_response_are_told_apart_and_nothing_in_them_or_in_a_name_is_markup():

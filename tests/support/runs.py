@@ -13,8 +13,14 @@ from rlnlp.config.choices import conf_dir
 from rlnlp.config.schema import RUNS
 from rlnlp.evaluate import report
 from rlnlp.evaluate.preferences import finish
+from rlnlp.evaluate.rounds import finish as rounds_finish
 from support import small
 
+ROUNDS = [  # two rounds of three steps
+    "algo.rounds=2", "algo.prompts_per_round=6", "annotator.comparisons_per_round=5", "annotator.ratings_per_round=1",
+    "algo.reward_model.total_steps=1", "algo.policy.total_steps=2", "algo.reward_model.batch_size=4",
+    "algo.policy.batch_size=4", "algo.reward_model.learning_rate=1e-2", "algo.policy.learning_rate=1e-2",
+]  # fmt: skip
 STEPS = 6  # 11 rows to train on, 4 a step: the epochs end inside step 3 and step 6
 OWN = {  # of each algorithm: settings that give it more state to lose
     "sft": ["algo.optimizer=muon", "algo.lr_schedule=cosine", "heldout.every=1", "heldout.patience=4"],
@@ -31,6 +37,17 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "heldout.every=2",
         "checkpoint.result=best",
         "algo.learning_curve=[0.5]",
+    ],
+    "rlhf": [
+        "reward=default",
+        "algo.selection=disagreement",
+        "algo.reward_model.ensemble_size=2",
+        "algo.reward_model.head=mlp",
+        "algo.decay=0.5",
+        "algo.policy.kl_target=1.0",
+        "algo.policy.num_generations=2",
+        "algo.policy.mini_batch_size=4",
+        "heldout.every=1",
     ],
     "ppo": [
         "algo.kl_target=1.0",
@@ -54,10 +71,11 @@ def words(algo: str, place: Path, *more: str) -> list[str]:
         rows = [{"prompt": t[:-4], "text": t, "reference": t, "chosen": t[-4:], "rejected": "the ."} for t in texts]
         data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     key = {"sft": "texts", "reward-model": "preferences"}.get(algo, "prompts")
+    steps = ROUNDS if algo == "rlhf" else [f"algo.total_steps={STEPS}", "algo.batch_size=4", "algo.learning_rate=1e-2"]
     return [
-        f"algo={algo}", f"model.path={model}", f"data.{key}={data}", f"algo.total_steps={STEPS}", "algo.batch_size=4",
-        "algo.learning_rate=1e-2", "sampler.max_new_tokens=5", "heldout.size=1", "checkpoint.every=1",
-        "checkpoint.keep=99", "samples.every=2", "samples.show=0", "device=cpu", *OWN.get(algo, []), *more,
+        f"algo={algo}", f"model.path={model}", f"data.{key}={data}", *steps, "sampler.max_new_tokens=5",
+        "heldout.size=1", "checkpoint.every=1", "checkpoint.keep=99", "samples.every=2", "samples.show=0", "device=cpu",
+        *OWN.get(algo, []), *more,
     ]  # fmt: skip
 
 
@@ -72,10 +90,11 @@ def without_pictures():
     """No curves.png and no report.html: drawing takes longer than all the rest of so small a run."""
     draw, report.draw = report.draw, lambda directory, *_: directory
     write, finish.write_preference_report = finish.write_preference_report, lambda _, directory: directory
+    history, rounds_finish.draw_history = rounds_finish.draw_history, lambda *_: None
     try:
         yield
     finally:
-        report.draw, finish.write_preference_report = draw, write
+        report.draw, finish.write_preference_report, rounds_finish.draw_history = draw, write, history
 
 
 def run(asked: dict, directory: Path) -> Path:
@@ -104,7 +123,8 @@ def broken_off(whole: Path, place: Path, step: int) -> Path:
         path = place / f"{name}.jsonl"
         lines = path.read_text().splitlines(keepends=True)
         kept = [line for line in lines if json.loads(line)["step"] <= step + 2]
-        path.write_text("".join(kept)[: None if step + 2 > STEPS else -3])
+        later = bool(kept) and json.loads(kept[-1])["step"] > step  # then the last line is one that a kill may tear
+        path.write_text("".join(kept)[: -3 if later and step + 2 <= STEPS else None])
     facts = json.loads((place / "run.json").read_text())
     (place / "run.json").write_text(json.dumps(facts | {"status": "running", "exit_code": None, "result": {}}))
     return place

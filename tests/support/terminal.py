@@ -19,7 +19,8 @@ PATIENCE = 15.0  # seconds for something to appear
 class Terminal:
     """``rlnlp`` with ``words`` in a window of so many columns and lines."""
 
-    def __init__(self, words, cwd, columns=110, lines=30, **env):
+    def __init__(self, words, cwd, columns=110, lines=30, patience=PATIENCE, **env):
+        self.patience = patience
         self.master, self.slave = pty.openpty()
         self.resize(columns, lines)
         self.before = termios.tcgetattr(self.slave)
@@ -57,7 +58,7 @@ class Terminal:
         Control sequences of the terminal are left in.
         """
         start = len(self.text) if after is None else after
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self.patience
         while not re.search(pattern, self.text[start:]):
             if time.monotonic() > end:
                 raise AssertionError(f"{pattern!r} does not come: {self.text[start:][-2000:]!r}")
@@ -72,7 +73,7 @@ class Terminal:
 
     def end(self) -> int:
         """Wait for its end; the exit status."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + self.patience
         while self.process.poll() is None and time.monotonic() < end:
             self._read()
         self._read()

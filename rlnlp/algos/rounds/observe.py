@@ -28,7 +28,7 @@ class RoundObserver:
     ) -> None:
         self.every, self.samples = config.heldout.every, config.samples
         self.setup, self.scores, self.first, self.rounds, self.run = setup, scores, first, rounds, run
-        self.health = Health(run.log_message, config.optimization)
+        self.health = Health(run.log_message, config)
         self.round = self.before = 0
 
     def state_dict(self) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from rlnlp.algos.rounds.model import RoundModel, round_model
 from rlnlp.algos.rounds.observe import RoundObserver
 from rlnlp.algos.rounds.policy import policy_optimization
 from rlnlp.algos.rounds.state import Rounds
-from rlnlp.algos.setup import on_policy_setup
-from rlnlp.config.rates import with_rates
+from rlnlp.algos.setup import learned_parameters, on_policy_setup
+from rlnlp.config.rates import with_stage_rates
 from rlnlp.config.schema import RlhfRun
 from rlnlp.feedback.chosen import annotators_of
 from rlnlp.feedback.store import Store
@@ -47,7 +47,7 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
     asking = Asking(store, setup, model, config.algo, config.annotator, run)
     taste = taste_of(setup.terms, build.shapings(config.reward), setup.given, *config.annotator.rating_range)
-    annotators = annotators_of(config.annotator, taste, config.seed, run.log_message)
+    annotators = annotators_of(config.annotator, taste, config.seed, run.display.log_message)
     texts = pretraining_texts(config, language)
     return Loop(
         config, run, setup, model, optimization, asking, annotators, observe, first, texts, rounds
@@ -67,19 +67,11 @@ def loaded(config: RlhfRun, run: Run) -> tuple[RlhfRun, build.Language, build.La
         reading = build.reading_language(trunk, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
     known: dict[str, Any] = run.facts.get("decided", {})
-    sizes = {"policy": language, "reward_model": reading}
-    stages: dict[str, Any] = {}
-    for name, each in sizes.items():
-        frozen = name == "reward_model" and algo.reward_model.frozen_trunk
-        count = 0 if frozen else sum(p.numel() for p in each.trainable())
-        own = {key.removeprefix(f"{name}."): rate for key, rate in known.items() if key.startswith(f"{name}.")}
-        stages[name] = with_rates(vars(algo)[name], count, own)
-    config = replace(config, algo=replace(algo, **stages))
-    rates = {
-        f"{name}.{key}": value for name, stage in stages.items() for key, value in vars(stage).items()
-        if key.endswith("learning_rate")
-    }  # fmt: skip
-    run.decide(config, rates)
+    algo, decided = with_stage_rates(
+        algo, learned_parameters(algo.policy, language), learned_parameters(algo.reward_model, reading), known
+    )
+    config = replace(config, algo=algo)
+    run.decide(config, decided)
     return config, language, reading
 
 

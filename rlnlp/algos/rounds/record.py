@@ -1,5 +1,6 @@
 """The record of a round: how its policy compares with the first and the last one, and what its reward model knows."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,25 +10,30 @@ from rlnlp.algos.rounds.draws import Draws, Values
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.maths.accuracy import Estimate, preference_accuracy
 from rlnlp.maths.decided import win_rates
-from rlnlp.maths.resampling import mean_interval_by_prompt
+from rlnlp.maths.resampling import Interval, mean_interval_by_prompt
 from rlnlp.maths.win_rates import pairs_of_all
 
 Rng = np.random.Generator
 
 
-def mean_record(values: Values, rng: Rng) -> list[float]:
-    """The mean of values (P, D) with its 95 % confidence interval by prompt."""
+def mean_record(values: Values, rng: Rng) -> list[float | None]:
+    """The mean of values (P, D) with its 95 % confidence interval by prompt; a single prompt has none."""
     of_prompt = values.mean(1)
-    low, high = mean_interval_by_prompt(of_prompt, rng)
+    low, high = _interval(mean_interval_by_prompt(of_prompt, rng)) or (None, None)
     return [float(of_prompt.mean()), low, high]
+
+
+def _interval(ends: Interval) -> list[float] | None:
+    """An interval as JSON has it: None where it is not known."""
+    return list(ends) if all(map(math.isfinite, ends)) else None
 
 
 def satisfaction(ratings: Sequence[int], rng: Rng) -> dict[str, Any] | None:
     """The mean of the ratings (1 to 10), each of a prompt of its own; None without any."""
     if not ratings:
         return None
-    mean, low, high = mean_record(np.array(ratings, dtype=np.float64)[:, None], rng)
-    return {"n": len(ratings), "mean": mean, "interval": [low, high]}
+    mean, *ends = mean_record(np.array(ratings, dtype=np.float64)[:, None], rng)
+    return {"n": len(ratings), "mean": mean, "interval": None if None in ends else ends}
 
 
 def comparison(judge: str, before: Values, after: Values, tie_width: float, rng: Rng) -> dict[str, Any]:
@@ -38,7 +44,7 @@ def comparison(judge: str, before: Values, after: Values, tie_width: float, rng:
 
 
 def _estimate(found: Estimate | None) -> dict[str, Any] | None:
-    return None if found is None else {"value": found.value, "interval": list(found.interval), "n": found.pairs}
+    return None if found is None else {"value": found.value, "interval": _interval(found.interval), "n": found.pairs}
 
 
 def accuracy(differences: Values, prompts: Sequence[int], rng: Rng) -> dict[str, Any] | None:
@@ -46,7 +52,7 @@ def accuracy(differences: Values, prompts: Sequence[int], rng: Rng) -> dict[str,
     if not len(differences):
         return None
     found = preference_accuracy(differences, np.array(prompts), rng)
-    return {"n": found.pairs, "accuracy": found.value, "interval": list(found.interval)}
+    return {"n": found.pairs, "accuracy": found.value, "interval": _interval(found.interval)}
 
 
 def accuracy_by_gold(rewards: Values, gold: Values, tie_width: float, rng: Rng) -> dict[str, Any] | None:
@@ -69,7 +75,7 @@ def accuracy_on(table: PreferenceTable, scores: Values, rng: Rng) -> dict[str, A
     return accuracy(np.array(differences), prompts, rng)
 
 
-def figures(draws: Draws, rewards: Values, rng: Rng) -> dict[str, list[float]]:
+def figures(draws: Draws, rewards: Values, rng: Rng) -> dict[str, list[float | None]]:
     """The means of what is known of held-out responses."""
     values = {"reward": rewards, "gold": draws.gold, "kl": draws.kl, "response_tokens": draws.tokens}
     return {name: mean_record(each, rng) for name, each in values.items()}

@@ -159,7 +159,7 @@ def _seconds_of_texts(around: Any, config: Any) -> float:
 
 def _look_at_rates(asked: Any, config: Any, language: build.Language | build.EncoderLanguage, report: Report) -> None:
     """Find a learning rate far above what a model of this size learns with."""
-    learning = learned_parameters(config, language)
+    learning = learned_parameters(config.algo, language)
     for key in ("learning_rate", "critic_learning_rate"):
         given = vars(asked.algo).get(key)
         usual = vars(with_rates(replace(config.algo, **{key: None}), learning, {}))[key] if given is not None else None

@@ -16,7 +16,9 @@ from rlnlp.evaluate.rounds.history import (
 )
 from rlnlp.evaluate.summary import Listing, Row
 
-CAPTION = "rounds (vs first, vs before: % of the decided pairs won against the first policy, and the round before's)"
+CAPTION = (
+    "rounds: % of the decided pairs won vs the first policy and the one before; % of pairs the reward model has right"
+)
 NOTHING = "–"
 MEASURES = {"gold": ("gold reward", 3), "response_tokens": ("response length, tokens", 1)}
 Found = tuple[float, Interval | None] | None
@@ -115,7 +117,7 @@ COLUMNS: tuple[tuple[str, Callable[[Record], str]], ...] = (
     ("judged", _judgements),
     ("vs first", lambda record: _win_rate(record, FIRST)),
     ("vs before", lambda record: _win_rate(record, LAST)),
-    ("model right, %", _right),
+    ("model, %", _right),
     ("reward", _mean("reward", 2)),
     ("gold", _mean("gold")),
     ("KL", _mean("kl", 2)),
