@@ -111,7 +111,7 @@ METRICS = (
     ),
     Metric(
         ("ptx_loss",), "mean of -log pi over the tokens of `data.texts` in the updates; only with `ptx_coef`",
-        "nats per token", trend="no rise", algorithms=("rlhf",), label="loss on texts", live={"ptx_loss": 25},
+        "nats per token", trend="no rise", algorithms=("rlhf",), label="loss on texts", live={"ptx_loss": 28},
     ),
     Metric(
         ("approx_kl",), "mean of (log pi - log pi_old)^2 / 2", "nats per token", low=1e-8, high=0.1,

@@ -27,7 +27,11 @@ from support import runs
 
 SHORT = ["algo.total_steps=2", "heldout.every=1", "samples.every=0"]
 UNMEASURED = {"rlhf": {"heldout/score", "heldout/loss", "heldout/accuracy"}}  # held-out figures of single stages
-MORE = {"ppo": ["sampler.top_k=5"]}  # with a filter there is a mismatch to log
+TOP_K = "sampler.top_k=5"  # with a filter there is a mismatch to log
+MORE = {
+    "ppo": [TOP_K, *SHORT],
+    "rlhf": [TOP_K, "heldout.every=1", "samples.every=0", "algo.policy.critic=separate", "algo.policy.ptx_coef=0.1"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +41,8 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("algo", RUNS)
 def test_a_loop_logs_the_metrics_of_the_table_and_no_others(algo, folder):
-    settings = runs.settings(runs.words(algo, folder, *SHORT, *MORE.get(algo, [])))
+    texts = [f"data.texts={folder / 'data.jsonl'}"] if algo == "rlhf" else []
+    settings = runs.settings(runs.words(algo, folder, *MORE.get(algo, SHORT), *texts))
     text = (runs.run(settings, folder / algo) / "metrics.jsonl").read_text()
     logged = {re.sub(r"^score/.*", TERM, name) for line in text.splitlines() for name in json.loads(line)}
     in_table = {name for metric in METRICS if algo in metric.algorithms for name in metric.names}

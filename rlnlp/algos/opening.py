@@ -14,9 +14,11 @@ from torch import nn
 from rlnlp.algos.optim import state_bytes
 from rlnlp.config.algos import Optimization
 from rlnlp.config.description import OneStage, Trained, description, duration, measurements, saves, thing
+from rlnlp.config.schema import RlhfRun
 from rlnlp.device import device_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
+from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.parts import Parts, named_tensors
 from rlnlp.run.run import Run
 
@@ -153,10 +155,10 @@ class DiskNeed(NamedTuple):
     models: int
 
 
-def disk_need(config: OneStage, modules: Modules) -> DiskNeed:
+def disk_need(config: Trained, modules: Modules) -> DiskNeed:
     """What a run writes at most; ``modules`` are what learns."""
     weights = {name: sum(t.nbytes for t in named_tensors(module).values()) for name, module in modules.items()}
-    one = sum(weights.values()) + sum(state_bytes(module, config.algo) for module in modules.values())
+    one = sum(weights.values()) + sum(state_bytes(module, algo_of(config, name)) for name, module in modules.items())
     best = 1 if config.heldout.every else 0
     kept = min(saves(config), config.checkpoint.keep + best)
     staged = 1 if saves(config) > kept else 0  # an old one is removed when the new one is whole
@@ -165,6 +167,13 @@ def disk_need(config: OneStage, modules: Modules) -> DiskNeed:
     result = next(iter(weights.values()))
     needed = (kept + staged) * one + (1 + models) * result + SPARE
     return DiskNeed(needed, one, kept, result, 1 + models)
+
+
+def algo_of(config: Trained, name: str) -> Optimization:
+    """What optimizes the module with this name."""
+    if isinstance(config, RlhfRun):
+        return config.algo.reward_model if name == REWARD_MODEL else config.algo.policy
+    return config.algo
 
 
 def need_text(need: DiskNeed, free: int) -> str:
@@ -176,7 +185,7 @@ def need_text(need: DiskNeed, free: int) -> str:
     )
 
 
-def disk_text(config: OneStage, directory: Path, modules: Modules) -> str:
+def disk_text(config: Trained, directory: Path, modules: Modules) -> str:
     """What a run writes at most, beside what is free; with a warning if that is less."""
     need, free = disk_need(config, modules), shutil.disk_usage(directory).free
     text = need_text(need, free)

@@ -6,7 +6,7 @@ C.4), each update adds the gradient on texts to that on responses; here gamma is
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from rlnlp.algos.update import TokenLosses, accumulate_gradient
 from rlnlp.batching import micro_batches
 from rlnlp.build import Language
-from rlnlp.config.data import Reading, RlhfData, TextData
+from rlnlp.config.data import as_text_data
 from rlnlp.config.rlhf import PpoStage, ReinforceStage
 from rlnlp.config.schema import RlhfRun
 from rlnlp.data.order import rows_of_step
@@ -78,17 +78,6 @@ def pretraining_texts(config: RlhfRun, language: Language) -> PretrainingTexts |
     table = text_table(data, config.heldout.size, config.seed, language.tokenizer, policy.context)
     check_texts(table)
     return PretrainingTexts(table, config.seed, algo.micro_batch_size, language.device)
-
-
-def as_text_data(data: RlhfData) -> TextData | None:
-    """The texts that RLHF names, as the settings of sft that read them: ``data.columns`` are those of the prompts."""
-    if data.texts is None:
-        return None
-    reading = {f.name: vars(data)[f.name] for f in fields(Reading)}
-    return TextData(
-        **{**reading, "columns": {}},
-        texts=data.texts, best_fraction=1.0, turns="all", heldout=None, too_long=data.too_long,
-    )  # fmt: skip
 
 
 def mixed_in(policy: Policy, texts: PretrainingTexts | None, algo: PpoStage | ReinforceStage, steps_before: int) -> Ptx:

@@ -5,6 +5,7 @@ Ouyang et al. 2022 (arXiv:2203.02155).
 """
 
 from rlnlp.algos.rounds.loop import Loop
+from rlnlp.algos.rounds.opening import tell
 from rlnlp.algos.rounds.outcome import finish
 from rlnlp.algos.rounds.parts import parts_of, rlhf_loop
 from rlnlp.config.schema import RlhfRun
@@ -29,6 +30,7 @@ def train(loop: Loop, rounds: int) -> None:
 def main(config: RlhfRun, run: Run) -> None:
     """Build the parts of the config, train in rounds, and report."""
     loop = rlhf_loop(config, run)
+    tell(loop)
     run.begin(loop.config.algo.total_steps, parts_of(loop))
     train(loop, loop.config.algo.rounds)
     run.display.close()

@@ -15,7 +15,7 @@ from rlnlp.config.choices import choice, is_run, merged
 from rlnlp.config.data import names_text
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import REWARDS, Reward
-from rlnlp.config.schema import OnPolicyRun, PpoRun, RewardModelRun, SftRun
+from rlnlp.config.schema import OnPolicyRun, PpoRun, RewardModelRun, RlhfRun, SftRun
 from rlnlp.errors import Exit, Failure, command, one_line, shell_word
 from rlnlp.evaluate.before_after.request import FIRST, REFERENCES, Request
 from rlnlp.models.locate import saved_reward_model
@@ -25,7 +25,7 @@ USED = ("model", "sampler", "data", "reward", "device")  # groups of a run's set
 USED_BY_REWARD_MODEL = ("data", "device")
 OF_POLICIES = ("against", "judge", "prompts", "samples", "best_of", "independent")  # flags
 SEED = "seed"
-Stored = TypeVar("Stored", OnPolicyRun, SftRun, RewardModelRun, OnPolicyRun | SftRun)
+Stored = TypeVar("Stored", bound=OnPolicyRun | SftRun | RewardModelRun | RlhfRun)
 
 
 def main(argv: list[str]) -> int:
@@ -162,13 +162,14 @@ def differing(
     return parse(type(stored), merged(asdict(stored), words)), seeds
 
 
-def requested(args: argparse.Namespace, directory: Path, stored: OnPolicyRun | SftRun) -> Request:
+def requested(args: argparse.Namespace, directory: Path, stored: OnPolicyRun | SftRun | RlhfRun) -> Request:
     """What is asked for, checked as far as it can be without torch.
 
     Raises:
         Failure: exit 2, 3, 4, 6 or 7.
     """
-    config, seeds = differing(args, directory, stored, USED)
+    settings, seeds = differing(args, directory, stored, USED)
+    config = settings.optimization if isinstance(settings, RlhfRun) else settings
     judges = {one_line(word, 60): judge(word) for word in args.judge}
     found = [
         Failure(fault.code, "\n".join(f"--judge {name}: {line}" for line in str(fault).split("\n")))
@@ -182,7 +183,7 @@ def requested(args: argparse.Namespace, directory: Path, stored: OnPolicyRun | S
     other = None if against in (FIRST, REFERENCES) else config_of(against, []).model
     return Request(
         directory, replace(config, model=replace(config.model, gradient_checkpointing=False)), against, other, judges,
-        args.prompts, args.samples, args.best_of, args.independent, seed(seeds),
+        args.prompts, args.samples, args.best_of, args.independent, seed(seeds), not isinstance(stored, RlhfRun),
     )  # fmt: skip
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from rlnlp.config.choices import is_run
 from rlnlp.config.hints import did_you_mean
+from rlnlp.config.schema import RlhfRun
 from rlnlp.errors import Exit, Failure, Stopped, command, counted, one_line
 from rlnlp.feedback.annotating import Annotators
 from rlnlp.feedback.audit import audit
@@ -21,11 +23,15 @@ from rlnlp.feedback.importing import import_rows, read_rows, seed_in
 from rlnlp.feedback.lossless import lossless_lines
 from rlnlp.feedback.pairs import pair_lines
 from rlnlp.feedback.store import REPEATED, Store
+from rlnlp.models.locate import without_policy
 from rlnlp.run.disk import replace
+from rlnlp.run.lock import is_owned
+from rlnlp.run.manifest import read_config
 from rlnlp.run.signals import handled
 
 FILE = "feedback.sqlite"  # of a run
 PAIRS_ENDING = ".pairs.jsonl"
+DRAWN = 20  # comparisons, if it is not said how many
 HERE = "-"  # for a file: standard output
 
 
@@ -36,12 +42,16 @@ def main(argv: list[str]) -> int:
         Failure: for what the user can fix.
     """
     args = arguments(argv)
-    path = set_path(args.store)
+    path, run = set_path(args.store), run_of(args.store)
     read = [(name, read_rows(name)) for name in args.imported]
-    seed = args.seed if args.seed is not None else seed_in(read[0][1]) if read else 0
-    if not path.exists() and not read:
+    collects = not (read or args.export is not None or args.audit)
+    if not path.exists() and not read and (run is None or not collects):
         raise _no_set(path)
-    with Store(path, seed, create=bool(read), repeated=args.repeat) as store:
+    if collects:
+        check_can_ask(args)
+        check_can_draw(path, run)
+    seed = args.seed if args.seed is not None else seed_in(read[0][1]) if read else 0 if run is None else seed_of(run)
+    with Store(path, seed, create=bool(read or run), repeated=args.repeat) as store:
         for name, rows in read:
             print("\n".join(import_rows(store, name, rows, args.overlap).lines(name)), file=_told(args))
         if args.export is not None:
@@ -49,9 +59,7 @@ def main(argv: list[str]) -> int:
         if args.audit:
             record = audit(store)
             print(json.dumps(record, indent=1, allow_nan=False) if args.json else "\n".join(audit_lines(record)))
-        if read or args.export is not None or args.audit:
-            return Exit.DONE
-        return collect(store, args)
+        return collect(store, run, args) if collects else Exit.DONE
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
@@ -62,8 +70,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(
         prog="rlnlp feedback",
-        description="Let people compare responses in the terminal, or in the browser with --web. What they say is kept"
-        " in one file; it is saved when it is confirmed, and several people can work at once.",
+        description="Let people compare responses in the terminal, or in the browser with --web: those of a file, or of"
+        " the policy of a run. What they say is kept in one file; it is saved when it is confirmed, and several people"
+        " can work at once.",
         epilog="To begin: rlnlp feedback my.sqlite --import pairs.jsonl, with a line for each pair:"
         ' {"prompt": ..., "text1": ..., "text2": ...}; then rlnlp feedback my.sqlite.',
     )
@@ -75,7 +84,9 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--annotator", metavar="NAME", action="append", default=[],
                         help="who judges; with --web as often as there are people")  # fmt: skip
     parser.add_argument("--instructions", metavar="TEXT", default="", help="what those who judge are to look at")
-    parser.add_argument("--items", metavar="N", type=int, help="stop after so many answers")
+    parser.add_argument("--items", metavar="N", type=int,
+                        help="stop after so many answers; of a run of which nothing is open, so many comparisons are"
+                        f" drawn from its policy before (default: {DRAWN}, and no stop)")  # fmt: skip
     parser.add_argument("--audit", action="store_true", help="agreement, biases, consistency, by annotator")
     parser.add_argument("--import", metavar="FILE", dest="imported", action="append", default=[],
                         help="add pairs, judged or not; exports of this, of Label Studio, of Argilla")  # fmt: skip
@@ -108,12 +119,38 @@ def set_path(word: str) -> Path:
     Raises:
         Failure: exit 6, for a directory that is no run.
     """
-    path = Path(word).expanduser()
+    path, run = Path(word).expanduser(), run_of(word)
     if not path.is_dir():
         return path
+    if run is not None:
+        config = read_config(run)
+        if isinstance(config, RlhfRun) and config.data.feedback is not None:
+            return Path(config.data.feedback).expanduser()
     if not (path / "run.json").is_file() and not (path / FILE).is_file():
         raise Failure(Exit.RUN, f"{one_line(str(path))} is neither a run nor a feedback set")
     return path / FILE
+
+
+def run_of(word: str) -> Path | None:
+    """The directory of the run that ``word`` is, if it is one."""
+    path = Path(word).expanduser()
+    return path if is_run(path) else None
+
+
+def seed_of(run: Path) -> int:
+    """The seed of a run."""
+    seed: int = read_config(run).seed
+    return seed
+
+
+def check_can_draw(path: Path, run: Path | None) -> None:
+    """Check, before a set is made for a run that has none, that there is something to ask.
+
+    Raises:
+        Failure: exit 6, for a run that has no policy, or not yet.
+    """
+    if run is not None and not path.exists() and not (run / "policy").is_dir():
+        raise Failure(Exit.RUN, without_policy(run))
 
 
 def export(store: Store, name: str, pairs: bool, args: argparse.Namespace) -> None:
@@ -143,43 +180,66 @@ def export(store: Store, name: str, pairs: bool, args: argparse.Namespace) -> No
     print(f"{what} written to {one_line(name)}", file=_told(args))
 
 
-def collect(store: Store, args: argparse.Namespace) -> int:
-    """Collect judgements in the terminal or in the browser.
+def collect(store: Store, run: Path | None, args: argparse.Namespace) -> int:
+    """Collect judgements in the terminal or in the browser; of a run of which nothing is open, draw comparisons first.
 
     Raises:
-        Failure: exit 2, without a terminal.
+        Failure: exit 6 and others, if nothing can be drawn.
     """
     names = args.annotator or [own_name()]
-    annotators = web_annotators(names, args) if args.web else terminal_annotator(store, names, args)
+    if run is not None and not any(store.progress(store.annotator(name)).left for name in names):
+        draw_comparisons(store, run, args.items or DRAWN, args.overlap)
+    annotators = web_annotators(names, args) if args.web else terminal_annotator(names, args)
     with handled(_stop):
         annotators.collect(store, _enough(store, args.items))
-    print(closing(store))
+    print(closing(store, Path(args.store)))
     return Exit.DONE
 
 
-def terminal_annotator(store: Store, names: Sequence[str], args: argparse.Namespace) -> Annotators:
-    """Who judges in this terminal.
+def check_can_ask(args: argparse.Namespace) -> None:
+    """Check that there is a terminal, or what serves the page.
 
     Raises:
-        Failure: exit 2, without a terminal, or for several names.
+        Failure: exit 2, if there is not, or for several names at a terminal.
     """
-    if len(names) > 1:
+    if args.web:
+        check_web("--web")
+    elif len(args.annotator) > 1:
         raise Failure(Exit.CONFIG, "one person works at a terminal: several names go with --web")
-    if not at_terminal():
+    elif not at_terminal():
         what = "judging needs a terminal; in the browser:"
-        raise Failure(Exit.CONFIG, f"{what} {command('feedback', store.path, '--web')}")
+        raise Failure(Exit.CONFIG, f"{what} {command('feedback', Path(args.store), '--web')}")
+
+
+def draw_comparisons(store: Store, run: Path, count: int, overlap: int) -> None:
+    """Let the policy of a run give responses to compare.
+
+    Raises:
+        Failure: exit 6, while it trains and without a policy; exit 2, 3 or 4, as its model and its data do.
+    """
+    if is_owned(run):
+        what = f"{one_line(str(run))} is at work and nothing of it is open: comparisons are drawn once it has ended"
+        raise Failure(Exit.RUN, what)
+    from rlnlp.run.live import display
+
+    with display().waiting("drawing responses to compare"):
+        from rlnlp.commands.drawing import draw  # torch, which judging alone does not need
+
+        drawn = draw(run, store, count, overlap)
+    print(
+        f"{counted(drawn, 'comparison')} drawn from {one_line(str(run))}, of prompts that it was trained on", flush=True
+    )
+
+
+def terminal_annotator(names: Sequence[str], args: argparse.Namespace) -> Annotators:
+    """Who judges in this terminal."""
     from rlnlp.feedback.terminal.collect import TerminalAnnotator
 
     return TerminalAnnotator(names[0], args.instructions)
 
 
 def web_annotators(names: Sequence[str], args: argparse.Namespace) -> Annotators:
-    """Those who judge in the browser.
-
-    Raises:
-        Failure: exit 2, if what serves the page is not installed.
-    """
-    check_web("--web")
+    """Those who judge in the browser."""
     from rlnlp.feedback.web.server import WebAnnotators
 
     def say(line: str) -> None:
@@ -189,10 +249,10 @@ def web_annotators(names: Sequence[str], args: argparse.Namespace) -> Annotators
     return WebAnnotators(names, args.port, args.instructions, say)
 
 
-def closing(store: Store) -> str:
-    """What is told at the end."""
+def closing(store: Store, asked: Path) -> str:
+    """What is told at the end; ``asked`` is the set or the run."""
     judged, wanted = store.answers(), store.wanted()
-    again = f"; to go on: {command('feedback', store.path)}" if wanted else ""
+    again = f"; to go on: {command('feedback', asked)}" if wanted else ""
     return f"{counted(judged, 'judgement')} in {one_line(str(store.path))}, {wanted:,} wanted{again}"
 
 

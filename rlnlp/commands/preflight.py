@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any, get_type_hints
 
 from rlnlp.commands.default_terms import left_out, usable_config
+from rlnlp.commands.preflight_rounds import round_faults
 from rlnlp.config.algos import Ppo
-from rlnlp.config.annotator import Annotator
 from rlnlp.config.choices import default_choice
 from rlnlp.config.data import PreferenceData, PromptData, TextData
 from rlnlp.config.measuring import with_measurements
@@ -16,6 +16,7 @@ from rlnlp.config.model import Model, Sampler
 from rlnlp.config.observing import Heldout
 from rlnlp.config.parse import nearest, parse
 from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
+from rlnlp.config.rlhf import Rlhf
 from rlnlp.config.schema import RUNS, RewardRun
 from rlnlp.data.formats import Record
 from rlnlp.data.sources import FIELDS, check_context_length, data_sources
@@ -107,8 +108,7 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
         yield from found
         if not found and "model" in groups:
             yield from _attempt(partial(_check_template, groups["data"], groups["model"], records))
-    if "annotator" in groups:
-        yield from _attempt(partial(_check_annotators, groups["annotator"]))
+    yield from round_faults(groups)
     if "device" in groups:
         yield from _attempt(partial(_check_device_name, groups["device"].name))
     if "reward" in groups:
@@ -164,24 +164,14 @@ def _model_faults(model: Model, groups: Mapping[str, Any]) -> Iterator[Failure]:
     algo, sampler = groups.get("algo"), groups.get("sampler")
     found = [*_attempt(partial(locate_weights, model)), *_attempt(partial(locate_tokenizer, model))]
     yield from found
-    if isinstance(algo, Ppo):
-        yield from _attempt(partial(locate_critic, algo.critic_path, model.allow_download))
+    policy, key = (algo.policy, "algo.policy.critic_path") if isinstance(algo, Rlhf) else (algo, "algo.critic_path")
+    if isinstance(policy, Ppo):
+        yield from _attempt(partial(locate_critic, policy.critic_path, model.allow_download, key))
     if not found and isinstance(sampler, Sampler) and isinstance(groups.get("data"), PromptData):
         weights = locate_weights(model)
         context = model.fresh.context if weights is None else context_length(weights)
         if context is not None:
             yield from _attempt(partial(check_context_length, sampler.max_new_tokens, context))
-
-
-def _check_annotators(annotator: Annotator) -> None:
-    """Check that those who are to judge can be asked.
-
-    Raises:
-        Failure: exit 2 or 3.
-    """
-    from rlnlp.feedback.chosen import check_annotators  # what no other run needs
-
-    check_annotators(annotator)
 
 
 def _check_device_name(name: str) -> None:

@@ -14,13 +14,13 @@ from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import Reading
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RankRun
-from rlnlp.data.candidates import Candidate, file_candidates, typed_candidates
-from rlnlp.errors import Exit, Failure
+from rlnlp.data.candidates import Candidate, file_candidates, file_labels, typed_candidates
+from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import conversation_text
 from rlnlp.models.locate import locate_reward_model, without_reward_model
 
 Scored = tuple[Candidate, float]
-FLAGS = {"prompt": "--prompt", "file": "--file", "json": "--json"}  # by names typed as settings
+FLAGS = {"prompt": "--prompt", "file": "--file", "json": "--json", "by": "--by"}  # by names typed as settings
 SCALE = (
     "A reward model of rlnlp is normalized: on the responses that it was normalized on, scores have mean 0 and, among"
     " the responses to one prompt, a standard deviation of 1. Of a model of others the score is its raw logit."
@@ -45,6 +45,8 @@ def main(argv: list[str]) -> int:
         raise Failure(Exit.RUN, lacking)
     path = locate_reward_model("the reward model", words[0], config.model.allow_download, "model.allow_download")
     candidates = given_candidates(words[1:], args, config.data)
+    if args.by is not None:
+        return print_by(path, words[0], config, candidates, args)
     from rlnlp.commands.ranking import scored
 
     scores = scored(path, config, candidates)
@@ -75,8 +77,35 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         "--file", help="texts from a file: a line each (.txt), or records with 'text', with 'prompt' and 'completion',"
         " or with 'messages', which the reward model's own chat template shows",
     )  # fmt: skip
+    parser.add_argument(
+        "--by", metavar="COLUMN=VALUE", help="with --file, instead of the texts: how often those with this value score"
+        " higher than those with each other one; of a run also before it learned, with a picture in RUN",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print a list of records")
     return parse_words(parser, argv, RankRun)
+
+
+def print_by(path: str, source: str, config: RankRun, candidates: list[Candidate], args: argparse.Namespace) -> int:
+    """Print how often the texts that ``--by`` names score higher than others.
+
+    Raises:
+        Failure: for what the user can fix.
+    """
+    from rlnlp.commands.rank_by import asked_kind, draw, lines, rank_by, records
+
+    if args.file is None:
+        raise Failure(Exit.CONFIG, "--by needs --file: a file whose records have the column")
+    column, value = asked_kind(args.by)
+    labels = file_labels("--file", args.file, config.data, column)
+    kinds = rank_by(path, source, config, candidates, labels, args.by)
+    drawn = draw(kinds, args.by, Path(source).expanduser())
+    if args.json:
+        print(json.dumps(records(kinds), allow_nan=False))
+        return Exit.DONE
+    print("\n".join(lines(kinds, args.by, labels.count(value))))
+    if drawn:
+        print(f"as a picture: {one_line(str(drawn))}")
+    return Exit.DONE
 
 
 def config_of(source: str, settings: list[str]) -> RankRun:

@@ -10,10 +10,11 @@ from rlnlp.commands.preflight import check_files, parse_run_config, settled_conf
 from rlnlp.commands.train import check_device, run_training, train
 from rlnlp.commands.words import parse_words, run_and_settings
 from rlnlp.config.algos import Optimization
-from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, resume_class
+from rlnlp.config.changes import FREE, changes, check_allowed, check_total_steps, resume_class, steps_of_round
 from rlnlp.config.choices import merged
-from rlnlp.config.schema import PpoRun
-from rlnlp.config.setting import leaves
+from rlnlp.config.rlhf import Rlhf
+from rlnlp.config.schema import RUNS, PpoRun
+from rlnlp.config.setting import choosing, leaves, names_in
 from rlnlp.errors import Exit, Failure, command, counted, one_line
 from rlnlp.run.manifest import REDACTED, ResumeInfo, check_unchanged, read_config, read_facts, words_to_name
 
@@ -114,6 +115,31 @@ def same_settings(directory: Path, config: Any) -> dict[str, Any]:
     return old
 
 
+def _check_stages(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuse another algorithm of a stage.
+
+    Raises:
+        Failure: exit 6.
+    """
+    schema = RUNS[old["algo"]["name"]]
+    then, now = names_in(schema, old), names_in(schema, new)
+    for group, name in then.items():
+        if now[group] != name or choosing(group, "").rstrip("=") in dict(leaves(new)):
+            what = f"{directory} is a run with {choosing(group, name)}"
+            raise Failure(Exit.RUN, f"{what}: this cannot change within a run")
+
+
+def _all_done(facts: Mapping[str, Any], config: Any) -> str | None:
+    """What a run has done that has nothing left to do with these settings; None for any other."""
+    if facts.get("status") != "done":
+        return None
+    algo, result = config.algo, facts.get("result")
+    if isinstance(algo, Rlhf):  # the last round may have ended early
+        rounds = result.get("rounds") if isinstance(result, Mapping) else None
+        return counted(algo.rounds, "round") if rounds == algo.rounds else None
+    return counted(algo.total_steps, "step") if facts.get("steps") == algo.total_steps else None
+
+
 def _stopped_early(facts: Mapping[str, Any]) -> bool:
     result = facts.get("result")
     return facts.get("status") == "done" and isinstance(result, Mapping) and result.get("stopped_early") is True
@@ -127,15 +153,18 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
     """
     if new["algo"].get("name") != old["algo"]["name"]:
         raise Failure(Exit.RUN, f"{directory} is a run of {old['algo']['name']}: the algorithm cannot change")
+    _check_stages(directory, old, new)
     config = parse_run_config(new)
     changed = {key: pair for key, pair in changes(old, asdict(config)).items() if pair[0] != REDACTED}
     facts = read_facts(directory)
     falling = isinstance(config.algo, Optimization) and config.algo.lr_schedule != "constant"
     check_allowed(changed, allow, ALLOW, falling, facts.get("code", {}))
     if facts.get("status") == "done":  # else the steps that are saved may be fewer
-        check_total_steps(config.algo.total_steps, int(facts.get("steps") or 0), directory)
-    if facts.get("status") == "done" and facts.get("steps") == config.algo.total_steps:
-        print(f"{directory} is complete: it has done {counted(config.algo.total_steps, 'step')}")
+        check_total_steps(
+            config.algo.total_steps, int(facts.get("steps") or 0), directory, steps_of_round(config.algo)
+        )  # fmt: skip
+    if (done := _all_done(facts, config)) is not None:
+        print(f"{directory} is complete: it has done {done}")
         return
     if _stopped_early(facts) and "heldout.patience" not in changed:
         print(f"{directory} is complete: it stopped early after step {facts['steps']}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from rlnlp.config.hints import did_you_mean, keys_of, meant
 from rlnlp.config.migrate import new_key
+from rlnlp.config.rlhf import Rlhf
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import NAME, declared, leaves
 from rlnlp.errors import Exit, Failure, one_line, shell_word
@@ -106,15 +107,24 @@ def check_allowed(
         raise Failure(Exit.RUN, f"{what}\nto have it so, add: {shell_word(way + ','.join([*sorted(allow), *asked]))}")
 
 
-def check_total_steps(total: int, done: int, directory: Path) -> None:
-    """Refuse a last step that the run has passed already.
+def check_total_steps(total: int, done: int, directory: Path, round_steps: int = 0) -> None:
+    """Refuse a last step that the run has passed already; ``round_steps`` are those of a round, if it has rounds.
 
     Raises:
         Failure: exit 6.
     """
+    if total < done and round_steps:
+        reached = -(-done // round_steps)
+        what = f"algo.rounds is {total // round_steps}, but {directory} has reached round {reached} already"
+        raise Failure(Exit.RUN, f"{what}\ngive algo.rounds={reached} or more")
     if total < done:
         what = f"algo.total_steps is {total}, but {directory} has done step {done} already"
         raise Failure(Exit.RUN, f"{what}\ngive algo.total_steps={done} or more")
+
+
+def steps_of_round(algo: Any) -> int:
+    """The steps of a round of ``algo``; 0 if it has no rounds."""
+    return algo.round_steps if isinstance(algo, Rlhf) else 0
 
 
 def _shown(keys: list[str], changed: Mapping[str, list[Any]]) -> str:

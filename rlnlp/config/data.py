@@ -83,8 +83,7 @@ class RlhfData(PromptData):
     """What the policy is asked, and where it is kept what people say of its responses."""
 
     feedback: str | None = setting(
-        "feedback set: one file that several runs may share; null means feedback.sqlite in the run directory",
-        resume="never",
+        "feedback set: one file that several runs may share; null means feedback.sqlite in the run directory"
     )
     texts: Named | None = setting(
         "texts that are to stay likely: their perplexity is measured, and algo.policy.ptx_coef mixes them in (PPO-ptx):"
@@ -120,6 +119,17 @@ class PreferenceData(Reading):
         for label, value in self.values.items():
             if value not in (0, 0.5, 1):
                 yield f"values.{label}", f"must be 0, 1 or .5, got {value:g}"
+
+
+def as_text_data(data: RlhfData) -> TextData | None:
+    """The texts that RLHF names, as the settings of sft that read them: ``data.columns`` are those of the prompts."""
+    if data.texts is None:
+        return None
+    reading = {f.name: vars(data)[f.name] for f in fields(Reading)}
+    return TextData(
+        **{**reading, "columns": {}},
+        texts=data.texts, best_fraction=1.0, turns="all", heldout=None, too_long=data.too_long,
+    )  # fmt: skip
 
 
 def names_in(value: Named) -> list[str]:

@@ -1,11 +1,16 @@
 """The rounds of RLHF in words: who judges what, what is fitted to it, and how the policy is then optimized."""
 
+import re
+
 from rlnlp.config.annotator import Annotator
+from rlnlp.config.data import names_in
 from rlnlp.config.rlhf import RewardModelStage, Rlhf
 from rlnlp.config.schema import RlhfRun
 from rlnlp.config.steps_text import FLOAT, optimizer_text, step_lines
 from rlnlp.errors import counted, one_line
 
+GOLD = "gold-"  # how the built-in terms begin that read by the embedded language's grammar
+EMBEDDED = re.compile(r"embedded(/(?!randomwalks).*)?")
 IN_RUN = "feedback.sqlite in the run directory"
 
 
@@ -15,7 +20,7 @@ def rounds_description(config: RlhfRun, reward: str) -> dict[str, str]:
     gold = "gold, by which the annotator judges" if annotator.name == "simulated" else "gold, only measured"
     return {
         "annotator": "\n".join([_judges(annotator), *_asked(algo, annotator), _kept(config)]),
-        "reward": f"the reward model's, fitted to these judgements\n{gold}: {reward}",
+        "reward": "\n".join([f"the reward model's, fitted to these judgements\n{gold}: {reward}", *_unread(config)]),
         "rounds": "\n".join(_rounds(config)),
         "optimizer": "\n".join(
             [f"reward model: {optimizer_text(algo.reward_model)}", f"policy: {optimizer_text(algo.policy)}"]
@@ -27,6 +32,18 @@ def judgements(algo: Rlhf, annotator: Annotator) -> int:
     """How many judgements are asked for in all rounds, ratings included and repeats left out."""
     compared = algo.rounds * annotator.comparisons_per_round * annotator.overlap
     return compared + (algo.rounds + 1) * annotator.ratings_per_round
+
+
+def _unread(config: RlhfRun) -> list[str]:
+    """A warning, where terms that read the embedded language alone are to judge prompts of another."""
+    terms = [name for name, term in config.reward.terms.items() if term.fn.startswith(GOLD) and term.weight]
+    others = [name for name in names_in(config.data.prompts) if not EMBEDDED.fullmatch(name)]
+    if not terms or not others:
+        return []
+    known = f"{', '.join(one_line(name, 40) for name in terms)} read the embedded language alone"
+    if config.annotator.name == "simulated":
+        return [f"warning: {known}: the annotator would judge by chance; choose another reward= for it to judge by"]
+    return [f"warning: {known}: of these prompts gold measures nothing"]
 
 
 def _judges(annotator: Annotator) -> str:

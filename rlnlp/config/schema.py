@@ -1,8 +1,9 @@
 """The settings of every command, by group; the values are in conf/."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import comb
 
 from rlnlp.config.algos import OnPolicy, Ppo, Reinforce, Sft
 from rlnlp.config.annotator import Annotator
@@ -11,7 +12,7 @@ from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout, Samples
 from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import FitRewardModel
-from rlnlp.config.rlhf import Rlhf
+from rlnlp.config.rlhf import RewardModelStage, Rlhf
 from rlnlp.config.setting import Problem, setting
 
 
@@ -113,12 +114,25 @@ class RlhfRun(Common):
     device: Device = setting("where to compute")
 
     def problems(self) -> Iterator[Problem]:
-        """What chooses steps by held-out scores, of which each round has others."""
+        """What chooses steps by held-out scores, of which each round has others; more pairs than can be asked about."""
         yield from super().problems()
         if self.heldout.patience:
             yield "heldout.patience", "must be 0 for rlhf: each round has a reward model of its own; see algo.kl_budget"
+        pairs = self.algo.prompts_per_round * comb(self.algo.num_generations, 2)
+        if self.annotator.comparisons_per_round > pairs:
+            of = "the pairs of algo.num_generations responses to algo.prompts_per_round prompts"
+            yield (
+                "annotator.comparisons_per_round",
+                f"must be <= {pairs}, {of}, got {self.annotator.comparisons_per_round}",
+            )
         if self.algo.policy.ptx_coef and self.data.texts is None:
             yield "algo.policy.ptx_coef", f"needs data.texts, got {self.algo.policy.ptx_coef:g} with null"
+
+    @property
+    def reward_model(self) -> tuple[RewardModelStage, Model]:
+        """The fit of the reward model, and the model that it starts from."""
+        fit = self.algo.reward_model
+        return fit, self.model if fit.model is None else replace(self.model, path=fit.model, tokenizer=None)
 
     @property
     def optimization(self) -> PpoRun | ReinforceRun:

@@ -77,6 +77,23 @@ def file_candidates(key: str, named: Named, reading: Reading, prompt: str | None
     return found
 
 
+def file_labels(key: str, named: Named, reading: Reading, column: str) -> list[str]:
+    """What the records of the same files have in ``column``, a text or a number.
+
+    Raises:
+        Failure: exit 3, for a file that cannot be read, or a record without it.
+    """
+    rows = text_rows(key, named, reading)
+    faults = [
+        f"{location}: no text or number in '{one_line(column, 40)}' (it has: {', '.join(map(str, record))})"
+        for location, record in rows
+        if not isinstance(record.get(column), str | int | float)
+    ]
+    if faults:
+        raise bad_lines_error(key, one_line(names_text(named)), faults)
+    return [str(record[column]) for _, record in rows]
+
+
 def _of_record(record: Record) -> Candidate:
     said = {name: value for name, value in record.items() if value is not None}
     whole = as_example({name: value for name, value in said.items() if name not in ("prompt", *ANSWERS)})

@@ -18,6 +18,7 @@ from rlnlp.errors import Exit, Failure, one_line
 FIELDS = ("prompt", "reference", "messages")  # of a record of prompts; what else it has are columns
 FILE = "file"  # the column that stands for the file of a row
 EMBEDDED_TEXTS = 60_000
+MODERATION = "embedded/moderation"
 GENERATED = re.compile(r"embedded(?:/([1-9][0-9]{0,6}))?")  # embedded/5000: the first 5,000 of the grammar's texts
 
 
@@ -71,10 +72,17 @@ def preference_records(key: str, named: Named, reading: Reading, filed: bool = F
 def text_rows(key: str, named: Named, reading: Reading) -> Located:
     """The records of files of texts, whatever fields they have: of a .txt file each line is a ``text``.
 
+    ``embedded/moderation`` are the comments of the package, each with its ``category``.
+
     Raises:
         Failure: exit 3, for a file that cannot be read.
     """
-    return _rows(key, named, reading, lambda name: read_records(name, key, "text", reading.encoding)).records
+
+    def read(name: str) -> Read:
+        own = name == MODERATION
+        return read_records(str(ASSETS / "moderation.jsonl") if own else name, key, "text", reading.encoding)
+
+    return _rows(key, named, reading, read).records
 
 
 def file_prompts(key: str, named: Named, reading: Reading) -> Located:

@@ -20,11 +20,18 @@ from rlnlp.types import Prompts, Rollout
 
 
 class Spoken(NamedTuple):
-    """What a row has that is a conversation: which tokens of its completion are learned, and both parts in words."""
+    """What a row has that is a conversation: which tokens of its completion are learned, what comes before it, and both
+    parts in words.
+    """
 
     learned: list[bool]
-    prompt: str
+    asked: Messages
     completion: str
+
+    @property
+    def prompt(self) -> str:
+        """What comes before the completion, in words."""
+        return prompt_text(self.asked)
 
 
 class Row(NamedTuple):
@@ -192,9 +199,9 @@ def _conversation(messages: Messages, chat: Chat, last_only: bool) -> Row:
     ids, learned = assistant_tokens(chat, messages, last_only)
     count = max(1, learned.index(True))
     turns = [i for i, turn in enumerate(messages) if turn["role"] == "assistant" and turn["content"].strip()]
-    prompt = prompt_text(messages[: turns[-1] if last_only else turns[0]])
-    words = conversation_text(messages[: turns[-1] + 1]).removeprefix(prompt)
-    return Row(ids[:count], ids[count:], Spoken(learned[count:], prompt, words))
+    asked = list(messages[: turns[-1] if last_only else turns[0]])
+    words = conversation_text(messages[: turns[-1] + 1]).removeprefix(prompt_text(asked))
+    return Row(ids[:count], ids[count:], Spoken(learned[count:], asked, words))
 
 
 def check_texts(table: TextTable) -> None:

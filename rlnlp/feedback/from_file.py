@@ -9,7 +9,7 @@ from rlnlp.data.answers import Answer, words
 from rlnlp.data.formats import Record
 from rlnlp.errors import WAITING, Exit, Failure, counted, one_line
 from rlnlp.feedback.importing import judgements_in, read_rows
-from rlnlp.feedback.incoming import Incoming, compared
+from rlnlp.feedback.incoming import Incoming, asked_sha256
 from rlnlp.feedback.pairs import written
 from rlnlp.feedback.records import (
     BETTER,
@@ -21,7 +21,6 @@ from rlnlp.feedback.records import (
     NewItem,
     Question,
     Verdict,
-    content_sha256,
 )
 from rlnlp.feedback.store import Store
 from rlnlp.run.disk import replace
@@ -137,9 +136,4 @@ def _shown(item: NewItem) -> tuple[Answer, ...]:
 
 
 def _key(item: NewItem) -> str:
-    """What an item asks about, in whatever order its responses are."""
-    responses = _shown(item)
-    if len(responses) == 1:
-        return content_sha256(item.prompt, responses)
-    same = compared(item.prompt, responses, Verdict(SKIPPED), "").item
-    return content_sha256(same.prompt, same.responses)
+    return asked_sha256(item.prompt, _shown(item))

@@ -35,6 +35,13 @@ def compared(
     return Incoming(NewItem(prompt, responses[::-1]), annotator, swapped, seconds, first)
 
 
+def asked_sha256(prompt: Prompt | None, responses: tuple[Answer, ...]) -> str:
+    """What is asked about, in whatever order the responses are, as one number."""
+    if len(responses) == 2:
+        responses = compared(prompt, responses, Verdict(SKIPPED), "").item.responses
+    return content_sha256(prompt, responses)
+
+
 def named(found: Iterable[Incoming]) -> list[Incoming]:
     """The same with names for the items: those of the same texts are one item, to be judged once by each annotator.
 

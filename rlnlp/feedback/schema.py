@@ -4,7 +4,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from rlnlp.errors import Exit, Failure, one_line
@@ -66,6 +66,16 @@ def connect(path: Path, seed: int, create: bool) -> sqlite3.Connection:
             with suppress(OSError):  # a filesystem that cannot do it for directories
                 sync(path.absolute().parent)
     return connection
+
+
+def check_set(path: Path) -> None:
+    """Check that the file at ``path`` is a feedback set of this version or an earlier one, or empty; change nothing.
+
+    Raises:
+        Failure: exit 3, if it is not; exit 5, if it cannot be read.
+    """
+    with reported(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as connection:
+        _check(connection, path)
 
 
 @contextmanager

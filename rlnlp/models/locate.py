@@ -74,7 +74,7 @@ def base_of(weights: str, allow_download: bool) -> str | None:
     return None if named is None else resolve(what, named, "config.json", allow_download, "model.allow_download")
 
 
-def locate_critic(path: str | None, allow_download: bool) -> str | None:
+def locate_critic(path: str | None, allow_download: bool, key: str = "algo.critic_path") -> str | None:
     """Where to load a critic from: a directory or hub id; None if it starts as a copy of the policy.
 
     Raises:
@@ -82,7 +82,7 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
     """
     if path is None:
         return None
-    found = locate_reward_model("algo.critic_path", path, allow_download, "model.allow_download")
+    found = locate_reward_model(key, path, allow_download, "model.allow_download")
     record = read_object(Path(found) / REWARD_RECORD)
     if record and (record.get("head") != "linear" or not (Path(found) / "config.json").is_file()):
         several = record.get("members") != 1
@@ -90,7 +90,7 @@ def locate_critic(path: str | None, allow_download: bool) -> str | None:
         kind = "is an encoder, which reads in both directions" if record.get("head") == OF_CLASS else kind
         raise Failure(
             Exit.MODEL,
-            f"algo.critic_path '{one_line(path)}': this reward model {kind}\n"
+            f"{key} '{one_line(path)}': this reward model {kind}\n"
             "a critic starts from one linear head: train one with algo.head=linear algo.ensemble_size=1",
         )
     return found

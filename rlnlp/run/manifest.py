@@ -59,12 +59,22 @@ def facts(config: Common, command: str) -> dict[str, Any]:
         "training_seconds": None,
         "versions": {"rlnlp": __version__, "python": platform.python_version(), **_versions()},
         "fingerprint": {},
-        "settings_sha256": hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest(),
+        "settings_sha256": settings_sha256(config),
         "steps": 0,
         "episodes": 0,
         "tokens": 0,
         "result": {},
     }
+
+
+def settings_sha256(config: Common) -> str:
+    """The sha256 of the settings."""
+    return hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode()).hexdigest()
+
+
+def resumed(info: ResumeInfo) -> dict[str, Any]:
+    """The record of a resume: when, and with which changes."""
+    return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": info.changed}
 
 
 def config_text(config: Common, hidden: Collection[str] = ()) -> str:

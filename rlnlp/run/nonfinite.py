@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
+from rlnlp.errors import Exit, Failure
 from rlnlp.run.parts import Parts
 
 BUDGET = 3  # steps in a row without an update, after which a run ends
@@ -26,6 +27,19 @@ def skip_message(step: int, names: list[str], parts: Parts) -> str:
     tensor = broken_gradient(parts) or broken_weight(parts)
     where = f"first in {tensor}" if tensor else "in no tensor: the sum is too large"
     return f"step {step}: {', '.join(names)} not finite ({where}); the update was skipped"
+
+
+def skipped(step: int, names: list[str], parts: Parts, in_a_row: int) -> str:
+    """The same, for a step that was the last of so many ``in_a_row``; their gradients are cleared.
+
+    Raises:
+        Failure: exit 8, if these are ``BUDGET``.
+    """
+    message = skip_message(step, names, parts)
+    clear_gradients(parts)
+    if in_a_row >= BUDGET:
+        raise Failure(Exit.NONFINITE, f"{message}, for {BUDGET} steps in a row now\n{ADVICE}")
+    return message
 
 
 def clear_gradients(parts: Parts) -> None:

@@ -62,11 +62,13 @@ class Progress:
         inputs: dict[str, str],
         allow: Collection[str],
         log_message: Callable[[str], None],
+        round_steps: int = 0,
     ) -> None:
         """Bring ``parts`` and the files to the newest valid checkpoint; without any checkpoint, to the start.
 
-        ``total`` is the last step of the run. ``inputs`` identifies the content of what the run is built from, by
-        setting; ``allow`` must name what differs from the checkpoint's.
+        ``total`` is the last step of the run, ``round_steps`` those of a round, if it has rounds. ``inputs``
+        identifies the content of what the run is built from, by setting; ``allow`` must name what differs from the
+        checkpoint's.
 
         Raises:
             Failure: exit 6, with no file changed, if no checkpoint is valid, if an input differs, or if the newest
@@ -77,7 +79,7 @@ class Progress:
             state = migrate_state(checkpoint.load(self.folder, parts, log_message), inputs)
             for key in sorted(state["inputs"].keys() | inputs.keys()):
                 self._compare(key, state["inputs"].get(key), inputs.get(key), allow, log_message)
-            check_total_steps(total, state["step"], self.folder.parent)
+            check_total_steps(total, state["step"], self.folder.parent, round_steps)
             self.totals, self.best, self.consecutive_skips = state["totals"], state["best"], state["consecutive_skips"]
             self.since_best = state["since_best"]
             self.done = self.saved = state["step"]

@@ -6,7 +6,6 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, TextIO, TypeVar
@@ -15,18 +14,20 @@ import numpy as np
 import torch
 
 from rlnlp import STARTED
+from rlnlp.config.changes import steps_of_round
 from rlnlp.config.description import Trained, block
-from rlnlp.errors import Exit, Failure, Stopped, exit_code
+from rlnlp.errors import Failure, Stopped, exit_code
 from rlnlp.rng import stream
 from rlnlp.run import manifest
 from rlnlp.run.checkpoint import checkpoints, clear_leftovers
+from rlnlp.run.clock import Clock
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.display import Display
-from rlnlp.run.ending import START, UPDATE, error_with_advice, status
+from rlnlp.run.ending import error_with_advice, status
 from rlnlp.run.live import display
 from rlnlp.run.lock import owned
 from rlnlp.run.manifest import ResumeInfo
-from rlnlp.run.nonfinite import ADVICE, BUDGET, clear_gradients, skip_message
+from rlnlp.run.nonfinite import skipped
 from rlnlp.run.parts import Parts, weights_sha256
 from rlnlp.run.progress import Progress, Seconds
 from rlnlp.run.signals import Signals
@@ -57,9 +58,8 @@ class Run:
         self._log: TextIO = self._unwritten
         self._accepted = False
         self._parts: Parts = {}
-        self._phase = START
-        self._phase_seconds: dict[str, float] = {}
-        self._clock = self._training_seconds = self._earlier_seconds = 0.0
+        self._clock = Clock()
+        self._training_seconds = self._earlier_seconds = 0.0
 
     def __enter__(self) -> "Run":
         """Lock and open the directory.
@@ -118,7 +118,7 @@ class Run:
         return self._files.enter_context(resource)
 
     def _with_advice(self, error: BaseException) -> BaseException:
-        return error_with_advice(error, self.directory, self.progress, self._parts, self._phase)
+        return error_with_advice(error, self.directory, self.progress, self._parts, self._clock.phase)
 
     def _open(self, opened: ExitStack) -> None:
         opened.enter_context(self.signals)
@@ -154,15 +154,7 @@ class Run:
 
     def timed(self, phase: str, function: Callable[P, R]) -> Callable[P, R]:
         """``function`` with its time counted under ``phase`` in timing.jsonl."""
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
-            before, outer, self._phase = time.monotonic(), self._phase, phase
-            result = function(*args, **kwargs)
-            self._phase = outer  # not after an error: its message names the phase
-            self._phase_seconds[phase] = self._phase_seconds.get(phase, 0.0) + time.monotonic() - before
-            return result
-
-        return call
+        return self._clock.timed(phase, function)
 
     def steps(self, total: int, parts: Parts) -> Iterator[int]:
         """Restore ``parts`` from the newest checkpoint, if any, and give the steps up to ``total`` that are not done.
@@ -185,17 +177,29 @@ class Run:
             Failure: as ``steps``.
         """
         self._parts = parts
-        self._restore(total, parts)
+        inputs = {"seed": str(self.seed), "model.path": weights_sha256(parts), **manifest.sources(self.config)}
+        allow = self.resume_info.allow if self.resume_info else ()
+        inputs |= self.facts.get("code", {})
+        self.progress.restore(total, parts, inputs, allow, self.log_message, steps_of_round(self.config.algo))
+        done, self._training_seconds = self.progress.done, self.progress.seconds
+        self.signals.remember(self.progress.step_seconds)
+        if self.resume_info is not None:
+            self._open_log(self._files)
+            self._accepted = True
+            manifest.write_config(self.directory, self.asked, self.hidden)
+            resumed = [*self.facts.get("resumed", []), manifest.resumed(self.resume_info)]
+            self._record(steps=done, settings_sha256=manifest.settings_sha256(self.asked), resumed=resumed)
+            self.log_message(f"resuming after step {done}" if done else "no checkpoint yet: starting at the first step")
         self.display.begin(total, self.progress.files["metrics"].rows())
 
     def next_steps(self, last: int, over: Callable[[], bool], first: int = 1) -> Iterator[int]:
         """From ``first`` on the steps up to ``last`` that are not done, until ``over()`` says so."""
-        self._clock = time.monotonic()
-        self._phase_seconds.clear()
+        self._clock.restart()
         for step in range(max(first, self.progress.done + 1), last + 1):
             if over():
                 break
-            begun, self._phase = time.monotonic(), UPDATE
+            begun = time.monotonic()
+            self._clock.begin_step()
             self.signals.begin_step(step)
             yield step
             with self.signals.deferred():
@@ -211,22 +215,6 @@ class Run:
             self.progress.finish_step(self.progress.done, self._parts)
             self.progress.save(self._parts)
 
-    def _restore(self, total: int, parts: Parts) -> None:
-        own = {"seed": str(self.seed), "model.path": weights_sha256(parts)}
-        inputs = {**own, **manifest.sources(self.config), **self.facts.get("code", {})}
-        allow = self.resume_info.allow if self.resume_info else ()
-        self.progress.restore(total, parts, inputs, allow, self.log_message)
-        done, self._training_seconds = self.progress.done, self.progress.seconds
-        self.signals.remember(self.progress.step_seconds)
-        if self.resume_info is not None:
-            self._open_log(self._files)
-            self._accepted = True
-            manifest.write_config(self.directory, self.asked, self.hidden)
-            resumed = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "changed": self.resume_info.changed}
-            sha = manifest.facts(self.asked, "")["settings_sha256"]
-            self._record(steps=done, settings_sha256=sha, resumed=[*self.facts.get("resumed", []), resumed])
-            self.log_message(f"resuming after step {done}" if done else "no checkpoint yet: starting at the first step")
-
     def log(self, step: int, *, episodes: int, tokens: int, **values: float) -> None:
         """Log the metrics ``values`` of ``step``; ``episodes`` and ``tokens`` are those of this step.
 
@@ -241,39 +229,28 @@ class Run:
         """The same of the step that the ``labels`` tell from others, ``step`` among them.
 
         Raises:
-            Failure: exit 8, if metrics were not finite for ``BUDGET`` steps in a row.
+            Failure: exit 8, if metrics were not finite for several steps in a row.
         """
-        seconds = time.monotonic() - self._clock
-        step = int(labels["step"])
-        speed = tokens / max(seconds, 1e-9)
-        timing = {"step": step, "seconds": seconds, "tokens_per_second": speed, **self._phase_seconds}
-        self._clock += seconds
-        self._phase_seconds.clear()
+        step, (seconds, phases) = int(labels["step"]), self._clock.lap()
+        timing = {"step": step, "seconds": seconds, "tokens_per_second": tokens / max(seconds, 1e-9), **phases}
         metrics = {name: float(v) for name, v in values.items()}
         row = self.progress.record_step(labels, metrics, timing, episodes, tokens)
         self.facts["steps"] = step
         self._log.write(self.display.step(step, row, timing) + "\n")
         if "skipped" in row:
-            self._skip(step, sorted(set(metrics) - set(row)))
-
-    def _skip(self, step: int, names: list[str]) -> None:
-        message = skip_message(step, names, self._parts)
-        clear_gradients(self._parts)
-        if self.progress.consecutive_skips >= BUDGET:
-            raise Failure(Exit.NONFINITE, f"{message}, for {BUDGET} steps in a row now\n{ADVICE}")
-        self.log_message(message)
+            names = sorted(set(metrics) - set(row))
+            self.log_message(skipped(step, names, self._parts, self.progress.consecutive_skips))
 
     def sample(self, step: int, rows: list[dict[str, Any]], show: int) -> None:
         """Append responses to samples.jsonl; show the first ``show`` of them."""
-        for row in rows:
+        for i, row in enumerate(rows):
             self.progress.files["samples"].append({"step": step, **row})
-        for row in rows[:show]:
-            self.display.sample(step, row["prompt"], row["response"], row["score"])
+            if i < show:
+                self.display.sample(step, row["prompt"], row["response"], row["score"])
 
     def seconds(self) -> Seconds:
         """How long the run has taken so far."""
-        now = time.monotonic() - self.started
-        return Seconds(now, self._earlier_seconds + now, self._training_seconds)
+        return Seconds(now := time.monotonic() - self.started, self._earlier_seconds + now, self._training_seconds)
 
     @property
     def stopped_early(self) -> bool:

@@ -1,6 +1,6 @@
 """PPO-ptx on the embedded model: does mixing in texts keep them likely, and what does it cost in win rate?
 
-``python tests/bench/ptx.py --runs DIR [--coefs 0,0.5,2] [--seeds 5]``. Each run is one round of RLHF with a simulated
+``python tests/bench/ptx.py --runs DIR [--coefs 0,1] [--seeds 6]``. Each run is one round of RLHF with a simulated
 annotator; runs of one seed have the same judgements and the same reward model, and differ in ``ptx_coef`` alone, so
 that differences are paired by seed. Runs that are complete in DIR are not made again. Intervals are Student's t over
 seeds, 95 %. About a minute of one core a run.
@@ -20,9 +20,9 @@ from rlnlp.maths.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SETTINGS = [
-    "algo.rounds=1", "algo.reward_model.total_steps=100", "algo.policy.total_steps=30", "algo.policy.batch_size=32",
-    "data.texts=embedded/3000", "annotator.ratings_per_round=0", "heldout.size=96", "samples.every=0",
-    "checkpoint.every=0", "device=cpu", "device.threads=1",
+    "algo.rounds=1", "algo.reward_model.total_steps=80", "algo.policy.total_steps=16", "algo.policy.batch_size=32",
+    "algo.policy.critic=shared", "algo.policy.learning_rate=1e-3", "data.texts=embedded/2000", "heldout.size=64",
+    "annotator.ratings_per_round=0", "samples.every=0", "checkpoint.every=0", "device=cpu", "device.threads=1",
 ]  # fmt: skip
 Figures = dict[str, float]
 
@@ -31,8 +31,8 @@ def main() -> None:
     """Make the runs that are missing, and tell what the texts did."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--coefs", default="0,0.5,2", help="the first is what the others are compared with")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--coefs", default="0,1", help="the first is what the others are compared with")
+    parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("more", nargs="*", help="further settings, such as algo.policy.kl_coef=0")
     a = parser.parse_args()
     coefs = a.coefs.split(",")

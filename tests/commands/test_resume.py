@@ -235,7 +235,7 @@ def test_every_setting_has_a_class_on_which_the_algorithms_agree():
     assert set(classes.values()) == {FREE, ALLOWED, NEVER}
     by_content = {key for key, about in declarations().items() if about["by_content"]}
     data = {f"data.{name}" for name in ("preferences", "prompts", "texts", "heldout", "template")}
-    assert by_content == {"model.path", "model.tokenizer", *data}
+    assert by_content == {"model.path", "model.tokenizer", "algo.reward_model.model", *data}
     assert all(classes[key] == ALLOWED for key in by_content)
     assert resume_class("reward.terms.my own.args.words") == ALLOWED
     for schema in RUNS.values():

@@ -156,7 +156,8 @@ class _Reader:
     def _take(self, arguments: ast.arguments) -> None:
         for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
             said = ast.unparse(argument.annotation) if argument.annotation else ""
-            self._bind(ast.Name(argument.arg), KINDS.get(said.strip("'\"").rpartition(".")[2]))
+            names = [each.strip("'\" ").rpartition(".")[2] for each in said.split("|")]  # of several the first
+            self._bind(ast.Name(argument.arg), next((KINDS[name] for name in names if name in KINDS), None))
 
     def _kept(self, init: ast.FunctionDef) -> dict[str, Any]:
         """What ``__init__`` keeps as ``self.name``."""

@@ -104,6 +104,27 @@ def test_what_differs_from_plain_rounds_is_told():
 
 
 @pytest.mark.parametrize(
+    ("words", "end"),
+    [
+        ([], None),
+        (["data.prompts=embedded"], None),
+        (["data.prompts=mine.jsonl"], "the annotator would judge by chance; choose another reward= for it to judge by"),
+        (["data.prompts=[embedded/review,mine.jsonl]"], "the annotator would judge by chance; choose another reward= "),
+        (["data.prompts=embedded/randomwalks", "annotator=web"], "of these prompts gold measures nothing"),
+        (["data.prompts=mine.jsonl", "reward=sentiment"], None),
+        (["data.prompts=mine.jsonl", "reward=sentiment", "+reward.terms.g={fn: gold-accepted, weight: 0}"], None),
+    ],
+)
+def test_the_gold_taste_of_a_language_that_is_not_there_is_warned_of(words, end):
+    lines = said("algo=rlhf", *words)["reward"].split("\n")
+    lines = [line for line in lines if line.startswith("warning: ")]
+    assert len(lines) == (end is not None)
+    if end is not None:
+        known = "warning: sentiment, politeness, helpfulness read the embedded language alone: "
+        assert lines[0].startswith(known + end)
+
+
+@pytest.mark.parametrize(
     ("words", "said_first"),
     [
         (["annotator.error_rate=0"], "a simulated rater, never wrong"),

@@ -33,7 +33,6 @@ ALL_AT_ONCE = {
 NEEDED = {  # by a choice, beside what it says must be given
     "classifier": {"reward.terms.classifier.args.path": "given"},
     "file": {"annotator.path": "given"},
-    "web": {"annotator.names": ["anna"]},
 }
 MOST = {"rlhf": 160}  # settings, others have at most 90
 ODD = [math.nan, math.inf, -1, 0, 10**23, 10**400, "1e400", "", None, True, [], {}, {"_target_": "os.system"}, "???"]

@@ -9,7 +9,7 @@ import pytest
 from rlnlp.evaluate.curves import draw
 from rlnlp.evaluate.rounds.bars import Compared, before_after, draw_before_after
 from rlnlp.evaluate.rounds.panels import panels
-from rlnlp.evaluate.rounds.pictures import draw_figures, draw_history, grid
+from rlnlp.evaluate.rounds.pictures import draw_history, draw_panels, grid
 from rlnlp.maths.accuracy import Estimate
 from support import rounds as records
 
@@ -79,6 +79,13 @@ def test_what_has_no_data_has_no_panel(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_perplexity_of_texts_begins_with_that_of_the_first_policy():
+    found = {"texts": 9, "first": 8.0, "now": 9.0, "ratio": None, "heldout": True}
+    history = records.history(rounds=[records.first_policy(), records.round_record(1, perplexity=found)])
+    (series,) = by_key(history)["perplexity"].series
+    assert [(p.x, p.y) for p in series.points] == [(0, 8), (1, 9)]
+
+
 def test_gains_are_drawn_over_the_root_of_the_kl_with_their_curves_and_the_peak():
     panel = by_key(records.history(2, over=records.over(peak=records.PEAK, reason="")))["distance"]
     points, fit, later = panel.series
@@ -133,7 +140,7 @@ def test_the_pictures_are_written_side_by_side_and_each_for_itself(tmp_path):
     assert path == tmp_path / "history.png"
     assert matplotlib.image.imread(path).shape[1] == round(3 * 4.6 * 110)
     (tmp_path / "report").mkdir()
-    figures = draw_figures(history, "rounds", tmp_path / "report")
+    figures = draw_panels(history, "rounds", tmp_path / "report")
     assert [figure.file for figure in figures] == [
         "report-rounds-gold.png", "report-rounds-satisfaction.png", "report-rounds-lengths.png",
     ]  # fmt: skip

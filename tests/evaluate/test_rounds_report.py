@@ -14,16 +14,19 @@ from rlnlp.config.parse import parse
 from rlnlp.config.schema import RlhfRun
 from rlnlp.evaluate.advice import settings_of
 from rlnlp.evaluate.outcome import outcome
+from rlnlp.evaluate.page.content import content
+from rlnlp.evaluate.page.parts import Figure
 from rlnlp.evaluate.rounds import finish as at_the_end
 from rlnlp.evaluate.rounds.findings import round_findings
 from rlnlp.evaluate.rounds.finish import ends, report_of, rounds_result
 from rlnlp.evaluate.rounds.over_optimization import over_optimization, over_optimization_words
+from rlnlp.evaluate.rounds.page import rounds_section, stored_history
 from rlnlp.evaluate.rounds.sentences import sentences
 from rlnlp.evaluate.rounds.tables import before_after, rounds_table
 from rlnlp.evaluate.summary import Listing, listing_lines, listing_table, markdown, report_lines
 from rlnlp.run.display import PlainDisplay
+from support import evaluation, runs
 from support import rounds as records
-from support import runs
 
 NASTY = "<b>x</b> \x1b[2J `y`"
 
@@ -102,6 +105,11 @@ def test_the_tables_have_the_figures_of_the_first_and_the_final_policy_and_of_ea
     assert before_after(without)[1:3] == [
         ("reward by the model", "–", "2.000", ""), ("gold reward", "0.400", "0.500", "+0.100"),
     ]  # fmt: skip
+    found = {"texts": 9, "first": 8.0, "now": 9.0, "ratio": [1.125, 1.1, 1.15], "heldout": True}
+    texts = [rounds[0], records.round_record(1, perplexity=found)]
+    assert before_after(texts)[-2] == ("perplexity of held-out texts", "8.00", "9.00", "times 1.125 [1.100, 1.150]")
+    one = [rounds[0], records.round_record(1, perplexity=found | {"ratio": None, "heldout": False})]
+    assert before_after(one)[-2] == ("perplexity of texts", "8.00", "9.00", "times 1.125")
     sure = records.round_record(1, win_rate={"against first": records.compared(0.999, 0.001)})
     assert rounds_table([sure]).rows[0][2] == "99.9 [99.8, 100]", "not all"
 
@@ -193,6 +201,24 @@ def test_the_end_of_a_run_records_the_rounds_and_their_findings_and_draws_them(t
     assert list(report.warnings) == list(result["health"].values())
     assert (result["policy_step"], result["rounds"], held) == (9, 2, [])
     assert ends_of["heldout/kl"] == (0, 4)
+
+
+def test_the_report_of_an_evaluation_has_the_rounds_before_the_curves_of_training(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"result": {"policy_step": 3}}))
+    assert stored_history(tmp_path) is None
+    history = records.history(2)
+    (tmp_path / "run.json").write_text(json.dumps({"result": rounds_result(history.rounds, history.over)}))
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in history.metrics))
+    stored = stored_history(tmp_path)
+    assert len(stored.metrics) == 160
+    assert [each["round"] for each in stored.rounds] == [0, 1, 2]
+    section = rounds_section(stored)
+    assert section.paragraphs[0].startswith("The final policy is preferred to the first in 78.0 % [75.0 %, 81.0 %]")
+    (table,) = section.tables
+    assert [cell.text for cell in table.groups[0].rows[2]][:4] == ["2", "400", "78 [75, 81]", "56 [53, 59]"]
+    picture = Figure("curves", "curves.png", "t", "alt", b"")
+    keys = [each.key for each in content(evaluation.record(), [picture], [section]).sections]
+    assert keys.index("rounds") == keys.index("curves") - 1
 
 
 def test_a_listing_is_text_in_the_terminal_and_in_markdown():

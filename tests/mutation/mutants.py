@@ -28,6 +28,7 @@ from mutation import (
     early_mutants,
     ending_mutants,
     evaluate_mutants,
+    example_mutants,
     face_mutants,
     feedback_mutants,
     fit_mutants,
@@ -108,7 +109,7 @@ GROUPS_OF = (
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
     reward_model_mutants, use_mutants, fit_mutants, trust_mutants, terminal_mutants,
-    rounds_mutants, ptx_mutants, round_report_mutants,
+    rounds_mutants, ptx_mutants, round_report_mutants, example_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -359,7 +360,7 @@ MUTANTS = [
     ),
     *_mutants(
         "config/measuring.py", MEASURING,
-        ("measurements may cost what they like", "* _size(config) <= budget", "<= budget"),
+        ("measurements may cost what they like", "* size <= BUDGET * cost", "<= BUDGET * cost"),
         ("what is asked for is not measured", "needed or (", "("),
     ),
     *_mutants(
@@ -368,14 +369,18 @@ MUTANTS = [
         ("what is equal is taken apart", "keys[i] in choosing], [", "i in chosen], ["),
     ),
     *_mutants(
-        "run/run.py", NUMBERS,
-        ("a broken gradient spoils the next step", "        clear_gradients(self._parts)", "        pass"),
-        ("a save is interrupted", "with self.signals.deferred():", "if True:", FINISHED),
+        "run/nonfinite.py", NUMBERS,
+        ("a broken gradient spoils the next step", "    clear_gradients(parts)\n", "    pass\n"),
+    ),
+    *_mutants(
+        "run/run.py", FINISHED,
+        ("a save is interrupted", "with self.signals.deferred():\n                self.signals.end_step()",
+         "if True:\n                self.signals.end_step()"),
     ),
     *_mutants(
         "run/ending.py", "run/test_ending",
         ("a stopped run saves nothing", "        progress.save_last_step()", "        pass", OBEYED),
-        ("a signal is a failure", 'return "interrupted" if code in SIGNALED else "failed", code',
+        ("a signal is a failure", 'return "interrupted" if waits or code in SIGNALED else "failed", code',
          'return "failed", code'),
         ("the phase names no setting", "LESS_MEMORY.get(phase,", 'LESS_MEMORY.get("",'),
     ),

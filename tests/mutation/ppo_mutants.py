@@ -182,7 +182,7 @@ GROUPS = [
     ("evaluate/findings.py", (FINDINGS,), [
         ("a goal that is reached is no goal", "return highest is not None and", "return False and"),
         ("a fall within its interval is a finding", "else ends[1] < 0", "else ends[0] < 0"),
-        ("a KL that costs nothing is a finding", ' and settings["algo.kl_coef"] > 0', ""),
+        ("a KL that costs nothing is a finding", ' and kl_coef > 0', ""),
         ("the best is one that may be chance", 'better["interval"][0] > 0', 'better["mean"] > 0'),
     ]),
     ("evaluate/advice.py", (FINDINGS,), [

@@ -1,6 +1,8 @@
 """Mistakes in what is handed from one stage of a run to the next, and in the texts that a policy is kept to."""
 
-OPTIM, PTX = "algos/test_optim", "algos/test_ptx"
+OPTIM, PTX, STAGE = "algos/test_optim", "algos/test_ptx", "algos/test_policy_stage"
+BUDGET = f"{STAGE}::test_a_round_ends_with_the_step_that_passes_the_budget_and_the_run_is_done"
+LAST = f"{STAGE}::test_a_round_whose_last_step_passes_the_budget_had_all_its_steps"
 
 GROUPS = [
     ("algos/optim.py", (OPTIM,), [
@@ -27,5 +29,13 @@ GROUPS = [
         ("texts are learned a step later",
          "        of_texts = ptx(step, 0)\n        grad_norm = descend(optimizer_parts, step, algo)\n",
          "        grad_norm = descend(optimizer_parts, step, algo)\n        of_texts = ptx(step, 0)\n"),
+    ]),
+    ("algos/rounds/loop.py", (BUDGET,), [
+        ("the budget is ignored", 'metrics["kl"] > budget', "False"),
+        ("an early end is forgotten", "            self.rounds.ended.append(step)\n",
+         "            pass\n"),
+        ("the last step ends a round early", "if over and step % self.config.algo.round_steps:", "if over:", LAST),
+        ("each round mixes in the same texts", "self.config.algo.policy, earlier)", "self.config.algo.policy, 0)",
+         f"{STAGE}::test_a_round_goes_on_with_the_texts_where_the_last_one_ended_and_records_their_perplexity"),
     ]),
 ]  # fmt: skip

@@ -91,7 +91,7 @@ def test_a_step_with_a_broken_number_is_skipped_and_counted(algo, what, value, r
     assert (facts["status"], facts["skipped"]) == ("done", 3)
 
 
-@pytest.mark.parametrize("algo", runs.ALGORITHMS)
+@pytest.mark.parametrize("algo", [algo for algo in runs.ALGORITHMS if algo != "rlhf"])  # its loops are others' too
 def test_a_skipped_update_leaves_weights_and_moments_as_they_were(algo, root, children):
     directory = root / f"untouched-{algo}"
     settings = runs.settings(runs.words(algo, root, "checkpoint.every=1", "algo.lr_schedule=constant"))

@@ -45,6 +45,7 @@ OWN = {  # of each algorithm: settings that give it more state to lose
         "algo.reward_model.head=mlp",
         "algo.decay=0.5",
         "algo.policy.kl_target=1.0",
+        "algo.policy.ptx_coef=0.5",
         "algo.policy.num_generations=2",
         "algo.policy.mini_batch_size=4",
         "heldout.every=1",
@@ -71,12 +72,27 @@ def words(algo: str, place: Path, *more: str) -> list[str]:
         rows = [{"prompt": t[:-4], "text": t, "reference": t, "chosen": t[-4:], "rejected": "the ."} for t in texts]
         data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     key = {"sft": "texts", "reward-model": "preferences"}.get(algo, "prompts")
-    steps = ROUNDS if algo == "rlhf" else [f"algo.total_steps={STEPS}", "algo.batch_size=4", "algo.learning_rate=1e-2"]
+    steps = (
+        [*ROUNDS, f"data.texts={data}"]
+        if algo == "rlhf"
+        else [f"algo.total_steps={STEPS}", "algo.batch_size=4", "algo.learning_rate=1e-2"]
+    )
     return [
         f"algo={algo}", f"model.path={model}", f"data.{key}={data}", *steps, "sampler.max_new_tokens=5",
         "heldout.size=1", "checkpoint.every=1", "checkpoint.keep=99", "samples.every=2", "samples.show=0", "device=cpu",
-        *OWN.get(algo, []), *more,
+        *OWN.get(algo, []), *(each for word in more for each in (of_stages(word) if algo == "rlhf" else [word])),
     ]  # fmt: skip
+
+
+def of_stages(word: str) -> list[str]:
+    """A word of another algorithm as rounds have it: for both of their stages."""
+    key, _, value = word.partition("=")
+    name = key.removeprefix("algo.")
+    if key == "algo.total_steps":
+        return ["algo.rounds=1", "algo.reward_model.total_steps=1", f"algo.policy.total_steps={int(value) - 1}"]
+    if name in ("learning_rate", "lr_schedule", "optimizer", "batch_size"):
+        return [f"algo.{stage}.{name}={value}" for stage in ("reward_model", "policy")]
+    return [word]
 
 
 def settings(asked: list[str]) -> dict:
@@ -87,14 +103,16 @@ def settings(asked: list[str]) -> dict:
 
 @contextmanager
 def without_pictures():
-    """No curves.png and no report.html: drawing takes longer than all the rest of so small a run."""
+    """No pictures and no report.html: drawing takes longer than all the rest of so small a run."""
     draw, report.draw = report.draw, lambda directory, *_: directory
     write, finish.write_preference_report = finish.write_preference_report, lambda _, directory: directory
     history, rounds_finish.draw_history = rounds_finish.draw_history, lambda *_: None
+    bars, rounds_finish.draw_qualities = rounds_finish.draw_qualities, lambda *_: None
     try:
         yield
     finally:
         report.draw, finish.write_preference_report, rounds_finish.draw_history = draw, write, history
+        rounds_finish.draw_qualities = bars
 
 
 def run(asked: dict, directory: Path) -> Path:

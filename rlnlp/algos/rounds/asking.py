@@ -46,6 +46,9 @@ class Asking:
         """Ask which of two responses of the present policy is better, as often as the settings say; how often that is.
 
         In the first round less often, if judgements are there that other runs or people brought.
+
+        Raises:
+            Failure: exit 3, if there are no two different responses to a prompt.
         """
         table, algo = self.setup.table, self.algo
         numbers = rows_of_step(len(table.train), algo.prompts_per_round, round, self.run.seed).tolist()

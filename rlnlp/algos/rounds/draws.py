@@ -1,12 +1,14 @@
 """What a policy answers to the held-out prompts: a few responses to each, with what can be said of them."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rlnlp.algos.setup import OnPolicySetup
 from rlnlp.data.answers import words
@@ -16,6 +18,7 @@ from rlnlp.models.chat import Prompt, prompt_text
 from rlnlp.models.policy import LogprobFn
 from rlnlp.rewards.model.learned import Asked, ScoreTexts, with_prompts
 from rlnlp.rollout.sampling import Collect
+from rlnlp.types import Scores
 
 Values = NDArray[np.float64]
 Numbers = Callable[[int], np.random.Generator]  # the random numbers of each draw: 0, 1, ...
@@ -25,12 +28,15 @@ Numbers = Callable[[int], np.random.Generator]  # the random numbers of each dra
 class Draws:
     """D responses to each of P prompts: ``asked`` prompts and responses, draw by draw, ``gold`` (P, D) their gold
     reward, ``kl`` (P, D) nats from the first policy, ``tokens`` (P, D).
+
+    ``terms`` name -> (P, D) are those of the gold reward, NaN where one abstains; a checkpoint does not keep them.
     """
 
     asked: list[list[Asked]]
     gold: Values
     kl: Values
     tokens: Values
+    terms: dict[str, Values] = field(default_factory=dict)
 
     def rewards(self, scores: ScoreTexts) -> Values:
         """The scores of a reward model, (P, D)."""
@@ -51,10 +57,11 @@ class Draws:
 
     def first(self) -> "Draws":
         """The first response to each prompt alone."""
-        return Draws(self.asked[:1], self.gold[:, :1], self.kl[:, :1], self.tokens[:, :1])
+        terms = {name: values[:, :1] for name, values in self.terms.items()}
+        return Draws(self.asked[:1], self.gold[:, :1], self.kl[:, :1], self.tokens[:, :1], terms)
 
     def as_json(self) -> dict[str, Any]:
-        """What ``from_json`` reads, for a checkpoint."""
+        """What ``from_json`` reads, for a checkpoint: all but the terms."""
         arrays = {name: vars(self)[name].tolist() for name in ("gold", "kl", "tokens")}
         return {"asked": self.asked, **arrays}
 
@@ -82,13 +89,23 @@ def heldout_draws(setup: OnPolicySetup, collect: Collect, kl: LogprobFn, numbers
             found: list[Values] = []
             for start in range(0, len(rows), BATCH):
                 rollout = collect(setup.table.batch(rows[start : start + BATCH], device), rng)
-                values = setup.reward(rollout).score, kl(rollout).sum(1), rollout.mask.sum(1)
+                scores = setup.reward(rollout)
+                values = [scores.score, kl(rollout).sum(1), rollout.mask.sum(1), *known_terms(scores).values()]
                 found.append(np.stack([each.double().cpu().numpy() for each in values]))
                 drawn += list(with_prompts(setup.table.texts(rollout)))
             asked.append(drawn)
             figures.append(np.concatenate(found, axis=1))
-    gold, divergence, tokens = np.stack(figures, axis=-1)
-    return Draws(asked, gold, divergence, tokens)
+    gold, divergence, tokens, *terms = np.stack(figures, axis=-1)
+    return Draws(asked, gold, divergence, tokens, dict(zip(setup.terms, terms, strict=True)))
+
+
+def known_terms(scores: Scores) -> dict[str, Tensor]:
+    """The terms of a reward, (B,) each, NaN where one abstains."""
+    return {
+        name: value.double().masked_fill(~scores.given[name].to(value.device), math.nan) if name in scores.given
+        else value
+        for name, value in scores.terms.items()
+    }  # fmt: skip
 
 
 def responses(

@@ -12,7 +12,16 @@ from rlnlp.algos.rounds.draws import Draws, heldout_draws, responses
 from rlnlp.algos.rounds.model import RoundModel
 from rlnlp.algos.rounds.observe import RoundObserver
 from rlnlp.algos.rounds.policy import PolicyOptimization
-from rlnlp.algos.rounds.record import accuracy_by_gold, accuracy_on, comparison, figures, mean_record, satisfaction
+from rlnlp.algos.rounds.record import (
+    accuracy_by_gold,
+    accuracy_on,
+    comparison,
+    figures,
+    gains,
+    mean_record,
+    satisfaction,
+    term_means,
+)
 from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
 from rlnlp.config.schema import RlhfRun
@@ -58,6 +67,7 @@ class Loop:
         self.rounds.history.append({
             "round": 0, "step": 0, "judgements": 0, "asked": 0, "reward_model": None, "reward": None,
             **{name: mean_record(values, rng) for name, values in means.items()},
+            "gold_terms": term_means(self.first.terms, self.run.rng("gold-terms", 0)),
             "satisfaction": satisfaction(self.asking.ratings(0), rng), "win_rate": {}, "ended_early": False,
         })  # fmt: skip
         self.run.save()
@@ -119,8 +129,9 @@ class Loop:
     def _over_budget(self, metrics: Mapping[str, float]) -> bool:
         budget = self.config.algo.kl_budget
         over = budget is not None and metrics["kl"] > budget
-        if over:
-            self.rounds.ended.append(int(self.run.facts["steps"]))
+        step = int(self.run.facts["steps"])
+        if over and step % self.config.algo.round_steps:  # else it had all its steps
+            self.rounds.ended.append(step)
         return over
 
     def measure(self, round: int, judgements: list[Standing]) -> None:
@@ -136,6 +147,8 @@ class Loop:
         self.rounds.history.append({
             "round": round, "step": run.progress.done, "judgements": len(judgements), "asked": self.rounds.asked,
             "reward_model": knows, **figures(draws, rewards, rng),
+            "gold_terms": term_means(draws.terms, run.rng("gold-terms", round)),
+            "gains": gains(draws, self.first, rewards, self.first.rewards(scores), run.rng("gains", round)),
             "satisfaction": satisfaction(self.asking.ratings(round), rng),
             "win_rate": self._win_rates(round, draws), "ended_early": run.progress.done in self.rounds.ended,
             **self._perplexity(),
@@ -201,8 +214,9 @@ class Loop:
     def _responses_of_first_policy(self) -> tuple[list[Any], list[int]]:
         """Responses with the numbers of their prompts: the same in each round."""
         table = self.setup.table
+        chosen = self.run.rng("normalized-prompts").permutation(len(table.train))[:NORMALIZED]  # of every set
         drawn = responses(
-            table, table.train[:NORMALIZED], self.setup.collect_first, 2, self.run.rng("normalized"),
+            table, [table.train[i] for i in chosen.tolist()], self.setup.collect_first, 2, self.run.rng("normalized"),
             self.setup.policy.device,
         )  # fmt: skip
         return [each for _, found in drawn for each in found], [i for i, (_, found) in enumerate(drawn) for _ in found]

@@ -1,5 +1,6 @@
 """The reward model of the rounds: fitted anew in each, normalized on the first policy, and then the reward."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -8,17 +9,17 @@ from torch import Tensor
 
 from rlnlp import build
 from rlnlp.algos import reward_model
-from rlnlp.algos.optim import Optimizers, forget, optimizers
+from rlnlp.algos.optim import Optimizers, backward, forget, optimizers
 from rlnlp.algos.reward_scores import FeatureCache, normalization, scored_at_once, scorer
 from rlnlp.algos.reward_updates import Fitting
-from rlnlp.batching import AtOnce
+from rlnlp.batching import AtOnce, parts_at_once
 from rlnlp.config.rlhf import RewardModelStage
 from rlnlp.config.schema import RlhfRun
 from rlnlp.data.judged_batch import RatingScale, batches, bootstrap_weights
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.models.reward_load import LoadedRewardModel
 from rlnlp.models.reward_model import RewardModel
-from rlnlp.models.text_tokens import TextReader
+from rlnlp.models.text_tokens import TextReader, text_batch
 from rlnlp.rewards.model.learned import Asked, ScoreTexts, with_prompts
 from rlnlp.rewards.model.learned import scorer as texts_scorer
 from rlnlp.rewards.terms import Reward, weighted_sum
@@ -37,6 +38,15 @@ class RoundModel:
     optimizers: Optimizers
     algo: RewardModelStage
     seed: int
+
+    def trial(self, asked: Sequence[Asked]) -> float:
+        """Seconds that a step takes, from one on some answers that changes nothing."""
+        begun = time.monotonic()
+        texts = [self.reader.tokens(prompt, answer) for prompt, answer in asked[: self.algo.responses]]
+        for part in parts_at_once(((1, len(text)) for text in texts), *self.at_once):
+            backward(self.model(text_batch(texts[part], self.model.pad, self.model.device)).sum())
+        self.model.zero_grad(set_to_none=True)
+        return (time.monotonic() - begun) * self.algo.responses / max(1, len(texts))
 
     @property
     def at_once(self) -> AtOnce:

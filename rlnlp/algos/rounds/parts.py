@@ -42,7 +42,7 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
             setup, setup.collect_first, lambda r: torch.zeros_like(setup.kl(r)), lambda d: run.rng("heldout", d), DRAWS
         )
     observe = RoundObserver(config, setup, model.scores, first, rounds, run)
-    optimization = policy_optimization(config.optimization, setup, model.reward(setup.table.texts), observe)
+    optimization = policy_optimization(config.optimization, setup, model.reward(setup.table.texts), observe, run)
     path = run.directory / FEEDBACK if config.data.feedback is None else Path(config.data.feedback).expanduser()
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
     asking = Asking(store, setup, model, config.algo, config.annotator, run)
@@ -60,10 +60,9 @@ def loaded(config: RlhfRun, run: Run) -> tuple[RlhfRun, build.Language, build.La
     Raises:
         Failure: exit 2 or 4, for what the config or a model gets wrong.
     """
-    algo, start = config.algo, config.algo.reward_model.model
+    algo, (_, trunk) = config.algo, config.reward_model
     with run.display.waiting("loading the models"):
         language = build.loaded_language(config, run)
-        trunk = config.model if start is None else replace(config.model, path=start, tokenizer=None)
         reading = build.reading_language(trunk, config.device, config.seed)
     run.computes_on(language.device, config.device.threads)
     known: dict[str, Any] = run.facts.get("decided", {})

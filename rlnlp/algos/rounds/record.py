@@ -1,7 +1,7 @@
 """The record of a round: how its policy compares with the first and the last one, and what its reward model knows."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -79,3 +79,32 @@ def figures(draws: Draws, rewards: Values, rng: Rng) -> dict[str, list[float | N
     """The means of what is known of held-out responses."""
     values = {"reward": rewards, "gold": draws.gold, "kl": draws.kl, "response_tokens": draws.tokens}
     return {name: mean_record(each, rng) for name, each in values.items()}
+
+
+def gains(draws: Draws, first: Draws, rewards: Values, of_first: Values, rng: Rng) -> dict[str, Any]:
+    """How much more that is than of the first policy's responses to the same prompts, term by term of gold too."""
+    values = {
+        "reward": rewards - of_first, "gold": draws.gold - first.gold, "response_tokens": draws.tokens - first.tokens,
+    }  # fmt: skip
+    terms = {
+        name: by_prompt(draws.terms[name])[:, None] - by_prompt(first.terms[name])[:, None] for name in draws.terms
+    }
+    return {**{name: mean_record(each, rng) for name, each in values.items()}, "gold_terms": term_means(terms, rng)}
+
+
+def term_means(terms: Mapping[str, Values], rng: Rng) -> dict[str, list[float | None] | None]:
+    """The means of terms (P, D) over the prompts to whose responses each has a value; None if none has one."""
+    found: dict[str, list[float | None] | None] = {}
+    for name, values in terms.items():
+        of_prompt = by_prompt(values)
+        known = of_prompt[~np.isnan(of_prompt), None]
+        found[name] = mean_record(known, rng) if len(known) else None
+    return found
+
+
+def by_prompt(values: Values) -> Values:
+    """The mean of each row of values (P, D) without those that are NaN; NaN for a row of NaN alone."""
+    known = ~np.isnan(values)
+    count = known.sum(1)
+    means: Values = np.where(known, values, 0.0).sum(1) / np.where(count > 0, count, np.nan)
+    return means

@@ -225,10 +225,10 @@ def _head(request: Request, parts: Parts, samples: int, streams: str) -> Row:
 
 def _tail(request: Request, config: OnPolicyRun, parts: Parts, record: Row, streams: str) -> Row:
     judges = request.judges or {}
-    seen = [name for name, judge in judges.items() if trained_on(judge, config.reward)]
+    seen = [name for name, judge in judges.items() if request.rewarded and trained_on(judge, config.reward)]
     return {
         "notes": [*few_prompts_notes(len(parts.rows)), *_notes(request, streams, parts.scoring.content, seen)],
-        "not_shown": list(not_shown(config, record, parts.seen, sorted(set(judges) - set(seen)))),
+        "not_shown": list(not_shown(config, record, parts.seen, sorted(set(judges) - set(seen)), request.rewarded)),
         "settings": description(config),
     }  # fmt: skip
 
@@ -236,6 +236,8 @@ def _tail(request: Request, config: OnPolicyRun, parts: Parts, record: Row, stre
 def _notes(request: Request, streams: str, content: Mapping[str, str], seen: Sequence[str]) -> Iterator[str]:
     for key in changed_content(request.directory, content):
         yield f"{key}: its content differs from what the run was rewarded with"
+    if not request.rewarded:
+        yield "the score is the gold reward: training knew of it by judgements alone"
     for name in seen:
         yield f"training rewarded what the judge {one_line(name, 40)} goes by: that it agrees says nothing new"
     if request.against == REFERENCES:

@@ -25,14 +25,19 @@ def _essence(term: RewardTerm) -> tuple[str, dict[str, Any]]:
     return term.fn, args
 
 
-def not_shown(config: OnPolicyRun, record: dict[str, Any], seen: int, judges: Sequence[str]) -> Iterator[str]:
-    """Whose preferences these are, what was not measured, and on how little it rests."""
+def not_shown(
+    config: OnPolicyRun, record: dict[str, Any], seen: int, judges: Sequence[str], rewarded: bool
+) -> Iterator[str]:
+    """Whose preferences these are, what was not measured, and on how little it rests.
+
+    ``rewarded`` is False if training was not rewarded by the reward of ``config``.
+    """
     names = ", ".join(one_line(name, 40) for name, term in config.reward.terms.items() if term.weight)
     yield (
         f"Whether people like it better. The score stands for what its terms reward ({names}), and for the preferences"
         " of whoever wrote them."
     )
-    if not judges:
+    if not judges and rewarded:
         yield (
             "Whether something that training did not see agrees: no held-out judge was asked. A policy can find the"
             " faults of its reward; --judge names another."

@@ -19,7 +19,8 @@ class Request:
     ``config`` are the settings of the run in ``directory``, with what is to differ. ``against`` names the other side:
     ``FIRST``, ``REFERENCES``, or the source whose model is ``other``. ``judges`` are further rewards by name.
     ``samples`` a prompt and ``best_of`` may be left open (None). ``independent``: the two sides have random streams of
-    their own. ``seed`` is that of the draws.
+    their own. ``seed`` is that of the draws. ``rewarded`` is False where training was not rewarded by the reward of
+    ``config``, the gold one of rlhf.
     """
 
     directory: Path
@@ -32,3 +33,4 @@ class Request:
     best_of: int | None = None
     independent: bool = False
     seed: int = 0
+    rewarded: bool = True

@@ -12,8 +12,10 @@ from rlnlp.evaluate.page import draw_figures, verdict_sentence
 from rlnlp.evaluate.page.content import content
 from rlnlp.evaluate.page.files import write_content
 from rlnlp.evaluate.page.numbers import interval, p_value, percent, percents
-from rlnlp.evaluate.page.parts import sentence
+from rlnlp.evaluate.page.parts import Content, sentence
 from rlnlp.evaluate.report import print_lines
+from rlnlp.evaluate.rounds.page import SECTION, rounds_section, stored_history
+from rlnlp.evaluate.rounds.pictures import draw_panels
 from rlnlp.evaluate.summary import LABEL, RESPONSE, STRONG, TEXT, WARNING, Line, aligned, table_row
 
 HEAD = ("", "before", "after", "difference [95 % interval]")
@@ -115,4 +117,12 @@ def write_report(record: dict[str, Any], directory: Path) -> Path:
     Raises:
         Failure: exit 5, if they cannot be written.
     """
-    return write_content(lambda where: content(record, draw_figures(record, where)), directory)
+    history = stored_history(Path(record["run"]))
+    if history is None:
+        return write_content(lambda where: content(record, draw_figures(record, where)), directory)
+
+    def of_rounds(where: Path) -> Content:
+        figures = [*draw_figures(record, where), *draw_panels(history, SECTION, where)]
+        return content(record, figures, [rounds_section(history)])
+
+    return write_content(of_rounds, directory)

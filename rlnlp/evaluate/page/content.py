@@ -22,9 +22,9 @@ NAME = 60  # characters of a run, a judge or a term that are shown
 WORTH = {"better": GOOD, "worse": BAD}
 
 
-def content(record: Record, figures: Sequence[Figure]) -> Content:
-    """The report of ``record``; what it lacks is left out."""
-    built = [make(record) for make in SECTIONS]
+def content(record: Record, figures: Sequence[Figure], of_training: Sequence[Section] = ()) -> Content:
+    """The report of ``record``; what it lacks is left out. The sections ``of_training`` stand before its curves."""
+    built = [section for make in SECTIONS for section in (*(of_training if make is training else ()), make(record))]
     return Content(
         title=one_line(record.get("title") or f"Evaluation of {record['run']}", 200),
         subtitle=subtitle(record),

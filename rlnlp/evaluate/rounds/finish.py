@@ -13,6 +13,8 @@ from rlnlp.evaluate.report import data_file, evaluate_command, finish, generate_
 from rlnlp.evaluate.rounds.findings import EVEN, round_findings
 from rlnlp.evaluate.rounds.history import FIRST, History, Record, judge_of, mean_of, win_rate_of
 from rlnlp.evaluate.rounds.pictures import NAME, draw_history
+from rlnlp.evaluate.rounds.qualities import NAME as QUALITIES
+from rlnlp.evaluate.rounds.qualities import draw_qualities
 from rlnlp.evaluate.rounds.sentences import headline, sentences
 from rlnlp.evaluate.rounds.tables import before_after, rounds_table
 from rlnlp.evaluate.summary import FILES, Report
@@ -28,7 +30,7 @@ def finish_run(
     run: Run, config: RlhfRun, history: Sequence[Record], over: Record, result: Mapping[str, Any],
     heldout: Sequence[Mapping[str, Any]], device: torch.device,
 ) -> None:  # fmt: skip
-    """Draw ``history.png``, record the result of the rounds with what ``result`` has more, and print the report.
+    """Draw both pictures of the rounds, record their result with what ``result`` has more, and print the report.
 
     ``history`` has the records of the first policy and of each round, ``over`` is that of ``over_optimization``.
     ``result`` needs "n", the prompts that were measured on, "heldout", whether none of them was trained on, and
@@ -40,6 +42,7 @@ def finish_run(
     report = report_of(run, config, told, result, heldout, list(health.values()))
     with run.display.waiting("drawing the rounds"):
         draw_history(told, run.directory, report.title)
+        draw_qualities(history, result["n"], run.directory, report.title)
     whole = {**result, **rounds_result(history, over), "health": health}
     finish(run, report, whole, heldout, ends(history), device)
 
@@ -84,6 +87,7 @@ def files(config: RlhfRun) -> dict[str, str]:
         "policy/": FILES["policy/"],
         f"{REWARD_MODEL}/": "the last reward model, for rlnlp rank and reward=learned",
         NAME: "what came of each round, as pictures",
+        QUALITIES: "the terms of the gold reward, satisfaction and length, before and after",
     }
     store = {STORE: "every judgement, for rlnlp feedback"} if config.data.feedback is None else {}
     return {**own, **store, **FILES}

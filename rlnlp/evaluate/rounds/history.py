@@ -8,6 +8,7 @@ Record = Mapping[str, Any]
 Interval = tuple[float, float]
 FIRST, LAST = "against first", "against last"  # whom the policy of a round is compared with
 GOLD = "gold"  # the judge by whom it is, where there is one
+TERMS = "gold_terms"  # the means of its terms, by name
 REWARD_MODEL, POLICY = "reward-model", "policy"  # stages
 
 

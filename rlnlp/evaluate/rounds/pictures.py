@@ -33,7 +33,7 @@ def grid(shown: list[Panel], title: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    across = min(len(shown), {4: 2, 7: 4, 8: 4}.get(len(shown), 3))  # so that few places are empty
+    across = min(len(shown), {4: 2, 7: 4, 8: 4, 10: 4}.get(len(shown), 3))  # so that few places are empty
     high = -(-len(shown) // across)
     figure = Canvas(figsize=(SIDE * across, 0.5 + HIGH * high), layout="constrained")
     FigureCanvasAgg(figure)
@@ -43,7 +43,7 @@ def grid(shown: list[Panel], title: str) -> Any:
     return figure
 
 
-def draw_figures(history: History, section: str, directory: Path) -> list[Figure]:
+def draw_panels(history: History, section: str, directory: Path) -> list[Figure]:
     """Each panel as a figure of ``section`` of a report, written to ``directory`` too.
 
     Raises:

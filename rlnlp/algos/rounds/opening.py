@@ -1,0 +1,43 @@
+"""What RLHF prints before its first round: what is trained on what, how long it takes and what it writes."""
+
+import time
+
+from rlnlp.algos.opening import FILTERED, disk_text, known, modules_of
+from rlnlp.algos.rounds.draws import heldout_draws
+from rlnlp.algos.rounds.loop import DRAWS, Loop
+from rlnlp.algos.rounds.parts import parts_of
+from rlnlp.config.description import duration
+from rlnlp.errors import counted
+
+
+def tell(loop: Loop) -> None:
+    """Print the settings; try a step of each stage, and print how long the rest takes."""
+    config, run, setup = loop.config, loop.run, loop.setup
+    modules = modules_of(parts_of(loop))
+    run.describe(known(config, setup.policy.device, setup.rows, modules))
+    if setup.distribution.filtered:
+        run.log_message(FILTERED)
+    with run.display.waiting("trying a step"):
+        fit = loop.model.trial(loop.first.asked[0])
+        policy = run.signals.estimate = loop.optimization.trial(1)
+        begun = time.monotonic()
+        heldout_draws(setup, setup.collect, setup.kl, lambda d: run.rng("trial", d), 1)
+        draw = time.monotonic() - begun
+    run.describe({"time": _time_text(loop, fit, policy, draw), "disk": disk_text(config, run.directory, modules)})
+
+
+def _time_text(loop: Loop, fit: float, policy: float, draw: float) -> str:
+    """From the seconds of a step of each stage, and of a response to each held-out prompt."""
+    config, algo = loop.config, loop.config.algo
+    done, every = loop.run.progress.saved_step(), config.heldout.every
+    left = max(0, algo.total_steps - done) / algo.round_steps  # rounds
+    measured = (algo.policy.total_steps // every + 1 if every else 0) + DRAWS
+    drawn = algo.prompts_per_round * algo.num_generations / max(1, len(loop.setup.table.heldout))
+    steps = algo.reward_model.total_steps * fit + algo.policy.total_steps * policy
+    total = duration(left * (steps + (measured + drawn) * draw))
+    people = "" if config.annotator.name == "simulated" else ", and what people take"
+    rest = "" if not done else f" {left:.1f} rounds are left:"
+    return (
+        f"about {total}{people}:{rest} {counted(algo.reward_model.total_steps, 'step')} of {fit:.2g} s and"
+        f" {counted(algo.policy.total_steps, 'step')} of {policy:.2g} s a round (from trials)"
+    )
