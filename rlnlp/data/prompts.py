@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from rlnlp.batching import left_padded, right_padded
-from rlnlp.config.data import Named, PromptData, names_text
+from rlnlp.config.data import Named, PromptData, names_in, names_text
 from rlnlp.config.measuring import APART, FALLBACK
 from rlnlp.data.fitting import Fitting, held_out
 from rlnlp.data.formats import Record
@@ -129,11 +129,18 @@ def prompt_table(data: PromptData, heldout: int, seed: int, tokenizer: Tokenizer
     held_name = heldout_name(data.prompts, data.heldout)
     if heldout and held_name is not None:
         held, more = _read("data.heldout", held_name, "heldout.jsonl", data, chat, max_tokens)
-        both, told = train + held[:heldout], told | held_out(more)
+        both, told = train + _measured_on(held, heldout, len(names_in(held_name))), told | held_out(more)
         rows = list(range(len(train))), list(range(len(train), len(both)))
     else:
         both, rows = train, _split([record["prompt"] for record, _ in train], heldout, seed)
     return _table(Rows(both, told), *rows, chat)
+
+
+def _measured_on(rows: list[Row], count: int, sets: int) -> list[Row]:
+    """The first ``count``; of several sets, one behind the other, so many that are evenly spread over all of them."""
+    if sets == 1 or count >= len(rows):
+        return rows[:count]
+    return [rows[i * len(rows) // count] for i in range(count)]
 
 
 def table_of(prompts: Sequence[Prompt | Record], chat: Chat, max_tokens: int) -> PromptTable:

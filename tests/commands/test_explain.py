@@ -17,12 +17,12 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from rlnlp.commands.explain import main as explain
-from rlnlp.commands.explain.catalog import Setting, catalog, composed, show
+from rlnlp.commands.explain.catalog import Setting, catalog, composed, show, stages_of
 from rlnlp.commands.explain.terms import terms
 from rlnlp.config.choices import choices_of, conf_dir
 from rlnlp.config.reward import REWARDS
 from rlnlp.config.schema import RUNS, GenerateRun
-from rlnlp.config.setting import NAME, settings
+from rlnlp.config.setting import NAME, of_others, settings
 from rlnlp.errors import Exit, Failure
 from rlnlp.metrics import METRICS, find_metric
 from rlnlp.rewards.builtin import MODEL_REWARDS
@@ -59,7 +59,8 @@ def test_every_setting_has_a_meaning_and_a_default(key):
     one = catalog()[key]
     assert one.help
     assert one.defaults
-    assert set(one.defaults) == {algo for algo, schema in RUNS.items() if key in {k for k, _, _ in settings(schema)}}
+    readers = {algo for algo, schema in RUNS.items() if key in {k for k, _, _ in settings(schema)}}
+    assert set(one.defaults) == ({of_others(RUNS["rlhf"], {})[key]} if key in of_others(RUNS["rlhf"], {}) else readers)
     (answer,) = explain.find(key)
     shown = dict(answer.rows)
     assert (answer.title, shown[""]) == (key, one.help)
@@ -70,6 +71,24 @@ def test_every_setting_has_a_meaning_and_a_default(key):
 def test_the_defaults_are_those_that_hydra_composes(algo):
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         assert composed(algo) == OmegaConf.to_container(compose("train", overrides=[f"algo={algo}"]))
+
+
+def test_the_settings_of_stages_are_those_of_the_algorithm_that_a_stage_may_have():
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        words = ["algo=rlhf", "algo@algo.policy=reinforce"]
+        assert composed("rlhf", {"algo.policy": "reinforce"}) == OmegaConf.to_container(compose("train", words))
+    shown = rows(said("algo.policy.baseline"))
+    assert shown["default"].split(maxsplit=1)[1] == "algo@algo.policy=reinforce leave-one-out"
+    shown = rows(said("algo.policy.batch_size"))
+    assert shown["default"].split(maxsplit=1)[1] == "rlhf 64"
+    assert "algo@algo.policy=reinforce sets 16" in shown["changed"]
+    assert rows(said("algo.kl_coef"))["in"].split() == ["in", "rlhf", "algo.policy.kl_coef"]
+    both = rows(said("algo.learning_rate"))["in"].split(maxsplit=2)[2]
+    assert both == "algo.reward_model.learning_rate, algo.policy.learning_rate"
+    assert "choices" in rows(said("algo@algo.policy"))
+    assert [explain.find(word)[0].title for word in ("ptx_coef", "beta", "temperature")] == [
+        "algo.policy.ptx_coef", "algo.kl_coef", "sampler.temperature",
+    ]  # fmt: skip
 
 
 def test_a_setting_is_told_with_all_that_is_known_of_it():
@@ -108,7 +127,8 @@ def test_a_short_name_and_a_name_from_elsewhere_find_the_setting(word, keys):
 @pytest.mark.parametrize("key", [key for key, one in catalog().items() if one.elsewhere])
 def test_every_name_elsewhere_leads_back_to_a_setting(key):
     for name in catalog()[key].elsewhere:
-        assert key in explain.named_elsewhere(name)
+        found = explain.named_elsewhere(name)
+        assert key in {*found, *(each for one in found for keys in stages_of(one).values() for each in keys)}
         assert explain.find(name)
     assert explain.named_elsewhere("-") == explain.named_elsewhere("") == []
 

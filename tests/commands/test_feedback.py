@@ -13,6 +13,7 @@ from rlnlp.cli.main import main
 from rlnlp.data.records import ASSETS
 from rlnlp.feedback.records import NewItem
 from rlnlp.feedback.store import Store
+from support import runs
 from support.small import ROOT, rlnlp
 
 
@@ -67,6 +68,28 @@ def test_two_hundred_hh_pairs_are_imported_audited_exported_and_read_back_withou
     assert [(row["prompt"] + row["chosen"], row["prompt"] + row["rejected"]) for row in rows] == [
         (row["chosen"], row["rejected"]) for row in original
     ]
+
+
+@pytest.mark.slow
+def test_two_hundred_hh_pairs_are_trained_on_and_what_was_read_is_what_was_exported(run, hh, tmp_path):
+    run("my.sqlite", "--import", hh)
+    run("my.sqlite", "--export", "hh.pairs.jsonl")
+    words = runs.words("reward-model", tmp_path, f"data.preferences={tmp_path / 'hh.pairs.jsonl'}", "algo.total_steps=2",
+                       "data.too_long=cut", "heldout.size=20", "algo.learning_curve=[]", "checkpoint.result=last")  # fmt: skip
+    settings = runs.settings([word for word in words if "preferences=" not in word or "hh.pairs" in word])
+    place = runs.run(settings, tmp_path / "trained")
+    exported = lines_of(tmp_path / "hh.pairs.jsonl")
+    assert len(exported) == 200
+    heldout = lines_of(place / "heldout.jsonl")
+    assert {row["prompt"] for row in heldout} <= {row["prompt"] for row in exported}
+    assert len(heldout) == json.loads((place / "run.json").read_text())["result"]["n"] > 10
+    run("again.sqlite", "--import", "hh.pairs.jsonl")
+    run("again.sqlite", "--export", "again.pairs.jsonl")
+    assert (tmp_path / "again.pairs.jsonl").read_text() == (tmp_path / "hh.pairs.jsonl").read_text()
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_pairs_that_nobody_has_judged_are_put_up_to_be_judged_by_as_many_as_are_wanted(run, tmp_path):

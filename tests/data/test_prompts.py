@@ -123,6 +123,22 @@ def test_a_held_out_file_leaves_every_prompt_to_training(prompts_file, tmp_path)
     assert prompts_of(table(prompts_file, heldout=2, own=own), [40, 41]) == ["hated it", "hated food"]
 
 
+def test_of_several_held_out_sets_prompts_of_each_are_measured_in_their_proportions(prompts_file, tmp_path):
+    ends = ["it", "so", "fun", "film", "food", "the"]
+    sets = {"hated": ends[:3], "loved": ends}
+    own = [
+        written(tmp_path / f"{first}.jsonl", [{"prompt": f"{first} {last}"} for last in of_set])
+        for first, of_set in sets.items()
+    ]
+    every = [f"{first} {last}" for first, of_set in sets.items() for last in of_set]
+    for count, hated in ((3, 1), (6, 2), (9, 3), (99, 3)):
+        made = table(prompts_file, heldout=count, own=own)
+        measured = prompts_of(made, made.heldout)
+        assert [prompt.startswith("hated") for prompt in measured].count(True) == hated
+        assert len(measured) == min(count, 9)
+        assert [prompt for prompt in every if prompt in measured] == measured
+
+
 def test_a_held_out_file_that_shares_a_prompt_with_training_is_not_called_separate(prompts_file, tmp_path):
     shared = json.loads(prompts_file.read_text().split("\n")[7])
     assert not table(

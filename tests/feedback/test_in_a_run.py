@@ -9,8 +9,8 @@ import pytest
 
 from rlnlp.feedback.records import BETTER, FIRST, Verdict
 from rlnlp.feedback.store import Store
+from support.forked import Started, rlnlp
 from support.people_runs import PATIENCE, ROUND, Process, answer, facts, words
-from support.small import rlnlp
 from support.terminal import Terminal
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,7 @@ def test_with_a_page_it_waits_goes_on_by_itself_and_survives_a_signal(tmp_path):
 def test_at_a_terminal_the_table_makes_room_q_pauses_and_ctrl_c_stops_the_run(tmp_path):
     run = tmp_path / "run"
     asked = words(tmp_path, run, "terminal", "annotator.names=[ann]", "annotator.instructions=Be fair")
-    with Terminal(asked, tmp_path, patience=PATIENCE) as first:
+    with Terminal(asked, tmp_path, patience=PATIENCE, start=Started) as first:
         first.until("Be fair(.|\n)*0 answered, 6 left")
         first.answer("1", "1 answered, 5 left   saved: 1 is better")
         first.answer("=", "2 answered, 4 left   saved: a tie")
@@ -92,7 +92,7 @@ def test_at_a_terminal_the_table_makes_room_q_pauses_and_ctrl_c_stops_the_run(tm
         assert second.end() == 130
         assert second.restored()
         assert "0 of 6 judged" in second.text
-    with Terminal(["resume", run], tmp_path, patience=PATIENCE) as third:
+    with Terminal(["resume", run], tmp_path, patience=PATIENCE, start=Started) as third:
         for left in (5, 4, 3, 2, 1):
             third.until(f"{left} left")
             third.press("1")

@@ -16,6 +16,7 @@ IMPORTED = [
     "torch", "transformers.models.llama.modeling_llama", "transformers.tokenization_utils_tokenizers",
     "safetensors.torch", "hydra", "omegaconf", "matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats",
     "torch.optim", "torch._dynamo", "support.runs", "rlnlp.algos.sft", "rlnlp.algos.reinforce", "rlnlp.algos.ppo",
+    "rlnlp.algos.rlhf", "rlnlp.feedback.simulated", "rlnlp.feedback.from_file", "rlnlp.feedback.terminal.collect",
     "rlnlp.run.run", "rlnlp.cli.hydra_app", "rlnlp.cli.resume", "rlnlp.commands.check", "rlnlp.commands.compare",
     "rlnlp.commands.evaluate", "rlnlp.commands.generate", "rlnlp.commands.runs", "rlnlp.commands.check_reward",
     "rlnlp.commands.explain.main", "rlnlp.commands.guide",
@@ -48,6 +49,34 @@ def answer(words: list[str], cwd: str, env: dict[str, str], streams: tuple[str, 
     from rlnlp.cli.main import main
 
     raise SystemExit(main())
+
+
+class Started:
+    """The command in a forked process, with files as its streams; used as a process of ``subprocess``."""
+
+    def __init__(self, words, cwd: Path, streams: tuple[Path | str, ...], env: dict[str, str] | None = None) -> None:
+        whole = {**os.environ, **OFFLINE, "PYTHONPATH": str(ROOT), **(env or {})}
+        self.child = server().Process(
+            target=answer, args=([*map(str, words)], str(cwd), whole, tuple(map(str, streams)))
+        )
+        self.child.start()
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    def poll(self) -> int | None:
+        return self.child.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        self.child.join(timeout)
+        return self.child.exitcode
+
+    def kill(self) -> None:
+        self.child.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.child.pid, number)
 
 
 def rlnlp(*words, cwd: Path, stdin: str = "", env: dict[str, str] | None = None, timeout: float = 120):

@@ -1,18 +1,15 @@
 """Small runs of RLHF that people judge for, in processes of their own."""
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
-import threading
+import tempfile
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
-from support import runs, small
+from support import forked, runs, small
 from support.page import Served
-from support.small import ROOT
 
 ROUND = 6  # comparisons, of two rounds
 PATIENCE = 120.0  # seconds for something to be printed
@@ -36,21 +33,18 @@ def words(place, directory, annotator, *more):
 
 
 class Process:
-    """``rlnlp`` with ``words``; what it prints is kept as it comes."""
+    """``rlnlp`` with ``words``, forked; what it prints is there as it comes."""
 
     def __init__(self, words, cwd):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "rlnlp", *map(str, words)], cwd=cwd, env=environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        self.text = ""
-        self.reading = threading.Thread(target=self._read, daemon=True)
-        self.reading.start()
+        self.place = tempfile.TemporaryDirectory()
+        streams = [Path(self.place.name) / name for name in ("in", "out", "err")]
+        streams[0].touch()
+        self.printed = streams[1:]
+        self.process = forked.Started(words, cwd, tuple(streams))
 
-    def _read(self):
-        for line in self.process.stdout:
-            self.text += line
+    @property
+    def text(self) -> str:
+        return "".join(path.read_text() for path in self.printed if path.exists())
 
     def __enter__(self):
         return self
@@ -59,8 +53,7 @@ class Process:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.reading.join()
-        self.process.stdout.close()
+        self.place.cleanup()
 
     def until(self, pattern: str):
         """Wait until this was printed; the match."""
@@ -77,9 +70,7 @@ class Process:
         return Served(urlsplit(links[names[0]]).port, links)
 
     def end(self) -> int:
-        status = self.process.wait(PATIENCE)
-        self.reading.join()
-        return status
+        return self.process.wait(PATIENCE)
 
     def stop(self, number=signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -17,9 +17,12 @@ PATIENCE = 15.0  # seconds for something to appear
 
 
 class Terminal:
-    """``rlnlp`` with ``words`` in a window of so many columns and lines."""
+    """``rlnlp`` with ``words`` in a window of so many columns and lines.
 
-    def __init__(self, words, cwd, columns=110, lines=30, patience=PATIENCE, **env):
+    ``start`` makes the process, given words, place, streams and environment: it has no job control then.
+    """
+
+    def __init__(self, words, cwd, columns=110, lines=30, patience=PATIENCE, start=None, **env):
         self.patience = patience
         self.master, self.slave = pty.openpty()
         self.resize(columns, lines)
@@ -28,6 +31,9 @@ class Terminal:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "LANG": "C.UTF-8", **env}
         for name in ("COLUMNS", "LINES", "LC_ALL", "NO_COLOR"):
             environment.pop(name, None)
+        if start is not None:
+            self.process = start(words, cwd, (os.ttyname(self.slave),) * 3, environment)
+            return
         self.process = subprocess.Popen(
             [sys.executable, "-m", "rlnlp", *map(str, words)], cwd=cwd, env=environment, start_new_session=True,
             stdin=self.slave, stdout=self.slave, stderr=self.slave,

@@ -214,8 +214,9 @@ class Loop:
     def _responses_of_first_policy(self) -> tuple[list[Any], list[int]]:
         """Responses with the numbers of their prompts: the same in each round."""
         table = self.setup.table
+        chosen = self.run.rng("normalized-prompts").permutation(len(table.train))[:NORMALIZED]  # of every set
         drawn = responses(
-            table, table.train[:NORMALIZED], self.setup.collect_first, 2, self.run.rng("normalized"),
+            table, [table.train[i] for i in chosen.tolist()], self.setup.collect_first, 2, self.run.rng("normalized"),
             self.setup.policy.device,
         )  # fmt: skip
         return [each for _, found in drawn for each in found], [i for i, (_, found) in enumerate(drawn) for _ in found]

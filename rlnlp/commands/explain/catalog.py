@@ -1,15 +1,19 @@
 """Every setting with all that is declared of it, and its values in conf/. Imports nothing heavy."""
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from rlnlp.config.choices import choices_of, compose, conf_dir
+from rlnlp.config.differing import usual_settings
 from rlnlp.config.parse import LIMITS, PLURALS, WORDS
 from rlnlp.config.schema import RUNS
-from rlnlp.config.setting import NAME, declared
+from rlnlp.config.setting import NAME, alternatives, choosing, declared
+
+ONE_STAGE = [algo for algo, schema in RUNS.items() if not alternatives(schema)]  # others have what these have in stages
 
 
 @dataclass
@@ -40,8 +44,12 @@ class Setting:
     @property
     def default(self) -> str:
         """The default; by algorithm, unless all of them have the same."""
-        shown = {algo: show(value) for algo, value in self.defaults.items()}
-        return ", ".join(f"{algos} {value}".lstrip() for value, algos in _by_algo(shown, RUNS))
+        shown = {algo: show(value) or "empty" for algo, value in self.defaults.items()}
+        return ", ".join(f"{algos} {value}".lstrip() for value, algos in _by_algo(shown, ONE_STAGE))
+
+    def differs_from(self, value: Any) -> bool:
+        """True if some algorithm has another default than ``value``."""
+        return any(value != default for default in self.defaults.values())
 
     @property
     def elsewhere(self) -> list[str]:
@@ -69,18 +77,33 @@ def catalog() -> dict[str, Setting]:
             one.helps[algo] = f.metadata["help"]
             one.choices += [c for c in map(str, _literals(kind)) if c not in one.choices]
             one.defaults[algo] = _default(f) if NAME in key else value_at(values, key)
+        _add_stages(found, algo, schema)
     for word, values in _chosen():
         for one in found.values():
             value = value_at(values, one.key)
-            if value is not MISSING and any(value != default for default in one.defaults.values()):
+            if value is not MISSING and word not in one.defaults and one.differs_from(value):
                 one.set_by[word] = value
     groups = list(dict.fromkeys(["", *map(group_of, found)]))
     return dict(sorted(found.items(), key=lambda item: groups.index(group_of(item[0]))))
 
 
-def composed(algo: str) -> dict[str, Any]:
-    """The settings of an algorithm without overrides."""
-    return {key: value for key, value in compose("train", chosen={"algo": algo}).items() if key != "hydra"}
+def composed(algo: str, stages: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The settings of an algorithm without overrides, but for the algorithms of its ``stages`` by the groups of these.
+
+    Without any they are those of conf/algo/.
+    """
+    found = usual_settings(algo, tuple((stages or {}).items()))
+    return {key: value for key, value in found.items() if key != "hydra"}
+
+
+def stages_of(key: str) -> dict[str, list[str]]:
+    """Where algorithms with stages have the setting ``algo.NAME``: its keys there, by algorithm."""
+    group, _, name = key.rpartition(".")
+    found = {
+        algo: [each for each, _, _ in declared(schema) if re.fullmatch(rf"algo\.\w+\.{re.escape(name)}", each)]
+        for algo, schema in RUNS.items()
+    }
+    return {algo: keys for algo, keys in found.items() if keys and group == "algo"}
 
 
 def group_of(key: str) -> str:
@@ -106,9 +129,9 @@ def value_at(tree: Any, key: str) -> Any:
     return tree
 
 
-def _by_algo(texts: Mapping[str, str], everywhere: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Each text with the algorithms that have it; with none, if it is the only one and those of ``everywhere`` do."""
-    if set(texts) == set(everywhere) and len(set(texts.values())) == 1:
+def _by_algo(texts: Mapping[str, str], everywhere: Collection[str]) -> list[tuple[str, str]]:
+    """Each text with the algorithms that have it; with none, if it is the only one and all of ``everywhere`` do."""
+    if set(texts) >= set(everywhere) and len(set(texts.values())) == 1:
         return [(next(iter(texts.values())), "")]
     return [(t, " and ".join(a for a in texts if texts[a] == t)) for t in dict.fromkeys(texts.values())]
 
@@ -118,6 +141,20 @@ def _chosen() -> Iterator[tuple[str, dict[str, Any]]]:
     for group in sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and path.name != "algo"):
         for name in choices_of(group):
             yield f"{group}={name}", compose(f"{group}/{name}", (group,))
+
+
+def _add_stages(found: Mapping[str, Setting], algo: str, schema: type) -> None:
+    """What the settings of stages are with each algorithm that a stage may have."""
+    for group, kinds in alternatives(schema).items():
+        found[f"{group}.name"].choices = list(kinds)
+        for name in list(kinds)[1:]:
+            values = composed(algo, {group: name})
+            for one in (one for key, one in found.items() if key.startswith(f"{group}.") and NAME not in key):
+                value = value_at(values, one.key)
+                if one.defaults[algo] is MISSING:
+                    one.defaults = {choosing(group, name): value}
+                elif value is not MISSING and value != one.defaults[algo] and one.key != f"{group}.name":
+                    one.set_by[choosing(group, name)] = value
 
 
 def _default(f: "Field[Any]") -> Any:

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
-from rlnlp.commands.explain.catalog import Setting, catalog, group_of, show
+from rlnlp.commands.explain.catalog import Setting, catalog, group_of, show, stages_of
 from rlnlp.commands.explain.terms import Term, terms
 from rlnlp.config.changes import generic
 from rlnlp.config.choices import choices_of
 from rlnlp.config.parse import nearest
+from rlnlp.config.schema import RUNS
+from rlnlp.config.setting import alternatives, choosing
 from rlnlp.errors import Exit, Failure, one_line, safe_text
 from rlnlp.metrics import METRICS, Metric, find_metric, metric_rows
 
@@ -75,7 +77,7 @@ def find(word: str) -> list[Answer]:
     Raises:
         Failure: exit 2, if nothing is called so, or several settings end so.
     """
-    known, word = catalog(), word.partition("=")[0]
+    known, word = catalog(), re.sub(r"^\w+@", "", word.partition("=")[0])  # algo@algo.policy explains algo.policy
     if generic(word) in known:
         return [of_setting(known[generic(word)])]
     if (group := of_group(word)).rows:
@@ -85,6 +87,8 @@ def find(word: str) -> list[Answer]:
         return [Answer(f"reward.terms.{term.name}", term.rows(), [term])]
     ends = [key for key in known if key.endswith(f".{word}")]
     shallow = [key for key in ends if key.count(".") == min(k.count(".") for k in ends)]
+    if len(shallow) > 1 and len(by_others := [key for key in named_elsewhere(word) if key in shallow]) == 1:
+        shallow = by_others  # sampler.temperature, which is called so everywhere
     if len(shallow) > 1:
         raise Failure(Exit.CONFIG, f"several settings end in '{one_line(word)}': {', '.join(shallow)}")
     keys = shallow or named_elsewhere(word)
@@ -100,10 +104,15 @@ def find(word: str) -> list[Answer]:
 
 
 def named_elsewhere(word: str) -> list[str]:
-    """Our keys for a name of TRL or verl; the last parts of a dotted name are enough (``rollout.n``)."""
-    return [
+    """Our keys for a name of TRL or verl; the last parts of a dotted name are enough (``rollout.n``).
+
+    Where algorithms with stages have a setting in these, its own page says.
+    """
+    found = [
         key for key, one in catalog().items() if any(n == word or n.endswith(f".{word}") for n in one.elsewhere if word)
     ]
+    nested = [key for one in found for keys in stages_of(one).values() for key in keys]
+    return [key for key in found if key not in nested]
 
 
 def hint(word: str) -> str:
@@ -123,8 +132,9 @@ def of_setting(one: Setting) -> Answer:
         ("type", kind),
         ("range", one.range),
         ("unit", one.unit),
-        ("default", ", ".join(f"{algo} {show(value)}" for algo, value in one.defaults.items())),
+        ("default", ", ".join(f"{algo} {show(value) or 'empty'}" for algo, value in one.defaults.items())),
         ("changed by", "; ".join(changed)),
+        *((f"in {algo}", ", ".join(keys)) for algo, keys in stages_of(one.key).items()),
         ("elsewhere", f"TRL {one.trl or '-'}; verl {one.verl or '-'}"),
     ]
     return Answer(one.key, rows, [one])
@@ -136,6 +146,8 @@ def of_group(group: str) -> Answer:
     rows = [(one.key, f"{line(one)}, default {one.default}") for one in members]
     if names := choices_of(group if group.isidentifier() else ""):
         rows.append(("choices", ", ".join(f"{group}={name}" for name in names)))
+    if stages := [names for schema in RUNS.values() for each, names in alternatives(schema).items() if each == group]:
+        rows.append(("choices", ", ".join(choosing(group, name) for name in stages[0])))
     if group == "reward":
         rows.append(("terms", ", ".join(terms())))
     return Answer(group, rows, members)

@@ -1,5 +1,6 @@
 """The page in a real browser: judged by keyboard and by mouse, on a phone and on a desk, by whoever cannot see it."""
 
+import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +16,7 @@ from rlnlp.errors import safe_text
 from rlnlp.feedback.pairs import pair_lines
 from rlnlp.feedback.records import BETTER, RATED, SKIPPED, TIE, NewItem
 from rlnlp.feedback.store import Store
+from rlnlp.feedback.web.server import WebAnnotators
 from support import browser
 from support.page import served
 
@@ -185,3 +187,31 @@ def test_it_fits_and_axe_core_finds_nothing_at_level_a_or_aa(driver, store, widt
             assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found["violations"]] == []
             assert len(found["passes"]) > 8
             driver.find_element(By.TAG_NAME, "body").send_keys("1")
+
+
+def test_a_page_that_is_left_open_goes_on_in_the_next_round_by_the_same_link(driver, store):
+    lines = []
+    annotators = WebAnnotators(["ann"], 0, "", lines.append)
+
+    def round_of(*items):
+        store.add(items)
+        thread = threading.Thread(target=annotators.collect, args=(store, lambda: store.wanted() == 0))
+        thread.start()
+        return thread
+
+    first = round_of(*(NewItem(f"q{i}", ("a", "b")) for i in range(2)))
+    WebDriverWait(driver, 20).until(lambda _: lines)
+    driver.get(lines[0].partition(": ")[2])
+    for i in range(2):
+        wait_for(driver, f"{i} of 2")
+        press(driver, "left")
+    first.join(20)
+    status = driver.find_element(By.ID, "status")
+    WebDriverWait(driver, 20).until(lambda _: "not served for now" in status.text)
+    assert "bad" not in (status.get_attribute("class") or "")
+    second = round_of(NewItem("q2", ("a", "b")))
+    wait_for(driver, "2 of 3")
+    press(driver, "right")
+    second.join(20)
+    assert not second.is_alive()
+    assert len(lines) == 1
