@@ -70,6 +70,11 @@ def test_it_ends_when_all_that_this_round_of_this_run_wants_is_judged(store, run
     assert len(late.deeds) == 2, "of another round and of another run nothing is waited for"
     assert store.wanted(RUN, 1) == 0
     assert (store.wanted(RUN), store.wanted()) == (1, 2)
+    store.add([NewItem("s", ("e",), RUN, 8, 1, uid="1:s")])
+    with pytest.raises(Paused, match="^0 of 1 judged"):  # what is asked later in the round is counted apart
+        collect_in_run(run, Scripted(), store, 1)
+    for _ in range(2):
+        judge()(store)
     asked = Scripted(lambda store: pytest.fail("nobody is asked when all is judged"))
     collect_in_run(run, asked, store, 1)
 
