@@ -10,6 +10,7 @@ import pytest
 from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
+from rlnlp.metrics import BY_NAME
 from rlnlp.models.locate import ASSETS
 from support import chat, forked, inside, reward_models, small
 
@@ -31,7 +32,12 @@ COMMANDS = dict.fromkeys(  # each once, in the order of the pages
     for line in block.splitlines()
     if not kind and re.match(r"rlnlp [\w-]+( |$)", line)
 )
-TRAINING = ("train", "ppo", "reinforce", "reward-model", "sft", "check")
+ROUNDS = (
+    "algo.rounds=1", "algo.prompts_per_round=4", "annotator.comparisons_per_round=3", "annotator.ratings_per_round=1",
+    "algo.reward_model.total_steps=1", "algo.policy.total_steps=1", "algo.policy.batch_size=2", "heldout.size=4",
+    "sampler.max_new_tokens=4", "device.threads=1",
+)  # fmt: skip
+TRAINING = ("train", "ppo", "reinforce", "reward-model", "rlhf", "sft", "check")
 ELSEWHERE = {"rlnlp/conf", "rlnlp/guide/TOPIC.md"}  # in a wheel, yours
 QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4", "device.threads=1")
 
@@ -81,8 +87,11 @@ def test_each_figure_that_the_script_renews_stands_in_one_place():
 def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     words = shlex.split(command)[1:]
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
+    of_rounds = words[0] == "rlhf" or "algo=rlhf" in words
     typed = "hello\n" if "--chat" in words else ""
-    status, output, errors = forked.rlnlp(*words, *(QUICK if trains else ()), cwd=directory, stdin=typed, timeout=300)
+    status, output, errors = forked.rlnlp(
+        *words, *((ROUNDS if of_rounds else QUICK) if trains else ()), cwd=directory, stdin=typed, timeout=300
+    )
     assert status == 0, errors
     assert output
 
@@ -118,6 +127,7 @@ def test_every_metric_of_a_run_is_in_the_table_and_the_other_way_round(directory
         "accuracy",
         "heldout/accuracy",
         "margin",
+        *(name for name, metric in BY_NAME.items() if metric.algorithms == ("rlhf",)),
     }
     assert named - logged <= elsewhere | {"skipped"}
 

@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rlnlp.cli.chosen_words import chosen_stages, wrong_choices
+from rlnlp.cli.chosen_words import EXPERIMENT, chosen_stages, wrong_choices
 from rlnlp.commands.guide import TOPICS
 from rlnlp.config.changes import declaration, generic
-from rlnlp.config.choices import choices_of, conf_dir, is_run
+from rlnlp.config.choices import algorithm_of, choices_of, conf_dir, is_run
 from rlnlp.config.hints import did_you_mean, hint_for, in_quotes, keys_of, meant, resembles
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import of_others
@@ -76,8 +76,10 @@ def check_typed(
 
 
 def _schema(words: list[str]) -> Any:
-    """That of the algorithm that the words choose; of the default one, if they choose none that exists."""
-    named = [word.partition("=")[2] for word in words if word.startswith("algo=")]
+    """That of the algorithm that the words choose, themselves or by an experiment; else of the default one."""
+    chosen = [word.lstrip("+").partition("=")[::2] for word in words]
+    whole = [value for key, value in chosen if key == EXPERIMENT and value in choices_of(EXPERIMENT)]
+    named = [value for key, value in chosen if key == "algo"] or [algorithm_of(value) or "" for value in whole]
     return RUNS.get(named[-1] if named else "ppo", RUNS["ppo"])
 
 

@@ -127,7 +127,7 @@ def draw(kinds: Sequence[Kind], by: str, directory: Path) -> Path | None:
     Raises:
         OSError: the disk is full, or the directory cannot be written to.
     """
-    column, value = asked_kind(by)
+    _, value = asked_kind(by)
     unit = f"probability that {one_line(value, 30)} scores higher"
     figures = [
         Compared(kind.label, kind.before, kind.after, unit, (0.0, 1.0), EVEN)
@@ -137,7 +137,6 @@ def draw(kinds: Sequence[Kind], by: str, directory: Path) -> Path | None:
     if not figures:
         return None
     path = directory / PICTURE
-    draw_before_after(
-        figures, f"{one_line(value, 30)} against each other {asked_kind(by)[0]}", path, (UNTRAINED, TRAINED)
-    )
+    title = f"{one_line(value, 30)} against each other {one_line(column, 30)}"
+    draw_before_after(figures, title, path, (UNTRAINED, TRAINED))
     return path

@@ -8,17 +8,23 @@ from typing import Any
 
 from rlnlp.config.choices import compose
 from rlnlp.config.reward import RewardTerm
-from rlnlp.config.setting import leaves
+from rlnlp.config.schema import RUNS
+from rlnlp.config.setting import choosing, leaves, names_in
 
 TERMS = ("reward", "terms")
 
 
 def words_of(settings: Mapping[str, Any]) -> list[str]:
     """The settings that differ from the algorithm's defaults, as words of a command line."""
-    usual = usual_settings(settings["algo"]["name"])
+    algo = str(settings["algo"]["name"])
+    stages = names_in(RUNS[algo], settings)
+    first = names_in(RUNS[algo], usual_settings(algo))
+    others = {group: name for group, name in stages.items() if name != first[group]}
+    usual = usual_settings(algo, tuple(others.items()))
     was = dict(leaves({name: part for name, part in usual.items() if name in settings}))
     terms, usual_terms = settings.get("reward", {}).get("terms", {}), usual.get("reward", {}).get("terms", {})
-    words = [f"~reward.terms.{name}" for name in usual_terms if name not in terms]
+    words = [choosing(group, name) for group, name in others.items()]
+    words += [f"~reward.terms.{name}" for name in usual_terms if name not in terms]
     for key, value in leaves(settings):
         *group, name, last = key.split(".") if "." in key else ("", "", key)
         new_term = tuple(group) == TERMS and name not in usual_terms
@@ -32,9 +38,10 @@ def words_of(settings: Mapping[str, Any]) -> list[str]:
 
 
 @cache
-def usual_settings(algo: str) -> Mapping[str, Any]:
-    """The settings of an algorithm that nothing is said of."""
-    return compose("train", chosen={"algo": algo})
+def usual_settings(algo: str, stages: tuple[tuple[str, str], ...] = ()) -> Mapping[str, Any]:
+    """The settings of an algorithm that nothing is said of but the algorithms of its ``stages``, by their keys."""
+    chosen = {f"/{choosing(group, '').rstrip('=')}": name for group, name in stages}
+    return compose("train", chosen={"algo": algo, **chosen})
 
 
 @cache

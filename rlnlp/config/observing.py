@@ -48,7 +48,8 @@ class Heldout:
         resume="never",  # it decides which prompts are trained on
     )  # fmt: skip
     every: int | None = setting(
-        "measured in between, each so many steps; 0 means never, null about ten times, in a tenth of the time at most",
+        "measured in between, each so many steps (rlhf: of the policy in each round); 0 means never, null about ten"
+        " times, in a tenth of the time at most",
         "steps", ge=0, resume="free", trl="eval_steps", verl="trainer.test_freq",
     )  # fmt: skip
     patience: int = setting(

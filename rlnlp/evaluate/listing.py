@@ -26,7 +26,8 @@ def record(run: StoredRun, resume: Sequence[str | Path] | None) -> dict[str, Any
     reached = run.outcome
     return {
         "run": str(run.directory), "status": run.status, "exit_code": run.facts.get("exit_code"), "algo": run.algo,
-        "steps": run.steps, "total_steps": run.total_steps, "started": run.facts.get("started"),
+        "steps": run.steps, "total_steps": run.total_steps, "round": run.rounds and run.rounds[0],
+        "rounds": run.rounds and run.rounds[1], "started": run.facts.get("started"),
         "seconds": run.seconds, "metric": reached and reached.metric, "n": reached and reached.n,
         "before": reached and reached.before, "after": reached and reached.after,
         "difference": reached and reached.difference, "difference_interval": reached and reached.interval,
@@ -89,7 +90,8 @@ def _cells(each: Record) -> tuple[str, ...]:
     status = each["status"] + (f" (exit {each['exit_code']})" if each["status"] == "failed" else "")
     figures = "" if each["after"] is None else f"{each['metric']} {each['before']:.3f} -> {each['after']:.3f}"
     took = "" if each["seconds"] is None else duration(each["seconds"])
-    steps = f"{each['steps']}/{each['total_steps']}"
+    rounds = f", round {each['round']}/{each['rounds']}" if each["rounds"] else ""
+    steps = f"{each['steps']}/{each['total_steps']}{rounds}"
     return tuple(one_line(cell, 200) for cell in (each["run"], status, each["algo"], steps, figures, took))
 
 

@@ -14,6 +14,7 @@ from rlnlp.evaluate.outcome import Outcome, outcome
 from rlnlp.run.lock import is_owned
 from rlnlp.run.manifest import read_settings
 
+STAGES = ("reward_model", "policy")  # of a round
 RUNNING, DONE, INTERRUPTED = "running", "done", "interrupted"
 TAIL = 2**16  # bytes at the end of metrics.jsonl that hold its last row
 
@@ -39,9 +40,24 @@ class StoredRun:
         return str(self.settings["algo"]["name"])
 
     @property
-    def total_steps(self) -> Any:
+    def total_steps(self) -> int | None:
         """The steps that it was asked for."""
-        return self.settings["algo"].get("total_steps")
+        algo = self.settings["algo"]
+        whole: int | None = algo["rounds"] * self.round_steps if self.round_steps else algo.get("total_steps")
+        return whole
+
+    @property
+    def round_steps(self) -> int:
+        """The steps of a round; 0 for a run without rounds."""
+        algo = self.settings["algo"]
+        return sum(algo[stage]["total_steps"] for stage in STAGES) if "rounds" in algo else 0
+
+    @property
+    def rounds(self) -> tuple[int, int] | None:
+        """The round that it has come to, and those that it was asked for; None for a run without rounds."""
+        if not self.round_steps:
+            return None
+        return -(-self.steps // self.round_steps), int(self.settings["algo"]["rounds"])
 
     @property
     def result(self) -> Mapping[str, Any]:

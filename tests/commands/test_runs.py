@@ -15,6 +15,7 @@ from rlnlp.config.parse import parse
 from rlnlp.config.schema import PpoRun
 from rlnlp.evaluate.listing import list_lines
 from rlnlp.evaluate.stored import read_run
+from support import runs
 from support.stored import stored_run, stored_sweep, usual
 
 
@@ -49,6 +50,22 @@ def test_a_reward_model_is_listed_with_its_accuracy(here, capsys):
     assert "accuracy 0.500 -> 0.900" in listed(capsys)
     found = records(capsys)["runs"][0]
     assert (found["metric"], found["after"]) == ("accuracy", 0.9)
+
+
+def test_rounds_are_listed_with_the_last_one_that_was_begun_and_the_algorithm_of_the_policy(here, capsys):
+    words = ["algo.rounds=2", "algo.reward_model.total_steps=20", "algo.policy.total_steps=10", "heldout.every=7"]
+    stored_run(here / "outputs/rlhf/a", 0.9, *words, algo="rlhf", steps=60)
+    line = listed(capsys).splitlines()[1]
+    assert "  60/60, round 2/2  win_rate 0.500 -> 0.900  " in line
+    settings = read_run(here / "outputs/rlhf/a").settings
+    for steps, round_ in ((0, 0), (1, 1), (30, 1), (31, 2), (60, 2)):
+        (here / "outputs/rlhf/a/run.json").write_text(json.dumps({"status": "done", "steps": steps}))
+        (found,) = records(capsys)["runs"]
+        assert (found["steps"], found["total_steps"], found["round"], found["rounds"]) == (steps, 60, round_, 2)
+    assert sorted(words_of(settings)) == sorted(words)
+    other = runs.settings(["algo=rlhf", "algo@algo.policy=reinforce", "algo.policy.ema_decay=0.5"])
+    other = {key: value for key, value in other.items() if key != "experiment"}
+    assert words_of(other) == ["algo@algo.policy=reinforce", "algo.policy.ema_decay=0.5"]
 
 
 def test_an_interrupted_run_comes_with_the_command_that_resumes_it(here, capsys):
@@ -172,7 +189,7 @@ def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost(width):
     each = {
         "run": "outputs/ppo/2026-11-29_04-09-04-ab12cd34", "status": "interrupted", "algo": "reinforce", "steps": 100,
         "total_steps": 1000, "metric": "score", "before": 0.5, "after": 0.6, "seconds": 700.0, "settings": words,
-        "exit_code": 0,
+        "exit_code": 0, "rounds": None,
     }  # fmt: skip
     lines = list(list_lines([each], width))
     assert max(map(len, lines)) <= width

@@ -73,6 +73,23 @@ def test_reward_models_are_compared_by_their_accuracy_on_the_same_pairs(tmp_path
     assert parts(one, loss)[1] == ["an accuracy", "a loss"]
 
 
+def test_runs_of_rlhf_are_compared_by_their_win_rates_if_one_taste_judged_them(tmp_path):
+    more = ("algo.rounds=2", "algo.reward_model.total_steps=3", "algo.policy.total_steps=4")
+    one, other = (
+        read_run(stored_run(tmp_path / name, 0.7 + i / 10, f"seed={i}", *more, algo="rlhf"))
+        for i, name in enumerate("ab")
+    )
+    assert one.total_steps == 14
+    (found,) = measures([one, other])
+    assert (found.metric, found.title) == ("win_rate", "win rate against the first policy on 3 held-out prompts")
+    section = compare([one, other], []).sections[0]
+    assert run_sheet(section).rows[1][-1] == "best", "the higher one"
+    facts = json.loads((tmp_path / "a" / "run.json").read_text())
+    facts["result"]["judge"] = "reward model"
+    (tmp_path / "a" / "run.json").write_text(json.dumps(facts))
+    assert len(measures([read_run(tmp_path / "a"), other])) == 2
+
+
 def test_prompts_that_the_seed_holds_out_are_one_measure(tmp_path):
     runs = [stored_run(tmp_path / str(i), 0.6, f"seed={i}", prompts=(*PROMPTS[:2], f"seed {i}")) for i in range(3)]
     assert len(parts(*runs)[0]) == 1

@@ -79,6 +79,13 @@ def test_what_has_no_data_has_no_panel(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_perplexity_of_texts_begins_with_that_of_the_first_policy():
+    found = {"texts": 9, "first": 8.0, "now": 9.0, "ratio": None, "heldout": True}
+    history = records.history(rounds=[records.first_policy(), records.round_record(1, perplexity=found)])
+    (series,) = by_key(history)["perplexity"].series
+    assert [(p.x, p.y) for p in series.points] == [(0, 8), (1, 9)]
+
+
 def test_gains_are_drawn_over_the_root_of_the_kl_with_their_curves_and_the_peak():
     panel = by_key(records.history(2, over=records.over(peak=records.PEAK, reason="")))["distance"]
     points, fit, later = panel.series

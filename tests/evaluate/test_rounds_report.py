@@ -105,6 +105,11 @@ def test_the_tables_have_the_figures_of_the_first_and_the_final_policy_and_of_ea
     assert before_after(without)[1:3] == [
         ("reward by the model", "–", "2.000", ""), ("gold reward", "0.400", "0.500", "+0.100"),
     ]  # fmt: skip
+    found = {"texts": 9, "first": 8.0, "now": 9.0, "ratio": [1.125, 1.1, 1.15], "heldout": True}
+    texts = [rounds[0], records.round_record(1, perplexity=found)]
+    assert before_after(texts)[-2] == ("perplexity of held-out texts", "8.00", "9.00", "times 1.125 [1.100, 1.150]")
+    one = [rounds[0], records.round_record(1, perplexity=found | {"ratio": None, "heldout": False})]
+    assert before_after(one)[-2] == ("perplexity of texts", "8.00", "9.00", "times 1.125")
     sure = records.round_record(1, win_rate={"against first": records.compared(0.999, 0.001)})
     assert rounds_table([sure]).rows[0][2] == "99.9 [99.8, 100]", "not all"
 

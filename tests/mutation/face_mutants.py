@@ -19,7 +19,7 @@ GROUPS = [  # file, tests, (name, what stands there, what is put there)
     ("config/description.py", (DESCRIPTION,), [
         ("a term that is subtracted is added", '"-" if term.weight < 0 else "+"', '"+"'),
         ("a veto is only logged", "if term.floor is not None:", "if False:"),
-        ("the last checkpoint is not counted", "return len({total, ", "return len({"),
+        ("the last checkpoint is not counted", "return len({algo.total_steps, *due", "return len({*due"),
     ]),
     ("metrics.py", (METRICS, LIVE), [
         ("the change is that of single steps", "width = max(1, min(10, len(values) // 4))", "width = 1"),

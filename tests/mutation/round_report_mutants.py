@@ -42,6 +42,12 @@ GROUPS = [  # file, tests, (name, what stands there, what is put there)
     ("evaluate/curves.py", (PICTURES,), [
         ("one line for all stages", '(row.get("round"), row.get("stage"))', "None"),
     ]),
+    ("evaluate/stored.py", ("evaluate/test_compare_measured",), [
+        ("a run has the steps of one round", 'algo["rounds"] * sum(', "sum("),
+    ]),
+    ("evaluate/compare/measured.py", ("evaluate/test_compare_measured",), [
+        ("it is all the same who judges", 'found |= {"judged by": run.result["judge"]} if', 'found |= {} if'),
+    ]),
     ("run/live.py", (LIVE,), [
         ("a metric of two stages is one", "!= self.stage:  #", "== '?':  #"),
         ("what is past is shown first", "key=lambda name: not self._is_present(name)", "key=lambda name: 0"),

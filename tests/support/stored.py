@@ -10,7 +10,7 @@ from rlnlp.config.choices import merged
 from rlnlp.config.differing import usual_settings
 from rlnlp.config.migrate import CONFIG_VERSION
 
-METRICS = {"sft": "loss", "reward-model": "accuracy"}  # of the others it is the score
+METRICS = {"sft": "loss", "reward-model": "accuracy", "rlhf": "win_rate"}  # of the others it is the score
 PROMPTS = ("the film is", "the room was", "we loved")
 
 
@@ -38,9 +38,11 @@ def stored_run(
         "difference": {metric: difference["mean"], "interval": None} if metric == "loss" else {metric: difference},
         "policy_step": len(curve) or 9,
     }  # fmt: skip
-    if metric == "score" and result:
+    if metric == "win_rate" and result:
+        result["judge"] = "gold"
+    if metric in ("score", "win_rate") and result:
         result["before"]["kl"], result["after"]["kl"] = 0.0, kl
-    steps = len(curve) or settings["algo"]["total_steps"]
+    steps = len(curve) or settings["algo"].get("total_steps", 9)
     record = {
         "id": "x", "command": "train", "algo": algo, "status": status, "exit_code": 0, "seconds": 61.4, "steps": steps,
         "started": "2026-11-01T00:00:00+00:00", "result": result, "code": {}, **facts,

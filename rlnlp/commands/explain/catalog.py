@@ -1,13 +1,14 @@
 """Every setting with all that is declared of it, and its values in conf/. Imports nothing heavy."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, field, is_dataclass
 from functools import cache
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from rlnlp.config.choices import choices_of, compose, conf_dir
+from rlnlp.config.differing import usual_settings
 from rlnlp.config.parse import LIMITS, PLURALS, WORDS
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import NAME, alternatives, choosing, declared
@@ -91,8 +92,8 @@ def composed(algo: str, stages: Mapping[str, str] | None = None) -> dict[str, An
 
     Without any they are those of conf/algo/.
     """
-    chosen = {"algo": algo, **{f"/{choosing(group, '')[:-1]}": name for group, name in (stages or {}).items()}}
-    return {key: value for key, value in compose("train", chosen=chosen).items() if key != "hydra"}
+    found = usual_settings(algo, tuple((stages or {}).items()))
+    return {key: value for key, value in found.items() if key != "hydra"}
 
 
 def stages_of(key: str) -> dict[str, list[str]]:
@@ -128,7 +129,7 @@ def value_at(tree: Any, key: str) -> Any:
     return tree
 
 
-def _by_algo(texts: Mapping[str, str], everywhere: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _by_algo(texts: Mapping[str, str], everywhere: Collection[str]) -> list[tuple[str, str]]:
     """Each text with the algorithms that have it; with none, if it is the only one and all of ``everywhere`` do."""
     if set(texts) >= set(everywhere) and len(set(texts.values())) == 1:
         return [(next(iter(texts.values())), "")]

@@ -97,6 +97,14 @@ def lengths(history: History) -> Panel | None:
     return _of_rounds(history, "lengths", "Response length", series, "tokens, 95 % interval")
 
 
+def perplexity(history: History) -> Panel | None:
+    """The perplexity of texts that were to stay likely."""
+    found = [(record["round"], record["perplexity"]) for record in history.rounds if record.get("perplexity")]
+    points = [Point(0, found[0][1]["first"])] if found else []
+    points += [Point(number, each["now"]) for number, each in found]
+    return _of_rounds(history, "perplexity", "Perplexity of texts", [Series("perplexity", points, BLUE)], "of a token")
+
+
 def loss(history: History) -> Panel | None:
     """The loss of the reward model over its steps."""
     return _of_fits(history, "loss", "Reward-model loss", "nats per pair")
@@ -108,7 +116,7 @@ def accuracy(history: History) -> Panel | None:
 
 
 PANELS: Sequence[Callable[[History], Panel | None]] = (
-    win_rates, gold, reward, distance, satisfaction, knowledge, lengths, loss, accuracy,
+    win_rates, gold, reward, distance, satisfaction, knowledge, lengths, perplexity, loss, accuracy,
 )  # fmt: skip
 
 

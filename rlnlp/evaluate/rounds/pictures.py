@@ -33,7 +33,7 @@ def grid(shown: list[Panel], title: str) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    across = min(len(shown), {4: 2, 7: 4, 8: 4}.get(len(shown), 3))  # so that few places are empty
+    across = min(len(shown), {4: 2, 7: 4, 8: 4, 10: 4}.get(len(shown), 3))  # so that few places are empty
     high = -(-len(shown) // across)
     figure = Canvas(figsize=(SIDE * across, 0.5 + HIGH * high), layout="constrained")
     FigureCanvasAgg(figure)

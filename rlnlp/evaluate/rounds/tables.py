@@ -38,6 +38,7 @@ def before_after(rounds: Sequence[Record]) -> list[Row]:
     old, new = satisfaction_of(first), satisfaction_of(last)
     if old is not None and new is not None:
         rows.append(_row("satisfaction, 1 to 10", old[0], new[0], None, 1))
+    rows += _perplexity(last)
     if (kl := mean_of(last, "kl")) is not None:
         rows.append(("KL", "0.00", number(kl[0], 2), "nats per response from the first policy"))
     return rows
@@ -61,6 +62,20 @@ def _reward(last: Record) -> Iterator[Row]:
         yield "reward by the model", NOTHING, number(new[0]), ""
     else:
         yield _row("reward by the model", old, new[0], mean_of(last["gains"], "reward"), 3)
+
+
+def _perplexity(last: Record) -> Iterator[Row]:
+    """How well texts are still known that were to stay known; the ratio is paired by text."""
+    found = last.get("perplexity")
+    if found is not None:
+        times, *ends = found["ratio"] or (found["now"] / found["first"],)
+        difference = f"times {number(times)} {interval(ends) if ends else ''}".rstrip()
+        yield (
+            f"perplexity of {'held-out ' if found['heldout'] else ''}texts",
+            number(found["first"], 2),
+            number(found["now"], 2),
+            difference,
+        )
 
 
 def _terms(first: Record, last: Record, gains: Record) -> Iterator[Row]:
