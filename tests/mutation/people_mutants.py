@@ -49,7 +49,7 @@ GROUPS = [
             ("what is shown to someone is given up",
              "EXISTS (SELECT 1 FROM leases AS l WHERE l.item = i.id AND l.until > :now) OR NOT",
              "NOT"),
-            ("another round is waited for", "(:round IS NULL OR i.round = :round)", "(1 OR :round IS NULL)"),
+            ("another round is waited for", "(:round IS NULL OR i.round = :round\n", "(:round IS NULL OR 1\n"),
         ],
     ),
     (
