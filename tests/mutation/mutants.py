@@ -44,6 +44,7 @@ from mutation import (
     reward_mutants,
     round_report_mutants,
     rounds_mutants,
+    stages_mutants,
     statistics_mutants,
     sweep_mutants,
     terminal_mutants,
@@ -109,7 +110,7 @@ GROUPS_OF = (
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
     reward_model_mutants, use_mutants, fit_mutants, trust_mutants, terminal_mutants,
-    rounds_mutants, ptx_mutants, round_report_mutants, example_mutants,
+    rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, stages_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
