@@ -48,7 +48,8 @@ GROUPS = [
     (
         "config/changes.py", (RESUMED,),
         [
-            ("a round that was begun is not counted", "reached = -(-done // round_steps)", "reached = done // round_steps"),
+            ("a round that was begun is not counted",
+             "reached = -(-done // round_steps)", "reached = done // round_steps"),
         ],
     ),
     (
@@ -63,7 +64,8 @@ GROUPS = [
     (
         "evaluate/stored.py", (RUNS,),
         [
-            ("a round is counted when it is over", "-(-self.steps // self.round_steps)", "self.steps // self.round_steps"),
+            ("a round is counted when it is over",
+             "-(-self.steps // self.round_steps)", "self.steps // self.round_steps"),
         ],
     ),
 ]  # fmt: skip
