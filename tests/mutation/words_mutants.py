@@ -40,8 +40,11 @@ GROUPS = [
         "cli/completion.py", (COMPLETION,),
         [
             ("swept values are lost", "{head}{comma}{one.text}", "{one.text}"),
-            ("hidden files are listed", 'or not path.name.startswith(".")', "or True"),
         ],
+    ),
+    (
+        "cli/candidates.py", (COMPLETION,),
+        [("hidden files are listed", 'or not path.name.startswith(".")', "or True")],
     ),
     (
         "cli/shells.py", (COMPLETION,),
