@@ -47,10 +47,7 @@ GROUPS = [
     ),
     (
         "config/changes.py", (RESUMED,),
-        [
-            ("a round that was begun is not counted",
-             "reached = -(-done // round_steps)", "reached = done // round_steps"),
-        ],
+        [("a round that was begun is not counted", "-(-done // round_steps)", "done // round_steps")],
     ),
     (
         "commands/resume.py", (RESUMED,),
@@ -63,9 +60,6 @@ GROUPS = [
     ),
     (
         "evaluate/stored.py", (RUNS,),
-        [
-            ("a round is counted when it is over",
-             "-(-self.steps // self.round_steps)", "self.steps // self.round_steps"),
-        ],
+        [("a round is counted when it is over", "-(-self.steps // self", "(self.steps // self")],
     ),
 ]  # fmt: skip

@@ -44,9 +44,7 @@ GROUPS = [
     ),
     (
         "cli/candidates.py", (COMPLETION,),
-        [
-            ("hidden files are listed", 'or not path.name.startswith(".")', "or True"),
-        ],
+        [("hidden files are listed", 'or not path.name.startswith(".")', "or True")],
     ),
     (
         "cli/shells.py", (COMPLETION,),
