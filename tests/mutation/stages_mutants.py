@@ -47,7 +47,10 @@ GROUPS = [
     ),
     (
         "config/changes.py", (RESUMED,),
-        [("a round that was begun is not counted", "reached = -(-done // round_steps)", "reached = done // round_steps")],
+        [
+            ("a round that was begun is not counted",
+             "reached = -(-done // round_steps)", "reached = done // round_steps"),
+        ],
     ),
     (
         "commands/resume.py", (RESUMED,),
@@ -60,6 +63,9 @@ GROUPS = [
     ),
     (
         "evaluate/stored.py", (RUNS,),
-        [("a round is counted when it is over", "-(-self.steps // self.round_steps)", "self.steps // self.round_steps")],
+        [
+            ("a round is counted when it is over",
+             "-(-self.steps // self.round_steps)", "self.steps // self.round_steps"),
+        ],
     ),
 ]  # fmt: skip

@@ -40,6 +40,11 @@ GROUPS = [
         "cli/completion.py", (COMPLETION,),
         [
             ("swept values are lost", "{head}{comma}{one.text}", "{one.text}"),
+        ],
+    ),
+    (
+        "cli/candidates.py", (COMPLETION,),
+        [
             ("hidden files are listed", 'or not path.name.startswith(".")', "or True"),
         ],
     ),
