@@ -141,7 +141,7 @@ def _curves(comparison: Comparison) -> Any:
                     values = np.array([smoothed(list(row)) for row in values])
                 _line(each, _label(group_words(section, number)), color, steps, values)
                 seen.append(values)
-        what = name.replace("heldout/", "held-out ")
+        what = name.replace("heldout/", "held-out ").replace("_", " ")
         each.xaxis.get_major_locator().set_params(integer=True)
         _finish(each, section, "step", what, f"{what}: {_of_seeds(section.groups, banded=True)}", seen)
     return figure
