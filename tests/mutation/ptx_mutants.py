@@ -21,11 +21,7 @@ GROUPS = [
         ("the ratio is upside down", "mean_interval(now - first)]", "mean_interval(first - now)]"),
     ]),
     ("config/data.py", (PTX,), [
-<<<<<<< HEAD
-        ("the columns of the prompts are looked for in the texts", '"columns": {}', '"columns": data.columns'),
-=======
         ("the columns of the prompts are looked for in the texts", '{**reading, "columns": {}}', "reading"),
->>>>>>> w-ptx
     ]),
     ("algos/ppo.py", (PTX,), [
         ("the critic learns texts too", 'if "policy_loss" in found:', "if True:"),
