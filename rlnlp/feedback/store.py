@@ -36,7 +36,8 @@ REPEATED = 0.05  # fraction of an annotator's items that are asked again
 _UNANSWERED = "NOT EXISTS (SELECT 1 FROM standing AS s WHERE s.item = i.id AND s.annotator = :me)"
 _ROOM = """(SELECT count(*) FROM standing AS s WHERE s.item = i.id AND s.kind != 'skipped') + (
     SELECT count(*) FROM leases AS l WHERE l.item = i.id AND l.until > :now AND l.annotator != :me) < i.overlap"""
-_ASKED = "i.repeat_of IS NULL AND (:run IS NULL OR i.run = :run) AND (:round IS NULL OR i.round = :round)"
+_ASKED = """i.repeat_of IS NULL AND (:run IS NULL OR i.run = :run) AND (:round IS NULL OR i.round = :round
+    AND i.step = (SELECT max(l.step) FROM items AS l WHERE l.run = :run AND l.round = :round))"""
 _WANTING = "(SELECT count(*) FROM standing AS s WHERE s.item = i.id AND s.kind != 'skipped') < i.overlap"
 _OPEN = f"{_UNANSWERED} AND (i.annotator = :me OR i.repeat_of IS NULL AND {_ROOM})"
 
@@ -170,7 +171,10 @@ class Store:
         return int(self.tables.read("SELECT count(*) FROM standing")[0][0])
 
     def wanted(self, run: str | None = None, round_: int | None = None) -> int:
-        """How many judgements the items still want, those of ``run`` and its round only if given; repeats want none."""
+        """How many judgements the items still want; repeats want none.
+
+        With ``run`` of its items alone, with ``round_`` of those that it asked last in this round.
+        """
         query = f"""SELECT coalesce(sum(max(0, i.overlap - (SELECT count(*) FROM standing AS s WHERE s.item = i.id
             AND s.kind != 'skipped'))), 0) FROM items AS i WHERE {_ASKED}"""
         return int(self.tables.read(query, run=run, round=round_)[0][0])

@@ -11,7 +11,7 @@ WHAT = "judged"
 
 
 def collect_in_run(run: Run, annotators: Annotators, store: Store, round_: int) -> None:
-    """Have the items of this round of ``run`` judged, between two steps: until as many as are wanted are in the set.
+    """Have what ``run`` asked last in this round judged, between two steps: until as many as are wanted are in the set.
 
     They may come from other processes too. What all ``annotators`` have skipped is not waited for.
 

@@ -1,4 +1,4 @@
-"""``experiment=overoptimization``: the gold reward turns down while the proxy goes up, and the peak that is named holds."""
+"""``experiment=overoptimization``: the gold reward turns down while the proxy goes up; the peak that is named holds."""
 
 import json
 

@@ -7,6 +7,7 @@ import pytest
 
 from rlnlp.cli.main import main
 from rlnlp.commands.drawing import NUMBER, draw
+from rlnlp.feedback.incoming import asked_sha256
 from rlnlp.feedback.records import NewItem
 from rlnlp.feedback.store import Store
 from rlnlp.run.lock import owned
@@ -195,4 +196,9 @@ def test_a_policy_of_one_answer_has_nothing_to_compare():
     found = list(_comparisons(drawn, NewItem(None, ("", ""), "run", 3), set(), 1))
     assert [(item.prompt, item.responses, item.more) for item in found] == [("r", ("a", "b"), {NUMBER: 1})]
     assert next(drawn)[0] == 2, "no more is drawn than is wanted"
+    known = {asked_sha256("r", ("b", "a"))}
+    found = list(
+        _comparisons(iter([(1, "r", ["a", "b", "c"]), (2, "r", ["b", "a"])]), NewItem(None, ("", "")), known, 9)
+    )
+    assert [item.responses for item in found] == [("a", "c")], "nor is what was asked the other way round"
     assert list(_comparisons(iter([(0, "q", ["a", "a"])]), NewItem(None, ("", "")), set(), 1)) == []

@@ -329,3 +329,36 @@ def test_the_file_annotator_writes_what_is_open_and_reads_what_was_said_of_it(tm
         assert enough()
         assert len(store.judgements()) == 7
         assert {one.name for one in store.annotators()} == {"out side", "said"}
+
+
+def test_a_file_has_ratings_what_is_asked_several_times_and_empty_responses_too(tmp_path):
+    file = FileAnnotators(tmp_path / "said.jsonl")
+    with Store(tmp_path / "set.sqlite", repeated=0) as store:
+        store.add([
+            NewItem("q", ("good", ""), uid="1"), NewItem("q", ("", "good"), uid="2"),
+            NewItem([USER], (GOOD,), uid="3"), NewItem("r", (" ",), uid="4"),
+            NewItem("two", ("good", "bad"), uid="5", overlap=2),
+        ])  # fmt: skip
+
+        def collect():
+            file.collect(store, lambda: store.wanted() == 0)
+
+        with pytest.raises(Failure, match="2 pairs and 2 responses to be judged in ") as failure:
+            collect()
+        assert "for 'preference', put a number from 1 to 10 into 'ratings', save it as" in str(failure.value)
+        rows = lines_of(file.open_path)
+        assert len(rows) == 4
+        for row in rows:
+            if "ratings" in row:
+                row["ratings"] = [4]
+            else:
+                row["preference"] = 0 if "good" in row["text1"] else 1
+        (tmp_path / "said.jsonl").write_text("".join(json.dumps(row | {"annotator": "ann"}) + "\n" for row in rows))
+        with pytest.raises(Failure, match="1 pair to be judged in "):
+            collect()
+        found = {(item.uid, j.verdict.preference, j.verdict.rating) for item, j in store.standing()}
+        assert found == {("1", 0.0, None), ("2", 1.0, None), ("3", None, 4), ("4", None, 4), ("5", 0.0, None)}
+        with (tmp_path / "said.jsonl").open("a") as more:
+            more.write(json.dumps(rows[-1] | {"annotator": "bob"}) + "\n")
+        collect()
+        assert store.wanted() == 0

@@ -97,6 +97,15 @@ def test_several_raters_take_turns_and_each_judges_what_is_wanted(tmp_path):
     assert [twins.verdict(0, q) for q in questions] != [twins.verdict(1, q) for q in questions], "each draws its own"
 
 
+def test_one_who_has_nothing_left_does_not_end_it_for_the_others(tmp_path):
+    raters = [replace(rater(), name=name) for name in "ab"]
+    with Store(tmp_path / "set.sqlite", repeated=0) as store:
+        store.add(pairs(40, overlap=2))
+        for some in (raters[:1], raters):
+            SimulatedAnnotators(some, 0).collect(store, lambda: False)
+        assert store.wanted() == 0
+
+
 def test_it_stops_when_that_is_enough(tmp_path):
     with Store(tmp_path / "set.sqlite", repeated=0) as store:
         store.add(pairs(20))

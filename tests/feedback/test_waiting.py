@@ -56,6 +56,14 @@ def judge(name="ann", kind=BETTER, run=RUN):
     return deed
 
 
+def goes_on(run, annotators, store, round_):
+    """The run goes on; to pytest an interrupt would be the end of all tests."""
+    try:
+        collect_in_run(run, annotators, store, round_)
+    except Paused as paused:
+        raise AssertionError(f"paused: {paused}") from paused
+
+
 @pytest.fixture
 def run():
     out = io.StringIO()
@@ -66,16 +74,21 @@ def run():
 def test_it_ends_when_all_that_this_round_of_this_run_wants_is_judged(store, run):
     store.add([NewItem("q", ("c", "d"), RUN, 9, 2, uid="2:0")])
     late = Scripted(*[judge()] * 9)
-    collect_in_run(run, late, store, 1)
+    goes_on(run, late, store, 1)
     assert len(late.deeds) == 2, "of another round and of another run nothing is waited for"
     assert store.wanted(RUN, 1) == 0
     assert (store.wanted(RUN), store.wanted()) == (1, 2)
+    store.add([NewItem("s", ("e",), RUN, 8, 1, uid="1:s")])
+    with pytest.raises(Paused, match=r"^0 of 1 judged"):  # what is asked later in the round is counted apart
+        collect_in_run(run, Scripted(), store, 1)
+    for _ in range(2):
+        judge()(store)
     asked = Scripted(lambda store: pytest.fail("nobody is asked when all is judged"))
-    collect_in_run(run, asked, store, 1)
+    goes_on(run, asked, store, 1)
 
 
 def test_judgements_of_others_count_at_once(store, run):
-    collect_in_run(run, Scripted(*[judge("bob")] * 3, *[judge("ann")] * 7), store, 1)
+    goes_on(run, Scripted(*[judge("bob")] * 3, *[judge("ann")] * 7), store, 1)
     assert store.wanted(RUN, 1) == 0
 
 
@@ -95,13 +108,13 @@ def test_a_signal_ends_it_with_how_far_it_has_come(store, run):
 
 
 def test_what_all_who_judge_have_skipped_is_not_waited_for(store, run):
-    collect_in_run(run, Scripted(judge(kind=SKIPPED), *[judge()] * 6, judge), store, 1)
+    goes_on(run, Scripted(judge(kind=SKIPPED), *[judge()] * 6, judge), store, 1)
     assert "1 judgement of 7 skipped: going on without\n" in run.out.getvalue()
     assert store.wanted(RUN, 1) == 1
     two = Scripted(names=("ann", "bob"))
     with pytest.raises(Paused, match="6 of 7"):
         collect_in_run(run, two, store, 1)
-    collect_in_run(run, Scripted(judge("bob"), names=("ann", "bob")), store, 1)
+    goes_on(run, Scripted(judge("bob"), names=("ann", "bob")), store, 1)
 
 
 def test_what_is_shown_to_someone_is_waited_for(store, run):
@@ -125,7 +138,7 @@ def test_a_round_in_which_all_was_skipped_has_nothing_to_learn_from(store, run):
 
 def test_how_far_it_is_is_told_of_what_does_not_draw_itself(store, run, monkeypatch):
     monkeypatch.setattr("rlnlp.run.display.LOOKED_AT", 0.0)
-    collect_in_run(run, Scripted(*[judge()] * 7), store, 1)
+    goes_on(run, Scripted(*[judge()] * 7), store, 1)
     told = run.out.getvalue().split("\n")
     assert told[0] == "judged: 1 of 7"
     assert "judged: 6 of 7" in told
@@ -141,7 +154,7 @@ def test_who_draws_has_the_terminal_for_themselves(store, run):
         events.append("back")
 
     run.display.suspended = suspended
-    collect_in_run(run, Scripted(*[judge()] * 6, lambda store: events.append("asked"), judge(), draws=True), store, 1)
+    goes_on(run, Scripted(*[judge()] * 6, lambda store: events.append("asked"), judge(), draws=True), store, 1)
     assert events == ["away", "asked", "back"]
 
 

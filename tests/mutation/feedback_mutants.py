@@ -59,8 +59,8 @@ GROUPS = [
             ("the taste is of the item, not of what is shown",
              "tastes[i] for i in question.order", "tastes[i] for i in (0, 1)"),
             ("all raters draw alike", ":{rater.name}:{question.revision}", ":{question.revision}"),
-            ("only the first rater works", "enumerate(people):", "enumerate(people[:1]):"),
-            ("weights are not kept to their sum", "weights *= np.sum", "weights += 0 * np.sum"),
+            ("only the first rater works", "enumerate(people))", "enumerate(people[:1]))"),
+            ("weights are not kept to their sum", "weights *= np.abs", "weights += 0 * np.abs"),
         ],
     ),
     (
@@ -97,7 +97,7 @@ GROUPS = [
     (
         "feedback/from_file.py", (IMPORTING,),
         [
-            ("the preference is of the file's order", "item.responses != one.item.responses:", "False:"),
+            ("the preference is of the file's order", "texts != one.item.responses:", "False:"),
             ("texts of others are saved", "sum(_key(one.item) not in items for one in found)", "0"),
         ],
     ),

@@ -9,7 +9,7 @@ GROUPS = [
             ("1 is the first of the item, not of the screen", "float(question.order[side])", "float(side)"),
             ("0 is no rating", '10 if key == "0" else int(key)', '0 if key == "0" else int(key)'),
             ("a tie is skipped", "Said(Verdict(BETTER, TIE, confidence=confidence)", "Said(Verdict(SKIPPED)"),
-            ("what was typed before counts", "        keys.forget()", "        pass"),
+            ("what was typed before counts", "    keys.forget()", "    pass"),
             ("nothing is given back", "            store.release(person)", "            pass"),
         ],
     ),
