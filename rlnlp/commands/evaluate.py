@@ -24,6 +24,7 @@ from rlnlp.run.manifest import read_config
 USED = ("model", "sampler", "data", "reward", "device")  # groups of a run's settings that an evaluation reads
 USED_BY_REWARD_MODEL = ("data", "device")
 OF_POLICIES = ("against", "judge", "prompts", "samples", "best_of", "independent")  # flags
+OWN_JUDGE = "its own reward model"  # of a run that fitted one
 SEED = "seed"
 Stored = TypeVar("Stored", bound=OnPolicyRun | SftRun | RewardModelRun | RlhfRun)
 
@@ -171,6 +172,8 @@ def requested(args: argparse.Namespace, directory: Path, stored: OnPolicyRun | S
     settings, seeds = differing(args, directory, stored, USED)
     config = settings.optimization if isinstance(settings, RlhfRun) else settings
     judges = {one_line(word, 60): judge(word) for word in args.judge}
+    if isinstance(settings, RlhfRun) and saved_reward_model(str(directory)) is not None:
+        judges[OWN_JUDGE] = _of_one_term("learned", {"run": str(directory)})
     found = [
         Failure(fault.code, "\n".join(f"--judge {name}: {line}" for line in str(fault).split("\n")))
         for name, reward in judges.items()

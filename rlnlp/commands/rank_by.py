@@ -127,7 +127,7 @@ def draw(kinds: Sequence[Kind], by: str, directory: Path) -> Path | None:
     Raises:
         OSError: the disk is full, or the directory cannot be written to.
     """
-    _, value = asked_kind(by)
+    column, value = asked_kind(by)
     unit = f"probability that {one_line(value, 30)} scores higher"
     figures = [
         Compared(kind.label, kind.before, kind.after, unit, (0.0, 1.0), EVEN)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from rlnlp.config.algos import Optimization, Ppo
-from rlnlp.config.rlhf import Rlhf
+from rlnlp.config.rlhf import RewardModelStage, Rlhf
 
 A = TypeVar("A", bound=Optimization)
 SMALL, LARGE = 2e6, 1e8  # parameters
@@ -16,6 +16,7 @@ RATES = {  # by algorithm, another is as reinforce: the rate up to SMALL paramet
     "reinforce": (6e-4, 1e-5),
     "ppo": (3e-4, 1e-5),
 }
+OF_ROUNDS = (4e-3, 2e-5)  # of a reward model that is fitted in a round: a few epochs of a few hundred judgements
 CRITIC = (1e-3, 1e-5)
 
 
@@ -55,7 +56,7 @@ def with_stage_rates(
 
 def with_rates(algo: A, parameters: int, known: Mapping[str, Any]) -> A:
     """``algo`` with a number for each rate: the ``known`` one of a run, else one by the ``parameters`` that learn."""
-    own = RATES.get(vars(algo)["name"], RATES["reinforce"])
+    own = OF_ROUNDS if isinstance(algo, RewardModelStage) else RATES.get(vars(algo)["name"], RATES["reinforce"])
     decided: dict[str, Any] = {}
     for key in open_rates(algo):
         rate = known.get(key)

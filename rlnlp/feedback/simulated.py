@@ -77,13 +77,14 @@ class SimulatedAnnotators:
     def collect(self, store: Store, enough: Callable[[], bool]) -> None:
         """Judge until ``enough()``, or until there is nothing that one of the raters could judge."""
         people = [store.annotator(rater.name, SIMULATED) for rater in self.raters]
-        self._look_at(store.items())
+        judged = {item.id for item, _ in store.standing()}
+        self._look_at([item for item in store.items() if item.id not in judged])
         numbered = list(enumerate(people))
         at_work = True
         while at_work:
             with store.tables.writing():  # each on its own would wait for the disk twice; lost ones are given again
-                judged = [self._judge_one(store, *each, enough) for _ in range(AT_ONCE) for each in numbered]
-            at_work = any(judged)
+                each_judged = [self._judge_one(store, *each, enough) for _ in range(AT_ONCE) for each in numbered]
+            at_work = any(each_judged)
 
     def _judge_one(self, store: Store, number: int, person: Annotator, enough: Callable[[], bool]) -> bool:
         """Judge what comes next; False if nothing does, or if there are enough."""

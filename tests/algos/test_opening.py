@@ -105,6 +105,10 @@ def test_the_time_is_that_of_the_steps_and_the_measurements_that_are_left():
     assert time_text(asked, 60, 0.5, 2.0) == (
         "about 24 seconds: 40 steps left of 0.5 s (from a trial), 2 measurements of 2 s"
     )
+    assert time_text(asked, 0, 0.5, 2.0, 600.0) == (
+        "about 11 minutes: 10 minutes once for the features of all texts, 100 steps of 0.5 s (from a trial),"
+        " 4 measurements of 2 s"
+    )
     assert [duration(s) for s in (0.2, 89, 120, 7200)] == ["1 second", "89 seconds", "2 minutes", "2.0 hours"]
 
 

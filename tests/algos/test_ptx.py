@@ -14,14 +14,13 @@ from rlnlp.algos.baselines import group_leave_one_out
 from rlnlp.algos.optim import optimizers
 from rlnlp.algos.ptx import (
     PretrainingTexts,
-    as_text_data,
     mixed_in,
     perplexity,
     pretraining_texts,
     without_texts,
 )
 from rlnlp.config.algos import Reinforce
-from rlnlp.config.data import RlhfData
+from rlnlp.config.data import RlhfData, as_text_data
 from rlnlp.config.rlhf import PpoStage, ReinforceStage
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.texts import Row, TextTable

@@ -9,12 +9,15 @@ import torch
 
 from rlnlp.algos import reward_model as algorithm
 from rlnlp.algos.further_fits import Refit
+from rlnlp.algos.opening import opening
 from rlnlp.algos.reward_scores import OVERALL, RESPONSES, normalize, scores_of_model, scores_of_rows
 from rlnlp.algos.reward_updates import accumulate, loss_of
 from rlnlp.algos.setup import load_language
 from rlnlp.cli.main import main
 from rlnlp.commands.preflight import checked_config
 from rlnlp.maths.preferences import all_pairs
+from rlnlp.models import reward_memory
+from rlnlp.models.text_tokens import text_batch
 from rlnlp.run.run import Run
 from support import runs, small
 
@@ -99,6 +102,88 @@ def test_micro_batches_change_no_gradient_dropout_and_members_included(prepared,
         assert update.figures["loss"] == pytest.approx(found[0][0].figures["loss"], rel=1e-5)
         for one, other in zip(each, found[0][1], strict=True):
             torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("words", [[], ["algo.ensemble_size=2", "algo.ensemble=models"]])
+def test_what_is_left_to_the_size_of_the_model_is_read_in_parts_and_changes_no_gradient(prepared, words, monkeypatch):
+    whole = prepared(*words)
+    loss = accumulate(whole.around.fitting, 1).figures["loss"]
+    want = gradients(whole.model)
+    trunks = len(whole.model.trunks)
+    monkeypatch.setattr(reward_memory, "MEMORY", 50 * trunks * reward_memory.KEPT * 2 * 32)  # of two layers of width 32
+    made = prepared(*words, "algo.micro_batch_size=null")
+    fitting, read = made.around.fitting, []
+
+    def score(batch, rngs):
+        read.append((len(batch.texts), max(map(len, batch.texts))))
+        return made.model(text_batch(batch.texts, made.model.pad, made.model.device), rngs)
+
+    assert accumulate(replace(fitting, score=score), 1).figures["loss"] == pytest.approx(loss, rel=1e-5)
+    for one, other in zip(gradients(made.model), want, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+    assert len(read) > 1
+    assert all(count * longest <= 50 for count, longest in read)
+    assert "answers at once: at most 64, of 50 tokens in all" in made.around.rows.notes
+    assert not any("at once" in note for note in whole.around.rows.notes)
+
+
+class Clock:
+    """Seconds that pass only where a test lets them."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+
+    def slow(self, function, seconds):
+        """``function``, and each call takes so long."""
+
+        def called(*args):
+            self.now += seconds
+            return function(*args)
+
+        return called
+
+
+def test_a_trial_with_a_frozen_trunk_takes_a_step_with_features_and_the_others_are_counted_once(prepared, monkeypatch):
+    rows = [{"prompt": f"the {word}", "chosen": " is good", "rejected": " is very bad"} for word in small.WORDS[2:8]]
+    made = prepared("algo.frozen_trunk=true", "algo.batch_size=2", rows=rows)
+    cache, clock = made.once, Clock(monkeypatch)
+    assert cache is not None
+    assert (cache.spent, cache.left()) == (0, 0)  # nothing is known yet
+    monkeypatch.setattr(made.model, "features", clock.slow(made.model.features, 60.0))
+    monkeypatch.setattr(made.model, "heads_on", clock.slow(made.model.heads_on, 0.5))
+    assert made.trial(1) == 0.5
+    assert cache.spent == 60
+    assert cache.left() == pytest.approx(120)  # four of six rows, all as long as each other
+    assert made.trial(1) == 0.5
+    assert cache.spent == 60
+    for step in (2, 3):
+        made.trial(step)
+    assert (cache.spent, cache.left()) == (180, 0)
+    assert all(p.grad is None for p in made.model.parameters())
+    assert prepared("algo.batch_size=2", rows=rows).once is None
+
+
+def test_the_time_of_a_run_with_a_frozen_trunk_counts_its_features_once(prepared, monkeypatch):
+    rows = [{"prompt": f"the {word}", "chosen": " is good", "rejected": " is very bad"} for word in small.WORDS[2:14]]
+    words = ["algo.frozen_trunk=true", "algo.batch_size=2", "heldout.size=2", "heldout.every=0", "algo.total_steps=40"]
+    made, told = prepared(*words, "algo.learning_curve=[]", "algo.shuffled_labels=false", rows=rows), {}
+    clock, run = Clock(monkeypatch), made.around.refit.run
+    monkeypatch.setattr(made.model, "features", clock.slow(made.model.features, 60.0))
+    monkeypatch.setattr(run, "describe", told.update)
+    fitting, table = made.around.fitting, made.around.table
+
+    def measure():
+        return clock.slow(scores_of_rows, 3.0)(fitting.score, fitting.batch, table, table.heldout, *fitting.at_once)
+
+    opening(
+        made.around.refit.config, run, made.model.device, made.around.rows, measure, made.parts, made.trial, made.once
+    )
+    assert (len(table.heldout), len(table.train)) == (1, 11)  # a minute; and two rows of a step one more
+    assert told["time"] == (
+        "about 6 minutes: 6 minutes once for the features of all texts, 40 steps of 0 s (from a trial),"
+        " 1 measurement of 3 s"
+    )  # three rows were two minutes, and nine are left
 
 
 def turned_round(table):

@@ -43,8 +43,9 @@ def test_every_setting_of_the_algorithm_is_on_the_page_with_its_value_and_meanin
     for key, _, f in settings(RUNS[ALGO[name]]):
         if key != "reward.terms" and not ALGORITHM.fullmatch(key) and key not in of_others(RUNS[ALGO[name]], {}):
             (line,) = [line for line in text.split("\n") if re.match(rf"""  ['"]?{re.escape(key)}=""", line)]
-            assert f.metadata["help"] in line
-            assert f.metadata["unit"] in line
+            words = " ".join(line.split())
+            assert f.metadata["help"] in words
+            assert f.metadata["unit"] in words
     for term in values.get("reward", {"terms": {}})["terms"]:
         assert f"  reward.terms.{term}.weight=" in text
     assert not re.search(r"algo\.(\w+\.)?name=", text)

@@ -51,8 +51,8 @@ def checked(tmp_path, monkeypatch, capsys, model_dir):
 
     def check(*words, algo="ppo", model=model_dir, data="prompts=p.jsonl"):
         before = sorted(path for path in tmp_path.rglob("*") if "__pycache__" not in path.parts)
-        base = [f"algo={algo}", f"model.path={model}", f"data.{data}", "algo.total_steps=2", "algo.batch_size=4",
-                "sampler.max_new_tokens=5", "device=cpu"]  # fmt: skip
+        base = [f"algo={algo}", f"model.path={model}", f"data.{data}", "sampler.max_new_tokens=5", "device=cpu"]
+        base += ["algo.total_steps=2", "algo.batch_size=4"] if algo != "rlhf" else []
         capsys.readouterr()
         code = main(["check", *base, *words, "--json"])
         record = json.loads(capsys.readouterr().out)
@@ -85,6 +85,22 @@ def test_sound_settings_are_sound_and_the_record_has_what_a_run_takes(algo, chec
     assert record["command"].startswith(f"rlnlp train algo={algo} model.path=")
     assert {"settings", "model", "tokenizer", "data", "sampling"} <= set(record["checks"])
     assert ("reward" in record["checks"]) == (algo != "sft")
+
+
+@pytest.mark.slow
+def test_rounds_are_checked_with_both_models_and_leave_a_feedback_set_alone(checked):
+    stages = [f"algo.{name}.{key}" for name in ("policy", "reward_model") for key in ("total_steps=2", "batch_size=4")]
+    asked = ["algo.prompts_per_round=9", "annotator.comparisons_per_round=9", "data.feedback=new.sqlite"]
+    words = [*stages, *asked, "heldout.size=2", "reward=sentiment", "algo.reward_model.learning_rate=1"]
+    code, record = checked(*words, "annotator=web", algo="rlhf")
+    assert (code, record["sound"]) == (0, True), record["findings"]
+    (found,) = [each for each in record["findings"] if each["name"] == "learning-rate"]
+    assert "algo.reward_model.learning_rate is 1; a model of" in found["what"]
+    assert "algo.reward_model.learning_rate=0.00" in found["fix"]
+    assert {"settings", "model", "tokenizer", "data", "sampling", "reward"} <= set(record["checks"])
+    assert record["seconds"] > record["step_seconds"] > 0
+    assert record["memory_bytes"] > 2**26
+    assert record["command"].startswith("rlnlp train algo=rlhf model.path=")
 
 
 FAULTS = [

@@ -54,7 +54,7 @@ def test_rounds_are_described_stage_by_stage_with_all_that_is_asked():
     stages = ["algo.policy.total_steps=12", "algo.policy.batch_size=4", "algo.reward_model.total_steps=30"]
     found = said("algo=rlhf", *stages, "algo.rounds=2", "heldout.every=5", "checkpoint.every=0", "checkpoint.keep=1")
     assert found["annotator"].split("\n") == [
-        "a simulated rater, wrong in 10 % of what is decided",
+        "a simulated rater, a tie up to a difference of 0.1, wrong in 10 % of what is decided",
         "each round 300 comparisons and 25 ratings (as many before the first): 675 judgements in all; 5 % again for the"
         " audit",
         "kept in feedback.sqlite in the run directory",
@@ -67,7 +67,7 @@ def test_rounds_are_described_stage_by_stage_with_all_that_is_asked():
         "reward model: 30 steps of 16 comparisons, anew on all comparisons so far",
         "policy, by ppo: 12 steps of 4 prompts x 1 = 4 responses: 48 responses, at most 1,536 new tokens",
         "each step 2 epochs x 1 minibatch of 4: 2 updates, 24 in all",
-        "KL coefficient 0.02 to the first policy",
+        "KL coefficient 0.1 to the first policy",
     ]
     assert found["optimizer"].split("\n") == [
         "reward model: adamw, learning rate by the size of the model, linear",
@@ -90,14 +90,14 @@ def test_what_differs_from_plain_rounds_is_told():
     ]  # fmt: skip
     assert found["reward"].split("\n")[1].startswith("gold, only measured: ")
     assert found["rounds"].split("\n") == [
-        "1 round of 260 steps",
+        "1 round of 190 steps",
         "responses to compare: 2 to each of 300 prompts, the pairs that the reward models disagree about most (at"
         " random in the first round)",
-        "reward model: 200 steps of 16 comparisons, anew on all comparisons so far, of which each counts 0.5 times as"
+        "reward model: 160 steps of 16 comparisons, anew on all comparisons so far, of which each counts 0.5 times as"
         " much a round later",
         "on rm, three layers on a mean, 4 heads (mean)",
-        "policy, by reinforce: 60 steps of 16 prompts x 4 = 64 responses: 3,840 responses, at most 122,880 new tokens",
-        "KL coefficient 0.02 to the first policy; a round ends above 8 nats a response",
+        "policy, by reinforce: 30 steps of 16 prompts x 4 = 64 responses: 1,920 responses, at most 61,440 new tokens",
+        "KL coefficient 0.1 to the first policy; a round ends above 8 nats a response",
         "texts of data.texts mixed in with weight 27.8",
     ]
     assert found["schedule"].split("\n")[1] == "measured on held-out prompts before and after each round"
@@ -127,7 +127,7 @@ def test_the_gold_taste_of_a_language_that_is_not_there_is_warned_of(words, end)
 @pytest.mark.parametrize(
     ("words", "said_first"),
     [
-        (["annotator.error_rate=0"], "a simulated rater, never wrong"),
+        (["annotator.error_rate=0", "annotator.tie_width=0"], "a simulated rater, never wrong"),
         (
             ["annotator.raters=3", "annotator.spread=0.2", "annotator.temperature=0.1", "annotator.position_bias=-1"],
             "3 simulated raters, differing by 0.2, at temperature 0.1, leaning to the first by -1, wrong in 10 % of"

@@ -75,6 +75,12 @@ def test_each_stage_of_rlhf_has_the_rates_of_its_algorithm_and_of_the_model_that
     assert again.policy.name == algo.policy.name
 
 
+def test_a_small_reward_model_learns_faster_from_the_few_judgements_of_rounds_than_from_a_file_of_them():
+    rounds = with_stage_rates(parse_run_config(runs.settings(["algo=rlhf"])).algo, 1, 1_152_000, {})[0]
+    alone = with_rates(parse_run_config(runs.settings(["algo=reward-model"])).algo, 1_152_000, {})
+    assert (rounds.reward_model.learning_rate, alone.learning_rate) == (4e-3, 2e-3)
+
+
 @pytest.mark.parametrize("algo", [name for name in runs.ALGORITHMS if name != "rlhf"])
 def test_the_decision_is_told_and_recorded_and_a_resumed_run_keeps_it(algo, tmp_path, monkeypatch, capsys):
     words = runs.settings(runs.words(algo, tmp_path, "algo.total_steps=3", "algo.learning_rate=null"))

@@ -154,6 +154,10 @@ def test_rows_are_grouped_by_their_texts_and_none_is_parted(table):
     assert list(row_groups(found, [1, 0, 2], 4)) == [[1], [0, 2]]
     assert list(row_groups(found, [0, 1, 2], 1)) == [[0], [1], [2]]
     assert list(row_groups(found, [], 4)) == []
+    room = 5 * max(found.lengths[:2])  # tokens of the five texts of the first two rows, with padding
+    assert list(row_groups(found, [0, 1, 2], 99, room)) == [[0, 1], [2]]
+    assert list(row_groups(found, [0, 1], 99, room - 1)) == [[0], [1]]
+    assert list(row_groups(found, [0, 1, 2], 99, 1)) == [[0], [1], [2]]
 
 
 def test_a_bootstrap_draws_units_and_leaves_out_what_is_not_trained_on():

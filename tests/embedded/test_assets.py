@@ -1,6 +1,7 @@
 """The embedded data is what the code writes, is small, and suits its use."""
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -44,6 +45,20 @@ def test_the_reader_agrees_with_every_stored_choice(sets):
     for pair in sets["preferences"]:
         chosen, rejected = (gold_score(read(f"{pair['prompt']}{pair[name]}")) for name in ("chosen", "rejected"))
         assert chosen > rejected, pair
+
+
+def test_preferences_say_what_no_strong_opinion_is_worth_beside_a_good_and_a_bad_one(sets):
+    read = corpus.reader().read
+    for side, other in (("chosen", "rejected"), ("rejected", "chosen")):
+        okay = [pair for pair in sets["preferences"] if pair[side].startswith(" okay")]
+        assert len(okay) >= 20
+        assert all(read(f"{pair['prompt']}{pair[side]}").sentiment == 0 for pair in okay)
+        assert {read(f"{pair['prompt']}{pair[other]}").sentiment > 0 for pair in okay} == {side == "rejected"}
+        assert len({pair["prompt"] for pair in okay}) >= 10, "not of a few prompts alone"
+
+
+def test_no_prompt_has_so_many_preferences_that_it_is_most_of_what_is_held_out(sets):
+    assert max(Counter(pair["prompt"] for pair in sets["preferences"]).values()) <= 40
 
 
 def test_the_reader_agrees_with_every_category(sets):

@@ -1,5 +1,7 @@
 """The curves and frontiers of groups: the points that are drawn, and pictures that are there."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -17,6 +19,7 @@ from rlnlp.evaluate.compare.pictures import (
     points,
 )
 from rlnlp.evaluate.stored import read_run
+from support.rounds import history
 from support.stored import stored_run, stored_sweep
 
 PNG = b"\x89PNG"
@@ -37,6 +40,20 @@ def test_a_run_that_was_measured_at_its_ends_only_has_these(tmp_path):
     run = read_run(stored_run(tmp_path / "r", 0.8))
     assert points(run, "heldout/score") == {0: 0.5}
     assert ends(run, "heldout/score") == {0: 0.5, 9: 0.8}
+
+
+def test_the_win_rates_of_rounds_are_drawn_by_their_last_steps_and_over_their_kl(tmp_path):
+    directory = stored_run(tmp_path / "r", 0.78, algo="rlhf")
+    facts = json.loads((directory / "run.json").read_text())
+    facts["result"]["history"] = history(2).rounds
+    (directory / "run.json").write_text(json.dumps(facts))
+    assert points(read_run(directory), "win_rate") == pytest.approx({0: 0.5, 80: 0.74, 160: 0.78})
+    found = section(tmp_path)
+    assert curve_name(found) == "heldout/win_rate"
+    x, y = frontier(found.groups[0])
+    assert x == pytest.approx([0, 2**0.5, 2])
+    assert y == pytest.approx([0.5, 0.74, 0.78])
+    assert set(draw(compare(*gather([tmp_path])), tmp_path)) == {"curves", "frontier"}
 
 
 def test_curves_are_held_out_where_every_run_has_measured_between(tmp_path):

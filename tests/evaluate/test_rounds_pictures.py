@@ -121,9 +121,9 @@ def test_a_panel_is_drawn_as_it_says_and_told_in_words():
     panel = by_key(records.history(2))["wins"]
     (axes,) = grid([panel], "a $title$").axes
     drawn = lines(axes)
-    assert drawn["to the first policy"] == pytest.approx(np.array([[1, 74], [2, 78]]))
+    assert drawn["to the first policy"] == pytest.approx(np.array([[0.96, 74], [1.96, 78]]))
     segments = np.concatenate([np.concatenate(c.get_segments()) for c in axes.collections])
-    for end in ([1, 71], [1, 77], [2, 75], [2, 81], [2, 53], [2, 59]):
+    for end in ([0.96, 71], [0.96, 77], [1.96, 75], [1.96, 81], [2.04, 53], [2.04, 59]):
         assert np.isclose(segments, end).all(1).any()
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "2"]
     assert "to the first policy: 74.00 [71.00, 77.00] at round 1, 78.00" in panel.alt

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rlnlp.commands import evaluate, train
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RlhfRun
 from rlnlp.evaluate.advice import settings_of
@@ -219,6 +220,28 @@ def test_the_report_of_an_evaluation_has_the_rounds_before_the_curves_of_trainin
     picture = Figure("curves", "curves.png", "t", "alt", b"")
     keys = [each.key for each in content(evaluation.record(), [picture], [section]).sections]
     assert keys.index("rounds") == keys.index("curves") - 1
+
+
+@pytest.mark.slow
+def test_a_run_ends_with_its_report_and_is_evaluated_by_the_gold_reward(tmp_path, capsys):
+    words = runs.words("rlhf", tmp_path, "annotator.ratings_per_round=2")
+    directory = tmp_path / "run"
+    train.run_training(runs.settings(words), directory, "train", hidden=())
+    printed = capsys.readouterr().out
+    assert "round  judged" in printed
+    assert f"next: rlnlp feedback {directory}" in printed
+    facts = json.loads((directory / "run.json").read_text())["result"]
+    assert [each["round"] for each in facts["history"]] == list(range(facts["rounds"] + 1))
+    assert facts["win_rate_ties_half"] is not None
+    assert (directory / "history.png").is_file()
+    assert evaluate.main([str(directory), "--samples", "2", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert (record["prompts"], record["samples"]) == (1, 2)
+    assert "The score is the gold reward" in (directory / "report.md").read_text()
+    page = (directory / "report.html").read_text()
+    assert page.count("What came of each round") == 1
+    assert "no held-out judge was asked" not in page
+    assert (directory / "report-rounds-lengths.png").is_file()
 
 
 def test_a_listing_is_text_in_the_terminal_and_in_markdown():

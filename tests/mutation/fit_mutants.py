@@ -31,7 +31,7 @@ GROUPS = [
         ("a part of the data parts prompts", "kept = set(distinct[: max(1, round(part * len(distinct)))])",
          "kept = set(distinct)"),
         ("what is too long is not refused", 'if too_long == "refuse" and any(cut):', "if False:"),
-        ("what is too long is not left out", 'if data.too_long == "drop":', "if False:"),
+        ("what is too long is not left out", 'if too_long == "drop":', "if False:"),
         ("shuffled labels are the labels", "if turn else pair", "if False else pair"),
     ]),
     ("data/judged_batch.py", (TABLE, FIT), [

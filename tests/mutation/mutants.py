@@ -32,6 +32,7 @@ from mutation import (
     face_mutants,
     feedback_mutants,
     fit_mutants,
+    memory_mutants,
     model_mutants,
     page_mutants,
     page_server_mutants,
@@ -45,6 +46,7 @@ from mutation import (
     reward_mutants,
     round_report_mutants,
     rounds_mutants,
+    stages_mutants,
     statistics_mutants,
     sweep_mutants,
     terminal_mutants,
@@ -109,8 +111,8 @@ GROUPS_OF = (
     ppo_mutants, ending_mutants, face_mutants, early_mutants, rates_mutants, reward_mutants, words_mutants,
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
-    reward_model_mutants, use_mutants, fit_mutants, trust_mutants, terminal_mutants,
-    rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants,
+    reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
+    rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

@@ -27,7 +27,7 @@ GROUPS = [
             ("raters with weights of both signs grow",
              "np.abs(rater.taste.weights).sum() / size",
              "sum(rater.taste.weights) / size"),
-            ("one rater ends the round for all", "at_work = any(judged)", "at_work = all(judged)"),
+            ("one rater ends the round for all", "at_work = any(each_judged)", "at_work = all(judged)"),
         ],
     ),
     (

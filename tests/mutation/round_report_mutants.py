@@ -43,7 +43,7 @@ GROUPS = [  # file, tests, (name, what stands there, what is put there)
         ("one line for all stages", '(row.get("round"), row.get("stage"))', "None"),
     ]),
     ("evaluate/stored.py", ("evaluate/test_compare_measured",), [
-        ("a run has the steps of one round", 'algo["rounds"] * sum(', "sum("),
+        ("a run has the steps of one round", 'algo["rounds"] * self.round_steps', "self.round_steps"),
     ]),
     ("evaluate/compare/measured.py", ("evaluate/test_compare_measured",), [
         ("it is all the same who judges", 'found |= {"judged by": run.result["judge"]} if', 'found |= {} if'),

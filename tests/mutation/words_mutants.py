@@ -10,7 +10,7 @@ GROUPS = [
             ("a value is repeated where it means another count", "alike=same[0] == 0", "alike=True"),
             ("a value is repeated that is no choice", " or value in get_args(f.type)", " or True"),
             ("a name is searched as typed", '.replace("-", "_").lower()', '.replace("-", "_")'),
-            ("the last part alone is not enough", "        or _common(last, keys)\n", ""),
+            ("the last part alone is not enough", "        or _beside(text, _common(last, keys))\n", ""),
             ("quotes end early", 'return f"\'{text}\'" if shown == text else shown', "return f\"'{text}'\""),
         ],
     ),
@@ -40,8 +40,11 @@ GROUPS = [
         "cli/completion.py", (COMPLETION,),
         [
             ("swept values are lost", "{head}{comma}{one.text}", "{one.text}"),
-            ("hidden files are listed", 'or not path.name.startswith(".")', "or True"),
         ],
+    ),
+    (
+        "cli/candidates.py", (COMPLETION,),
+        [("hidden files are listed", 'or not path.name.startswith(".")', "or True")],
     ),
     (
         "cli/shells.py", (COMPLETION,),

@@ -56,7 +56,7 @@ class Asking:
         rng = self.run.rng(f"round-{round}:asking")
         drawn = responses(table, rows, self.setup.collect, algo.num_generations, rng, self.setup.policy.device)
         pairs = candidates([[words(_answer(each)) for each in found] for _, found in drawn])
-        there = sum(item.run != self.id for item, _ in comparisons(self.store.standing())) if round == 1 else 0
+        there = sum(item.run != self.id for item, _ in self.compared()) if round == 1 else 0
         count = max(0, self.annotator.comparisons_per_round - there // self.annotator.overlap)
         if algo.selection == "disagreement" and round > 1:
             scores = [self.model.member_scores(found).double().cpu().numpy() for _, found in drawn]

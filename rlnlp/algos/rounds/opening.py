@@ -23,18 +23,30 @@ def tell(loop: Loop) -> None:
         begun = time.monotonic()
         heldout_draws(setup, setup.collect, setup.kl, lambda d: run.rng("trial", d), 1)
         draw = time.monotonic() - begun
-    run.describe({"time": _time_text(loop, fit, policy, draw), "disk": disk_text(config, run.directory, modules)})
+    run.describe({"time": time_text(loop, fit, policy, draw), "disk": disk_text(config, run.directory, modules)})
 
 
-def _time_text(loop: Loop, fit: float, policy: float, draw: float) -> str:
-    """From the seconds of a step of each stage, and of a response to each held-out prompt."""
-    config, algo = loop.config, loop.config.algo
-    done, every = loop.run.progress.saved_step(), config.heldout.every
-    left = max(0, algo.total_steps - done) / algo.round_steps  # rounds
+def rounds_left(loop: Loop) -> float:
+    """The rounds that are not done, parts of them too."""
+    algo, done = loop.config.algo, loop.run.progress.saved_step()
+    return max(0, algo.total_steps - done) / algo.round_steps
+
+
+def seconds_left(loop: Loop, fit: float, policy: float, draw: float) -> float:
+    """What the rounds that are left take, from the seconds of a step of each stage, and of drawing and measuring a
+    response to each held-out prompt.
+    """
+    algo, every = loop.config.algo, loop.config.heldout.every
     measured = (algo.policy.total_steps // every + 1 if every else 0) + DRAWS
     drawn = algo.prompts_per_round * algo.num_generations / max(1, len(loop.setup.table.heldout))
     steps = algo.reward_model.total_steps * fit + algo.policy.total_steps * policy
-    total = duration(left * (steps + (measured + drawn) * draw))
+    return rounds_left(loop) * (steps + (measured + drawn) * draw)
+
+
+def time_text(loop: Loop, fit: float, policy: float, draw: float) -> str:
+    """The same in words."""
+    config, algo, left = loop.config, loop.config.algo, rounds_left(loop)
+    done, total = loop.run.progress.saved_step(), duration(seconds_left(loop, fit, policy, draw))
     people = "" if config.annotator.name == "simulated" else ", and what people take"
     rest = "" if not done else f" {left:.1f} rounds are left:"
     return (

@@ -6,10 +6,21 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rlnlp.algos.opening import LESS_DISK, Prepared, Trial, disk_need, further, modules_of, need_text, once_text
+from rlnlp.algos.opening import (
+    LESS_DISK,
+    Modules,
+    Prepared,
+    Trial,
+    algo_of,
+    disk_need,
+    further,
+    modules_of,
+    need_text,
+)
 from rlnlp.algos.optim import state_bytes
 from rlnlp.commands.check.findings import Finding, Report
 from rlnlp.config.description import duration, measurements
+from rlnlp.config.schema import RlhfRun
 from rlnlp.device import peak_memory, whole_memory
 from rlnlp.errors import Exit, counted
 from rlnlp.run.disk import existing, size_text
@@ -26,32 +37,38 @@ def costs(
     ``loading`` is the seconds that everything before the first step took, ``response`` those of measuring one.
     """
     modules = modules_of(prepared.parts)
-    device = next(next(iter(modules.values())).parameters()).device
     tried = tried_steps(prepared.trial, config.algo.total_steps)
     step = median(tried)
-    memory = peak_memory(device)
-    moments = sum(state_bytes(module, config.algo) for module in modules.values())
-    needed = memory.get("cuda", memory["process"]) + moments
     count = measurements(config)
     measurement = response * prepared.around.rows.heldout
     steps = config.algo.total_steps + config.algo.further_steps
     once = prepared.once.left() if prepared.once else 0
     seconds = loading + once + steps * step + count * measurement
+    report.figures |= {"seconds": seconds, "step_seconds": step}
+    report.takes["time"] = (
+        f"about {duration(seconds)}: {counted(config.algo.total_steps, 'step')} of {step:.2g} s"
+        f" (from {counted(len(tried), 'trial')}){further(config.algo)}, {counted(count, 'measurement')} of"
+        f" {measurement:.2g} s"
+    )
+    look_at_room(config, directory, modules, report)
+
+
+def look_at_room(config: Any, directory: Path, modules: Modules, report: Report) -> None:
+    """Memory and disk, after steps were tried; ``modules`` are what learns. What is too much is a finding."""
+    device = next(next(iter(modules.values())).parameters()).device
+    memory = peak_memory(device)
+    moments = sum(state_bytes(module, algo_of(config, name)) for name, module in modules.items())
+    needed = memory.get("cuda", memory["process"]) + moments
     need, free = disk_need(config, modules), shutil.disk_usage(existing(directory)).free
-    report.figures |= {
-        "seconds": seconds, "step_seconds": step, "memory_bytes": needed, "disk_bytes": need.total,
-        "disk_free_bytes": free,
-    }  # fmt: skip
+    report.figures |= {"memory_bytes": needed, "disk_bytes": need.total, "disk_free_bytes": free}
     report.takes |= {
-        "time": f"about {duration(seconds)}: {once_text(once)}{counted(config.algo.total_steps, 'step')} of"
-        f" {step:.2g} s (from {counted(len(tried), 'trial')}){further(config.algo)}, {counted(count, 'measurement')} of"
-        f" {measurement:.2g} s",
         "memory": f"about {size_text(needed)} of {size_text(whole_memory(device))}",
         "disk": need_text(need, free),
     }
     if needed > whole_memory(device):
         what = f"the run needs about {size_text(needed)} of memory, and there are {size_text(whole_memory(device))}"
-        fix = "lower algo.micro_batch_size, set model.gradient_checkpointing=true, or take a smaller model"
+        key = "algo.policy.micro_batch_size" if isinstance(config, RlhfRun) else "algo.micro_batch_size"
+        fix = f"lower {key}, set model.gradient_checkpointing=true, or take a smaller model"
         report.warn("memory", what, fix)
     if need.total > free:
         what = f"the run writes up to {size_text(need.total)}, and {size_text(free)} are free"

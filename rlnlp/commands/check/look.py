@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -55,10 +56,13 @@ class Quiet(PlainDisplay):
         """Print nothing."""
 
 
-def look(config: Any, directory: Path, display: Display, report: Report) -> None:
+Stages = Callable[[Any, Path, Run, Report], None]  # what is looked at of some settings
+
+
+def look(config: Any, directory: Path, display: Display, report: Report, stages: Stages) -> None:
     """Load what the settings name, draw responses, and try steps that change nothing; what is found goes to ``report``.
 
-    A run would be made in ``directory``: here one is made in a temporary one.
+    A run would be made in ``directory``: here one is made in a temporary one. ``stages`` are those of the algorithm.
 
     Raises:
         KeyboardInterrupt: a signal has arrived.
@@ -69,7 +73,7 @@ def look(config: Any, directory: Path, display: Display, report: Report) -> None
         run.display = Quiet(display)
         with run:
             try:
-                _stages(config, directory, run, report)
+                stages(config, directory, run, report)
             except Failure as failure:
                 report.fail(failure)
             except KeyboardInterrupt as error:
@@ -102,30 +106,36 @@ class Drawn:
     ends: Tensor
 
 
-def _stages(config: Any, directory: Path, run: Run, report: Report) -> None:
+def stages(config: Any, directory: Path, run: Run, report: Report) -> None:
+    """Look at all of an algorithm that has one loop."""
     begun = time.monotonic()
     load = load_reading_language if isinstance(config, RewardModelRun) else load_language
     asked, (config, language) = config, load(config, run)
-    report.sound["model"] = _kind(language)
-    for note in language.notes:
-        report.warn("model-note", note, "nothing if that is meant; else name another model with model.path=")
-    _look_at_rates(asked, config, language, report)
-    _look_at_tokenizer(language.tokenizer, report)
+    look_at_language(language, report)
+    look_at_rates("algo", asked.algo, config.algo, language, report)
     with run.display.waiting("reading the data"):
         prepared: Prepared[Any, Any] = import_module(
             f"rlnlp.algos.{config.algo.name.replace('-', '_')}"
         ).prepare(config, language, run)  # fmt: skip
     around = prepared.around
-    _look_at_rows(around, report)
+    look_at_rows(around, report)
     loaded = time.monotonic() - begun
     if isinstance(around, RewardModelSetup):
         with run.display.waiting("scoring answers"):
             measured = look_at_judgements(around, SAMPLES, run.rng("check"), report)
         measured -= prepared.once.spent if prepared.once else 0
     else:
-        measured = _seconds_of_responses(around, config, run, report)
+        measured = seconds_of_responses(around, config, run, report)
     with run.display.waiting("trying steps"):
         costs(config, directory, prepared, loaded, measured / SAMPLES, report)
+
+
+def look_at_language(language: build.Language | build.EncoderLanguage, report: Report) -> None:
+    """What the model is, what is to be noted of it, and its tokenizer."""
+    report.sound["model"] = _kind(language)
+    for note in language.notes:
+        report.warn("model-note", note, "nothing if that is meant; else name another model with model.path=")
+    _look_at_tokenizer(language.tokenizer, report)
 
 
 def _kind(language: build.Language | build.EncoderLanguage) -> str:
@@ -136,7 +146,7 @@ def _kind(language: build.Language | build.EncoderLanguage) -> str:
     return "it is causal, and reads a text alone, in a padded batch and token by token as the same text"
 
 
-def _seconds_of_responses(around: Any, config: Any, run: Run, report: Report) -> float:
+def seconds_of_responses(around: Any, config: Any, run: Run, report: Report) -> float:
     """Draw ``SAMPLES`` responses and look at them; the seconds of measuring as many."""
     with run.display.waiting("drawing responses"):
         drawn = _draw(around, config, run)
@@ -157,15 +167,21 @@ def _seconds_of_texts(around: Any, config: Any) -> float:
     return time.monotonic() - begun
 
 
-def _look_at_rates(asked: Any, config: Any, language: build.Language | build.EncoderLanguage, report: Report) -> None:
-    """Find a learning rate far above what a model of this size learns with."""
-    learning = learned_parameters(config.algo, language)
+def look_at_rates(
+    group: str, asked: Any, algo: Any, language: build.Language | build.EncoderLanguage, report: Report
+) -> None:
+    """Find a learning rate far above what a model of this size learns with, among the settings ``asked`` of ``group``.
+
+    ``algo`` are these settings with all rates.
+    """
+    learning = learned_parameters(algo, language)
     for key in ("learning_rate", "critic_learning_rate"):
-        given = vars(asked.algo).get(key)
-        usual = vars(with_rates(replace(config.algo, **{key: None}), learning, {}))[key] if given is not None else None
+        given = vars(asked).get(key)
+        usual = vars(with_rates(replace(algo, **{key: None}), learning, {}))[key] if given is not None else None
         if usual is not None and given > BOLD * usual:
-            what = f"algo.{key} is {given:.2g}; a model of {learning:,} parameters is trained with about {usual:.2g}"
-            report.warn("learning-rate", what, f"leave it out, or set algo.{key}={usual:.2g}")
+            full = f"{group}.{key}"
+            what = f"{full} is {given:.2g}; a model of {learning:,} parameters is trained with about {usual:.2g}"
+            report.warn("learning-rate", what, f"leave it out, or set {full}={usual:.2g}")
 
 
 def _look_at_tokenizer(tokenizer: Tokenizer, report: Report) -> None:
@@ -180,7 +196,8 @@ def _look_at_tokenizer(tokenizer: Tokenizer, report: Report) -> None:
     report.sound["tokenizer"] = f"{counted(len(tokenizer.raw), 'token')}; a response ends with {names}"
 
 
-def _look_at_rows(around: Any, report: Report) -> None:
+def look_at_rows(around: Any, report: Report) -> None:
+    """How many rows are for what, and what was done with those that do not fit."""
     told, rows = around.table.told, around.rows
     report.add(*row_findings(told))
     held = f"{rows.heldout:,} held out" if rows.separate else f"none held out, {rows.heldout:,} of them measured on"

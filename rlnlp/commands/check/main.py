@@ -14,6 +14,7 @@ from rlnlp.commands.explain.main import laid_out
 from rlnlp.commands.preflight import with_faults
 from rlnlp.commands.train import check_device
 from rlnlp.config.description import left_out_lines
+from rlnlp.config.schema import RlhfRun
 from rlnlp.errors import Exit, Failure, command, counted, safe_text
 from rlnlp.run.disk import existing
 from rlnlp.run.manifest import check_free
@@ -40,8 +41,9 @@ def check_run(settings: Any, directory: Path, words: Sequence[str], as_json: boo
             report.sound["settings"] = "they fit each other, and the files that they name are there"
             with shown.waiting("loading torch"):
                 check_device(config)
-                from rlnlp.commands.check.look import look
-            look(config, directory, shown, report)
+                from rlnlp.commands.check import look, rounds
+            stages = rounds.stages if isinstance(config, RlhfRun) else look.stages
+            look.look(config, directory, shown, report, stages)
     except Failure as failure:
         report.fail(failure)
     way = command(*words)

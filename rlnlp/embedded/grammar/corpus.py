@@ -4,6 +4,7 @@ import functools
 import itertools
 import random
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ _OPENING_WORDS = (2, 6)  # shortest and longest
 _SHORTENING = 2  # words by which an opening can be shorter than possible; very short ones fit any text
 _MIN_OPINION = 0.3  # absolute sentiment, 0 to 1, below which a review has no opinion
 _MIN_MARGIN = 0.2  # difference of gold scores below which two responses are equally good
+_PAIRS_OF_PROMPT = 40  # at most
 _MAX_FAILURES = 200  # so many failed draws in a row mean that the grammar has no new texts
 
 Record = dict[str, str]
@@ -87,17 +89,20 @@ def prompt_split(train: int, held_out: int, seed: int) -> tuple[list[Record], li
 def preferences(n: int, seed: int) -> list[Record]:
     """Pairs of responses to a prompt: records with ``prompt``, ``chosen``, ``rejected``, ``reason`` and ``domain``.
 
-    The response with the higher gold score is chosen; pairs with about equal scores are left out.
+    The response with the higher gold score is chosen; pairs with about equal scores are left out, and those to a prompt
+    that has many already: held out as a whole, it would be most of what is measured on.
     """
     rng = random.Random(f"preferences {seed}")
     records: list[Record] = []
     seen: set[tuple[str, str, str]] = set()
+    of_prompt: Counter[str] = Counter()
     for pair in _pairs(rng):
         if len(records) == n:
             break
         record = _preference(pair)
         key = (pair.prompt, min(pair.responses), max(pair.responses))
-        if record is not None and key not in seen:
+        if record is not None and key not in seen and of_prompt[pair.prompt] < _PAIRS_OF_PROMPT:
+            of_prompt[pair.prompt] += 1
             seen.add(key)
             records.append(record)
     return records
@@ -173,7 +178,7 @@ def _pairs(rng: random.Random) -> Iterator[_Pair]:
         second = write_text(grammar, rng, f"reply.{topic}").text.removeprefix(_AGENT.strip()).strip()
         yield _Pair(opening + _AGENT, (first.strip(), second), "support")
         openings = [(domain, *split_opening(write_text(grammar, rng, domain), rng)) for domain in _OPENED]
-        for kind in rng.choices(list(_OPINIONS), list(_OPINIONS.values()), k=2):
+        for kind in rng.choices(list(_OPINIONS), list(_OPINIONS.values()), k=3):
             openings.append(("review", *_before_opinion(write_text(grammar, rng, rng.choice(opinions[kind])))))
         for domain, prompt, rest in openings:
             other = unpaired.pop(prompt, None)

@@ -14,6 +14,7 @@ from rlnlp.evaluate.compare.comparison import Comparison, Section
 from rlnlp.evaluate.compare.groups import Group
 from rlnlp.evaluate.compare.sheets import group_words
 from rlnlp.evaluate.outcome import METRICS
+from rlnlp.evaluate.rounds.history import FIRST, mean_of, win_rate_of
 from rlnlp.evaluate.stored import StoredRun
 from rlnlp.maths.resampling import Values
 from rlnlp.metrics import smoothed
@@ -26,6 +27,7 @@ BAND_FROM = 3  # seeds; of two, an interval is wider than the picture
 FAINT = 0.07  # bands are, so that those below are seen
 MOST = 12  # groups that can be told apart in one picture
 BESIDE = 5  # groups; a longer legend stands beside the axes
+WIN_RATE = "win_rate"
 Points = dict[int, float]  # by step
 
 
@@ -48,7 +50,12 @@ def draw(comparison: Comparison, directory: Path) -> dict[str, Path]:
 
 
 def points(run: StoredRun, name: str) -> Points:
-    """A metric of ``metrics.jsonl`` by step; what is measured on held-out data also before the first step."""
+    """A metric of ``metrics.jsonl`` by step; what is measured on held-out data also before the first step.
+
+    A win rate is measured at the end of each round, and recorded with it.
+    """
+    if name.removeprefix("heldout/") == WIN_RATE:
+        return {step: rate for step, (_, rate) in by_round(run).items()}
     found: Points = {}
     held = name.startswith("heldout/")
     before = run.result.get("before", {}).get(name.removeprefix("heldout/"))
@@ -66,6 +73,16 @@ def points(run: StoredRun, name: str) -> Points:
                 found[int(row["step"])] = float(row[name])
             except (ValueError, KeyError, TypeError):
                 break
+    return found
+
+
+def by_round(run: StoredRun) -> dict[int, tuple[float, float]]:
+    """(KL, win rate against the first policy) of each round, by its last step; those of the first policy at step 0."""
+    found = {0: (0.0, 0.5)}
+    for record in run.result.get("history", []):
+        rate, kl = win_rate_of(record, FIRST), mean_of(record, "kl")
+        if rate is not None and kl is not None:
+            found[int(record["step"])] = kl[0], rate[0]
     return found
 
 
@@ -124,7 +141,7 @@ def _curves(comparison: Comparison) -> Any:
                     values = np.array([smoothed(list(row)) for row in values])
                 _line(each, _label(group_words(section, number)), color, steps, values)
                 seen.append(values)
-        what = name.replace("heldout/", "held-out ")
+        what = name.replace("heldout/", "held-out ").replace("_", " ")
         each.xaxis.get_major_locator().set_params(integer=True)
         _finish(each, section, "step", what, f"{what}: {_of_seeds(section.groups, banded=True)}", seen)
     return figure
@@ -142,19 +159,30 @@ def _frontier(comparison: Comparison) -> Any:
             words = _label(group_words(section, number))
             each.plot(x, y, color=color, linestyle=style, marker="o", markersize=3, label=words)
             each.plot(x[-1:], y[-1:], color=color, marker="o", markersize=8)
-        title = f"score against KL over the steps: {_of_seeds(section.groups, banded=False)}; large dot: the last step"
-        _finish(each, section, "square root of KL to the start, nats per response", "held-out score", title, [])
+        rated = section.measure.metric == WIN_RATE
+        what, over = ("win rate", "rounds") if rated else ("held-out score", "steps")
+        drawn = f"{what.removeprefix('held-out ')} against KL over the {over}"
+        title = f"{drawn}: {_of_seeds(section.groups, banded=False)}; large dot: the last {over[:-1]}"
+        _finish(each, section, "square root of KL to the start, nats per response", what, title, [])
     return figure
 
 
 def frontier(group: Group) -> tuple[Values, Values]:
-    """(square roots of the mean KL, mean scores) over seeds, by step. An estimate of KL below 0 counts as 0."""
-    scores = [ends(run, "heldout/score") for run in group.runs]
-    kls = [ends(run, "heldout/kl") for run in group.runs]
-    both = [{s: (kl[s], score[s]) for s in kl.keys() & score.keys()} for kl, score in zip(kls, scores, strict=True)]
+    """(square roots of the mean KL, mean scores or win rates) over seeds, by step; a KL below 0 counts as 0."""
+    both = [by_round(run) if _metric(run) == WIN_RATE else _by_step(run) for run in group.runs]
     steps = sorted(set(both[0]).intersection(*both[1:]))
     found = np.array([[each[step] for step in steps] for each in both]).reshape(len(both), len(steps), 2)
     return np.sqrt(np.maximum(found[:, :, 0].mean(0), 0)), found[:, :, 1].mean(0)
+
+
+def _by_step(run: StoredRun) -> dict[int, tuple[float, float]]:
+    """(KL, score) on held-out data where both were measured, by step."""
+    kl, score = ends(run, "heldout/kl"), ends(run, "heldout/score")
+    return {step: (kl[step], score[step]) for step in kl.keys() & score.keys()}
+
+
+def _metric(run: StoredRun) -> str:
+    return "" if run.outcome is None else run.outcome.metric
 
 
 def _axes(sections: Sequence[Section]) -> tuple[Any, list[Any]]:

@@ -9,6 +9,8 @@ from rlnlp.evaluate.page.numbers import interval, number, places
 from rlnlp.evaluate.rounds.history import Point
 
 TICKS = 8  # rounds that are named below an axis at most
+BESIDE = 0.08  # of a round: how far the points of two series in one round are apart
+LONG = 24  # characters of a label that two columns have room for
 TOLD = 12  # points of a series that are told in words at most
 
 
@@ -63,7 +65,7 @@ def draw_panel(axes: Any, panel: Panel) -> None:
         axes.axhline(panel.level, color=INK, linewidth=1, linestyle=":")
     for start in panel.starts:
         axes.axvline(start.x, color=INK, linewidth=0.8, linestyle=":", alpha=0.6)
-    handles = list(_lines(axes, panel.series))
+    handles = list(_lines(axes, panel.series, BESIDE if panel.rounds else 0.0))
     if panel.right:
         handles += _on_the_right(axes, panel)
     if panel.rounds:
@@ -72,13 +74,16 @@ def draw_panel(axes: Any, panel: Panel) -> None:
         x, words = panel.mark
         handles.append(axes.axvline(x, color=INK, linewidth=1.2, linestyle="--", label=words))
     if panel.legend and len(handles) > 1:
-        below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.24), "ncols": 2} if panel.right else {}
-        axes.legend(handles=handles, fontsize=8, framealpha=0.7, **below)
+        columns = 1 if any(len(line.get_label()) > LONG for line in handles) else 2
+        down = -0.17 - 0.06 * panel.x.count("\n")  # below the words of the axis, so that no point is hidden
+        axes.legend(handles=handles, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, down), ncols=columns)
 
 
-def _lines(axes: Any, series: Sequence[Series]) -> Iterator[Any]:
-    for each in series:
-        x, y = [point.x for point in each.points], [point.y for point in each.points]
+def _lines(axes: Any, series: Sequence[Series], apart: float = 0.0) -> Iterator[Any]:
+    """Draw the series, each ``apart`` from the next, so that no interval hides another."""
+    for i, each in enumerate(series):
+        aside = apart * (i - (len(series) - 1) / 2)
+        x, y = [point.x + aside for point in each.points], [point.y for point in each.points]
         look = {"linewidth": 0.8, "alpha": 0.3} if each.faint else {"linewidth": 1.6}
         (line,) = axes.plot(x, y, each.style, color=each.color, markersize=5, label=each.label or None, **look)
         if any(point.interval for point in each.points):

@@ -1,0 +1,45 @@
+"""What goes through a model at once: so many texts, of so many tokens with padding, in their order."""
+
+import random
+
+import pytest
+
+from rlnlp.batching import parts_at_once
+
+SIZES = [(2, 10), (2, 10), (1, 30), (1, 31), (5, 4), (1, 100), (1, 1)]  # texts of an item, tokens of its longest
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokens", "want"),
+    [
+        (4, None, [[0, 1], [2, 3], [4], [5, 6]]),
+        (99, None, [[0, 1, 2, 3, 4, 5, 6]]),
+        (99, 62, [[0, 1], [2, 3], [4], [5], [6]]),  # 2 x 31 fit, 2 x 10 and 2 x 10 and 1 x 30 would be 5 x 30
+        (99, 61, [[0, 1], [2], [3], [4], [5], [6]]),
+        (4, 20, [[0], [1], [2], [3], [4], [5], [6]]),  # one that is more stands alone
+        (1, 1, [[0], [1], [2], [3], [4], [5], [6]]),
+    ],
+)
+def test_parts_hold_as_much_as_may_be_and_what_is_more_stands_alone(texts, tokens, want):
+    numbers = list(range(len(SIZES)))
+    assert [numbers[part] for part in parts_at_once(SIZES, texts, tokens)] == want
+
+
+def test_nothing_has_no_parts():
+    assert list(parts_at_once([], 4, 9)) == []
+
+
+def test_no_part_is_more_than_it_may_be_and_none_could_have_taken_the_next_item():
+    rng = random.Random(0)
+    for _ in range(200):
+        sizes = [(rng.randint(1, 4), rng.randint(1, 50)) for _ in range(rng.randint(1, 20))]
+        texts, tokens = rng.randint(1, 12), rng.choice([None, rng.randint(1, 300)])
+
+        def fits(items, texts=texts, tokens=tokens):
+            count = sum(n for n, _ in items)
+            return count <= texts and (tokens is None or count * max(length for _, length in items) <= tokens)
+
+        parts = list(parts_at_once(sizes, texts, tokens))
+        assert [item for part in parts for item in sizes[part]] == sizes
+        assert all(fits(sizes[part]) or len(sizes[part]) == 1 for part in parts)
+        assert not any(fits(sizes[part.start : part.stop + 1]) for part in parts[:-1])
