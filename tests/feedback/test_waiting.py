@@ -72,7 +72,7 @@ def run():
 
 
 def test_it_ends_when_all_that_this_round_of_this_run_wants_is_judged(store, run):
-    store.add([NewItem("q", ("c", "d"), RUN, 9, 2, uid="2:0")])
+    store.add([NewItem("q", ("c", "d"), RUN, 0, 2, uid="2:0")])
     late = Scripted(*[judge()] * 9)
     goes_on(run, late, store, 1)
     assert len(late.deeds) == 2, "of another round and of another run nothing is waited for"
