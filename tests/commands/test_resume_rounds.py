@@ -11,6 +11,7 @@ from rlnlp.config.schema import RUNS
 from rlnlp.run import manifest
 from support import runs
 
+ROUNDS = ["algo.rounds=2", "algo.reward_model.total_steps=200", "algo.policy.total_steps=60", "heldout.every=7"]
 STAGES = {  # of settings that are those of algorithms elsewhere
     NEVER: ["algo.policy.total_steps", "algo.reward_model.total_steps", "algo.policy.critic", "algo.reward_model.head"],
     ALLOWED: [
@@ -58,7 +59,7 @@ def test_a_run_whose_last_round_ended_early_is_complete_until_it_is_to_have_more
 def finished_rounds(directory, steps):
     """The record of a run of two rounds, of 260 steps each, as it is after the end."""
     directory.mkdir()
-    config = parse(RUNS["rlhf"], runs.settings(["algo=rlhf", "algo.rounds=2", "heldout.every=7"]))
+    config = parse(RUNS["rlhf"], runs.settings(["algo=rlhf", *ROUNDS]))
     manifest.write_config(directory, config, hidden=())
     found = manifest.facts(config, "train") | {"status": "done", "steps": steps, "result": {"rounds": 2}}
     (directory / "run.json").write_text(json.dumps(found))

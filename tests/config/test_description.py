@@ -8,6 +8,19 @@ from rlnlp.config.schema import RUNS
 from rlnlp.errors import counted
 from support import runs
 
+ROUNDS = [  # whatever the defaults are
+    "algo.rounds=3", "algo.prompts_per_round=300", "algo.num_generations=2", "algo.selection=random", "algo.decay=1.0",
+    "algo.kl_budget=null", "algo.reward_model.total_steps=200", "algo.reward_model.batch_size=16",
+    "algo.reward_model.head=linear", "algo.reward_model.ensemble_size=1", "algo.reward_model.frozen_trunk=false",
+    "algo.reward_model.learning_rate=null", "algo.reward_model.lr_schedule=linear", "algo.policy.total_steps=60",
+    "algo.policy.learning_rate=null", "algo.policy.lr_schedule=constant", "algo.policy.kl_coef=0.02",
+    "sampler.max_new_tokens=32", "annotator.comparisons_per_round=300", "annotator.ratings_per_round=25",
+    "annotator.overlap=1", "annotator.repeat_fraction=0.05", "annotator.raters=1", "annotator.temperature=0",
+    "annotator.tie_width=0", "annotator.error_rate=0.1",
+]  # fmt: skip
+BY_PPO = ["algo.policy.num_generations=1", "algo.policy.ppo_epochs=2", "algo.policy.mini_batch_size=null"]
+BY_REINFORCE = ["algo@algo.policy=reinforce", "algo.policy.num_generations=4", "algo.policy.batch_size=16"]
+
 
 def said(*words):
     return description(parse_run_config(runs.settings(list(words))))
@@ -52,9 +65,18 @@ def test_the_schedule_counts_responses_tokens_updates_checkpoints_and_measuremen
 
 def test_rounds_are_described_stage_by_stage_with_all_that_is_asked():
     stages = ["algo.policy.total_steps=12", "algo.policy.batch_size=4", "algo.reward_model.total_steps=30"]
-    found = said("algo=rlhf", *stages, "algo.rounds=2", "heldout.every=5", "checkpoint.every=0", "checkpoint.keep=1")
+    found = said(
+        "algo=rlhf",
+        *ROUNDS,
+        *BY_PPO,
+        *stages,
+        "algo.rounds=2",
+        "heldout.every=5",
+        "checkpoint.every=0",
+        "checkpoint.keep=1",
+    )
     assert found["annotator"].split("\n") == [
-        "a simulated rater, a tie up to a difference of 0.1, wrong in 10 % of what is decided",
+        "a simulated rater, wrong in 10 % of what is decided",
         "each round 300 comparisons and 25 ratings (as many before the first): 675 judgements in all; 5 % again for the"
         " audit",
         "kept in feedback.sqlite in the run directory",
@@ -67,7 +89,7 @@ def test_rounds_are_described_stage_by_stage_with_all_that_is_asked():
         "reward model: 30 steps of 16 comparisons, anew on all comparisons so far",
         "policy, by ppo: 12 steps of 4 prompts x 1 = 4 responses: 48 responses, at most 1,536 new tokens",
         "each step 2 epochs x 1 minibatch of 4: 2 updates, 24 in all",
-        "KL coefficient 0.1 to the first policy",
+        "KL coefficient 0.02 to the first policy",
     ]
     assert found["optimizer"].split("\n") == [
         "reward model: adamw, learning rate by the size of the model, linear",
@@ -79,7 +101,7 @@ def test_rounds_are_described_stage_by_stage_with_all_that_is_asked():
 
 
 def test_what_differs_from_plain_rounds_is_told():
-    words = ["algo@algo.policy=reinforce", "algo.rounds=1", "algo.selection=disagreement", "algo.decay=0.5"]
+    words = [*ROUNDS, *BY_REINFORCE, "algo.rounds=1", "algo.selection=disagreement", "algo.decay=0.5"]
     ensemble = ["algo.reward_model.ensemble_size=4", "algo.reward_model.head=mlp", "algo.reward_model.model=rm"]
     people = ["annotator=web", "annotator.names=[anna,ben]", "annotator.overlap=2", "annotator.repeat_fraction=0"]
     policy = ["algo.kl_budget=8", "algo.policy.ptx_coef=27.8", "data.texts=embedded", "data.feedback=shared.sqlite"]
@@ -90,14 +112,14 @@ def test_what_differs_from_plain_rounds_is_told():
     ]  # fmt: skip
     assert found["reward"].split("\n")[1].startswith("gold, only measured: ")
     assert found["rounds"].split("\n") == [
-        "1 round of 190 steps",
+        "1 round of 260 steps",
         "responses to compare: 2 to each of 300 prompts, the pairs that the reward models disagree about most (at"
         " random in the first round)",
-        "reward model: 160 steps of 16 comparisons, anew on all comparisons so far, of which each counts 0.5 times as"
+        "reward model: 200 steps of 16 comparisons, anew on all comparisons so far, of which each counts 0.5 times as"
         " much a round later",
         "on rm, three layers on a mean, 4 heads (mean)",
-        "policy, by reinforce: 30 steps of 16 prompts x 4 = 64 responses: 1,920 responses, at most 61,440 new tokens",
-        "KL coefficient 0.1 to the first policy; a round ends above 8 nats a response",
+        "policy, by reinforce: 60 steps of 16 prompts x 4 = 64 responses: 3,840 responses, at most 122,880 new tokens",
+        "KL coefficient 0.02 to the first policy; a round ends above 8 nats a response",
         "texts of data.texts mixed in with weight 27.8",
     ]
     assert found["schedule"].split("\n")[1] == "measured on held-out prompts before and after each round"
@@ -139,7 +161,7 @@ def test_the_gold_taste_of_a_language_that_is_not_there_is_warned_of(words, end)
     ],
 )
 def test_who_judges_is_told_with_what_is_known_of_them(words, said_first):
-    assert said("algo=rlhf", *words)["annotator"].split("\n")[0] == said_first
+    assert said("algo=rlhf", *ROUNDS, *words)["annotator"].split("\n")[0] == said_first
 
 
 def test_the_reward_is_a_sum_with_its_weights_its_vetoes_and_what_is_only_logged():

@@ -11,6 +11,12 @@ from rlnlp.errors import Failure
 from rlnlp.run import manifest
 from rlnlp.run.run import Run
 
+ROUND = [  # what a round costs, whatever the defaults are
+    "algo.prompts_per_round=300", "algo.num_generations=2", "algo.reward_model.total_steps=200",
+    "algo.reward_model.batch_size=16", "algo.policy.total_steps=60", "algo.policy.batch_size=64",
+    "algo.policy.num_generations=1", "algo.policy.ppo_epochs=2", "algo.policy.critic=separate",
+]  # fmt: skip
+
 
 def config_of(*words):
     return parse_run_config(composed(*words))
@@ -70,11 +76,11 @@ def test_measurements_are_about_ten_at_most_and_take_a_tenth_of_the_time_at_most
         (["heldout.size=100000", "checkpoint.keep_models=all"], 6),
         (["heldout.every=9"], 9),
         (["algo.reward_model.frozen_trunk=true"], 8),
-        (["algo@algo.policy=reinforce"], 12),
+        (["algo.policy.ppo_epochs=1"], 8),
     ],
 )
 def test_in_rounds_the_steps_of_the_policy_are_measured_in_a_tenth_of_a_round_s_time(words, every):
-    config = config_of("algo=rlhf", *words)
+    config = config_of("algo=rlhf", *ROUND, *words)
     assert config.heldout.every == every
     total = config.algo.policy.total_steps
     count = len([step for step in range(1, total + 1) if Run.due(None, every, step)])
@@ -86,7 +92,8 @@ def test_in_rounds_the_steps_of_the_policy_are_measured_in_a_tenth_of_a_round_s_
 def test_the_cost_of_a_round_counts_its_draws_its_fit_and_its_optimization():
     words = ["algo.prompts_per_round=10", "algo.num_generations=3", "algo.reward_model.total_steps=5"]
     policy = ["algo.policy.total_steps=2", "algo.policy.batch_size=4", "algo.policy.ppo_epochs=1"]
-    algo = config_of("algo=rlhf", *words, "algo.reward_model.batch_size=2", *policy).algo
+    own = ["algo.reward_model.batch_size=2", "annotator.comparisons_per_round=9"]
+    algo = config_of("algo=rlhf", *ROUND, *words, *own, *policy).algo
     drawn, fitted = 10 * 3 * 4, 5 * 4 * 3  # passes: a draw is about 4; two texts a pair, forward and backward
     optimized = 2 * 4 * (4 + 3 + 3 * 2 + 1)  # drawn, three passes, both models updated once, scored
     assert algo.round_cost == pytest.approx((drawn + fitted + optimized) / 7)
