@@ -10,6 +10,7 @@ import pytest
 from bench import figures
 from rlnlp.commands.explain.catalog import catalog
 from rlnlp.commands.guide import PAGES, TOPICS
+from rlnlp.config.choices import conf_dir
 from rlnlp.metrics import BY_NAME
 from rlnlp.models.locate import ASSETS
 from support import chat, forked, inside, reward_models, small
@@ -37,6 +38,7 @@ ROUNDS = (
     "algo.reward_model.total_steps=1", "algo.policy.total_steps=1", "algo.policy.batch_size=2", "heldout.size=4",
     "sampler.max_new_tokens=4", "device.threads=1",
 )  # fmt: skip
+OF_ROUNDS = [path.stem for path in (conf_dir() / "experiment").glob("*.yaml") if "/algo: rlhf" in path.read_text()]
 TRAINING = ("train", "ppo", "reinforce", "reward-model", "rlhf", "sft", "check")
 ELSEWHERE = {"rlnlp/conf", "rlnlp/guide/TOPIC.md"}  # in a wheel, yours
 QUICK = ("algo.total_steps=2", "algo.batch_size=2", "sampler.max_new_tokens=4", "device.threads=1")
@@ -87,7 +89,7 @@ def test_each_figure_that_the_script_renews_stands_in_one_place():
 def test_a_command_of_the_readme_or_the_handbook_runs(command, directory):
     words = shlex.split(command)[1:]
     trains = words[0] in TRAINING and not {"--help", "--cfg"} & set(words)
-    of_rounds = words[0] == "rlhf" or "algo=rlhf" in words
+    of_rounds = words[0] == "rlhf" or "algo=rlhf" in words or {f"experiment={name}" for name in OF_ROUNDS} & {*words}
     typed = "hello\n" if "--chat" in words else ""
     status, output, errors = forked.rlnlp(
         *words, *((ROUNDS if of_rounds else QUICK) if trains else ()), cwd=directory, stdin=typed, timeout=300

@@ -34,16 +34,27 @@ def judgements(algo: Rlhf, annotator: Annotator) -> int:
     return compared + (algo.rounds + 1) * annotator.ratings_per_round
 
 
+def blind_terms(config: RlhfRun) -> list[str]:
+    """The terms of the gold reward that read the embedded language alone, where prompts are of another."""
+    others = [name for name in names_in(config.data.prompts) if not EMBEDDED.fullmatch(name)]
+    terms = [name for name, term in config.reward.terms.items() if term.fn.startswith(GOLD) and term.weight]
+    return terms if others else []
+
+
+def has_gold(config: RlhfRun) -> bool:
+    """True if the gold reward says something of the responses: it is who judges, or can read them."""
+    return config.annotator.name == "simulated" or not blind_terms(config)
+
+
 def _unread(config: RlhfRun) -> list[str]:
     """A warning, where terms that read the embedded language alone are to judge prompts of another."""
-    terms = [name for name, term in config.reward.terms.items() if term.fn.startswith(GOLD) and term.weight]
-    others = [name for name in names_in(config.data.prompts) if not EMBEDDED.fullmatch(name)]
-    if not terms or not others:
+    terms = blind_terms(config)
+    if not terms:
         return []
     known = f"{', '.join(one_line(name, 40) for name in terms)} read the embedded language alone"
     if config.annotator.name == "simulated":
         return [f"warning: {known}: the annotator would judge by chance; choose another reward= for it to judge by"]
-    return [f"warning: {known}: of these prompts gold measures nothing"]
+    return [f"warning: {known}: of these prompts gold is not measured"]
 
 
 def _judges(annotator: Annotator) -> str:

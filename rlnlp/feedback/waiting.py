@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from rlnlp.errors import WAITING, Exit, Failure, Paused, Stopped, command, counted
 from rlnlp.feedback.annotating import Annotators
+from rlnlp.feedback.pairs import comparisons
 from rlnlp.feedback.store import Store
 from rlnlp.run.run import Run
 
@@ -16,7 +17,7 @@ def collect_in_run(run: Run, annotators: Annotators, store: Store, round_: int) 
     They may come from other processes too. What all ``annotators`` have skipped is not waited for.
 
     Raises:
-        Failure: exit 3, if all was skipped.
+        Failure: exit 3, if all was skipped, and nothing that was judged before can be learned from.
         Paused: the people have left before, or what they are to judge is in a file now.
         Stopped: a signal has arrived.
     """
@@ -31,7 +32,9 @@ def collect_in_run(run: Run, annotators: Annotators, store: Store, round_: int) 
 
     if not done():
         _collect(run, annotators, store, total, judged, done)
-    if (skipped := total - judged()) == total > 0:
+    skipped = total - judged()
+    pairs = any(len(item.responses) == 2 for item in store.items() if (item.run, item.round) == (name, round_))
+    if skipped == total and pairs and not comparisons(store.standing()):
         again = command("feedback", store.path)
         what = f"all that was to be judged was skipped: there is nothing to learn from\nu takes a skip back: {again}"
         raise Failure(Exit.DATA, what, "all-skipped")

@@ -14,6 +14,8 @@ from rlnlp.algos.reward_scores import OVERALL, RESPONSES, normalize, scores_of_m
 from rlnlp.algos.reward_updates import accumulate, loss_of
 from rlnlp.algos.setup import load_language
 from rlnlp.cli.main import main
+from rlnlp.commands.check.costs import costs
+from rlnlp.commands.check.findings import Report
 from rlnlp.commands.preflight import checked_config
 from rlnlp.maths.preferences import all_pairs
 from rlnlp.models import reward_memory
@@ -164,7 +166,7 @@ def test_a_trial_with_a_frozen_trunk_takes_a_step_with_features_and_the_others_a
     assert prepared("algo.batch_size=2", rows=rows).once is None
 
 
-def test_the_time_of_a_run_with_a_frozen_trunk_counts_its_features_once(prepared, monkeypatch):
+def test_the_time_of_a_run_with_a_frozen_trunk_counts_its_features_once(prepared, monkeypatch, tmp_path):
     rows = [{"prompt": f"the {word}", "chosen": " is good", "rejected": " is very bad"} for word in small.WORDS[2:14]]
     words = ["algo.frozen_trunk=true", "algo.batch_size=2", "heldout.size=2", "heldout.every=0", "algo.total_steps=40"]
     made, told = prepared(*words, "algo.learning_curve=[]", "algo.shuffled_labels=false", rows=rows), {}
@@ -184,6 +186,12 @@ def test_the_time_of_a_run_with_a_frozen_trunk_counts_its_features_once(prepared
         "about 6 minutes: 6 minutes once for the features of all texts, 40 steps of 0 s (from a trial),"
         " 1 measurement of 3 s"
     )  # three rows were two minutes, and nine are left
+    report = Report()
+    costs(made.around.refit.config, tmp_path, made, 0.0, 3.0, report)  # two more steps, the first one known
+    assert report.takes["time"] == (
+        "about 4 minutes: 4 minutes once for the features of all texts, 40 steps of 0 s (from 2 trials),"
+        " 2 measurements of 3 s"
+    )
 
 
 def turned_round(table):

@@ -110,7 +110,7 @@ def test_what_differs_from_plain_rounds_is_told():
         (["data.prompts=embedded"], None),
         (["data.prompts=mine.jsonl"], "the annotator would judge by chance; choose another reward= for it to judge by"),
         (["data.prompts=[embedded/review,mine.jsonl]"], "the annotator would judge by chance; choose another reward= "),
-        (["data.prompts=embedded/randomwalks", "annotator=web"], "of these prompts gold measures nothing"),
+        (["data.prompts=embedded/randomwalks", "annotator=web"], "of these prompts gold is not measured"),
         (["data.prompts=mine.jsonl", "reward=sentiment"], None),
         (["data.prompts=mine.jsonl", "reward=sentiment", "+reward.terms.g={fn: gold-accepted, weight: 0}"], None),
     ],

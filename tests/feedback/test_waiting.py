@@ -72,7 +72,7 @@ def run():
 
 
 def test_it_ends_when_all_that_this_round_of_this_run_wants_is_judged(store, run):
-    store.add([NewItem("q", ("c", "d"), RUN, 9, 2, uid="2:0")])
+    store.add([NewItem("q", ("c", "d"), RUN, 0, 2, uid="2:0")])
     late = Scripted(*[judge()] * 9)
     goes_on(run, late, store, 1)
     assert len(late.deeds) == 2, "of another round and of another run nothing is waited for"
@@ -134,6 +134,19 @@ def test_a_round_in_which_all_was_skipped_has_nothing_to_learn_from(store, run):
     with pytest.raises(Failure, match="nothing to learn from\nu takes a skip back: rlnlp feedback") as failure:
         collect_in_run(run, Scripted(*[judge(kind=SKIPPED)] * 7), store, 1)
     assert failure.value.code == Exit.DATA
+    judge("bob")(store)
+    goes_on(run, Scripted(), store, 1)  # there is one to learn from, though this annotator has none
+
+
+def test_ratings_may_all_be_skipped(store, run):
+    store.add([NewItem("s", ("e",), RUN, 8, 3, uid="3:s")])
+    person = store.annotator("ann")
+
+    def skip(store):
+        store.judge(person, store.question(person, store.items()[-1].id), Verdict(SKIPPED))
+
+    goes_on(run, Scripted(skip), store, 3)
+    assert "1 judgement of 1 skipped" in run.out.getvalue()
 
 
 def test_how_far_it_is_is_told_of_what_does_not_draw_itself(store, run, monkeypatch):

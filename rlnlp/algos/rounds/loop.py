@@ -21,9 +21,11 @@ from rlnlp.algos.rounds.record import (
     mean_record,
     satisfaction,
     term_means,
+    without_gold,
 )
 from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
+from rlnlp.config.rounds_text import has_gold
 from rlnlp.config.schema import RlhfRun
 from rlnlp.evaluate.rounds.over_optimization import over_optimization
 from rlnlp.feedback.annotating import Annotators
@@ -35,7 +37,7 @@ from rlnlp.run.stage import Stage
 DRAWS = 4  # responses to each held-out prompt, after each round
 NORMALIZED = 256  # prompts with two responses of the first policy each, on which scores are normalized
 FIT, POLICY = "reward-model", "policy"  # stages, as metrics.jsonl names them
-GOLD = "gold"
+GOLD, BY_MODEL = "gold", "reward model"  # judges of a win rate
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Loop:
     texts: PretrainingTexts | None
     rounds: Rounds
 
+    @property
+    def gold(self) -> bool:
+        """True if the gold reward says something of the responses."""
+        return has_gold(self.config)
+
     def before(self, round: int, stage: str) -> int:
         """The last step before a stage of a round."""
         algo = self.config.algo
@@ -64,7 +71,7 @@ class Loop:
         self._rate(0, self.first)
         rng = self.run.rng("intervals", 0)
         means = {"gold": self.first.gold, "kl": self.first.kl, "response_tokens": self.first.tokens}
-        self.rounds.history.append({
+        self._record({
             "round": 0, "step": 0, "judgements": 0, "asked": 0, "reward_model": None, "reward": None,
             **{name: mean_record(values, rng) for name, values in means.items()},
             "gold_terms": term_means(self.first.terms, self.run.rng("gold-terms", 0)),
@@ -142,9 +149,9 @@ class Loop:
                 self.setup, self.setup.collect, self.setup.kl, lambda d: run.rng("measured", round, d), DRAWS
             )
             rewards = draws.rewards(scores)
-            knows = self._knowledge(round, judgements, draws, rewards)
+            knows = self._knowledge(round, judgements)
         self._rate(round, draws)
-        self.rounds.history.append({
+        self._record({
             "round": round, "step": run.progress.done, "judgements": len(judgements), "asked": self.rounds.asked,
             "reward_model": knows, **figures(draws, rewards, rng),
             "gold_terms": term_means(draws.terms, run.rng("gold-terms", round)),
@@ -164,12 +171,18 @@ class Loop:
         kl = np.array([point["kl"] for point in points])
         reward, gold = (np.array([point[name] for point in points]) for name in ("reward", "gold"))
         rng = self.run.rng("over-optimization")
-        return over_optimization([point["step"] for point in points], kl, reward, gold, rng)
+        return over_optimization(
+            [point["step"] for point in points], kl, reward, gold if self.gold else None, rng
+        )  # fmt: skip
 
     def _keep_best(self) -> None:
         """Of the policies that were kept on the way, that at the peak of the gold reward stays, as the best."""
         peak = self.over_optimization()["peak"]
         self.run.progress.settle_models(None if peak is None else (peak["step"], peak["gain"]))
+
+    def _record(self, record: dict[str, Any]) -> None:
+        """Keep the record of a round, without a gold reward that means nothing."""
+        self.rounds.history.append(record if self.gold else without_gold(record))
 
     def _perplexity(self) -> dict[str, Any]:
         """How likely texts are that were to stay likely, if there are any."""
@@ -182,18 +195,23 @@ class Loop:
         rng, others = self.run.rng("win-rates", round), {"against first": self.first}
         if round > 1:
             others["against last"] = Draws.from_json(self.rounds.last)
+        if not self.gold:
+            by_model = {name: other.rewards(self.model.scores) for name, other in others.items()}
+            now = draws.rewards(self.model.scores)
+            return {name: comparison(BY_MODEL, other, now, 0.0, rng) for name, other in by_model.items()}
         width = self.config.annotator.tie_width
         return {name: comparison(GOLD, other.gold, draws.gold, width, rng) for name, other in others.items()}
 
-    def _knowledge(self, round: int, judgements: list[Standing], draws: Draws, rewards: Any) -> dict[str, Any]:
-        """What the reward model of the round is worth."""
+    def _knowledge(self, round: int, judgements: list[Standing]) -> dict[str, Any]:
+        """What the reward model of the round is worth: on held-out responses of the policy that was asked about."""
+        asked = self.first if round == 1 else Draws.from_json(self.rounds.last)
         rng, width = self.run.rng("knowledge", round), self.config.annotator.tie_width
         rows = [row for row in self.run.progress.files["metrics"].rows() if row.get("stage") == FIT]
         own = self._accuracy_on(judgements, round)
         return {
             "loss": rows[-1]["loss"], "accuracy": None if own is None else own["accuracy"],
             "new_judgements": self.rounds.new_judgements,
-            "gold": accuracy_by_gold(rewards, draws.gold, width, rng),
+            "gold": accuracy_by_gold(asked.rewards(self.model.scores), asked.gold, width, rng) if self.gold else None,
         }  # fmt: skip
 
     def _accuracy_on(self, judgements: list[Standing], round: int) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from rlnlp.algos.observe import sample_rows
 from rlnlp.algos.rounds.draws import Draws, heldout_draws
 from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
+from rlnlp.config.rounds_text import has_gold
 from rlnlp.config.schema import RlhfRun
 from rlnlp.evaluate.health import Health
 from rlnlp.rewards.model.learned import ScoreTexts
@@ -28,6 +29,7 @@ class RoundObserver:
     ) -> None:
         self.every, self.samples = config.heldout.every, config.samples
         self.setup, self.scores, self.first, self.rounds, self.run = setup, scores, first, rounds, run
+        self.gold = has_gold(config)
         self.health = Health(run.log_message, config)
         self.round = self.before = 0
 
@@ -63,7 +65,8 @@ class RoundObserver:
                 "step": self.before + step, "kl": float(draws.kl.mean()), "reward": gains[0][:, 0].tolist(),
                 "gold": gains[1][:, 0].tolist(),
             })  # fmt: skip
-        means = {"reward": rewards, "gold": draws.gold, "kl": draws.kl, "response_tokens": draws.tokens}
+        gold = {"gold": draws.gold} if self.gold else {}
+        means = {"reward": rewards, **gold, "kl": draws.kl, "response_tokens": draws.tokens}
         return {**metrics, **{f"heldout/{name}": float(values.mean()) for name, values in means.items()}}
 
     def numbers(self, draw: int) -> np.random.Generator:

@@ -26,6 +26,9 @@ def finish(loop: Loop) -> None:
         {"prompt": before.pop("prompt"), "before": before, "after": {k: v for k, v in after.items() if k != "prompt"}}
         for before, after in rows
     ]
+    if not loop.gold:
+        for row in heldout:
+            row["before"].pop("gold"), row["after"].pop("gold")
     facts = {
         "n": len(heldout), "heldout": setup.table.heldout_is_separate, "policy_step": step, "best_step": best,
         "last_step": run.progress.done,

@@ -92,6 +92,12 @@ def gains(draws: Draws, first: Draws, rewards: Values, of_first: Values, rng: Rn
     return {**{name: mean_record(each, rng) for name, each in values.items()}, "gold_terms": term_means(terms, rng)}
 
 
+def without_gold(record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a round whose gold reward cannot read the responses."""
+    found = {**record, "gold": None, "gold_terms": {}}
+    return {**found, "gains": {**record["gains"], "gold": None, "gold_terms": {}}} if "gains" in record else found
+
+
 def term_means(terms: Mapping[str, Values], rng: Rng) -> dict[str, list[float | None] | None]:
     """The means of terms (P, D) over the prompts to whose responses each has a value; None if none has one."""
     found: dict[str, list[float | None] | None] = {}

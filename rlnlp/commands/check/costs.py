@@ -16,6 +16,7 @@ from rlnlp.algos.opening import (
     further,
     modules_of,
     need_text,
+    once_text,
 )
 from rlnlp.algos.optim import state_bytes
 from rlnlp.commands.check.findings import Finding, Report
@@ -46,7 +47,7 @@ def costs(
     seconds = loading + once + steps * step + count * measurement
     report.figures |= {"seconds": seconds, "step_seconds": step}
     report.takes["time"] = (
-        f"about {duration(seconds)}: {counted(config.algo.total_steps, 'step')} of {step:.2g} s"
+        f"about {duration(seconds)}: {once_text(once)}{counted(config.algo.total_steps, 'step')} of {step:.2g} s"
         f" (from {counted(len(tried), 'trial')}){further(config.algo)}, {counted(count, 'measurement')} of"
         f" {measurement:.2g} s"
     )
