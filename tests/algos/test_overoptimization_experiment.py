@@ -16,10 +16,10 @@ WITHIN = 0.1  # of the gain of the best kept policy
 
 
 def gold_rewards(path, prompts, draws):
-    """The gold reward of ``draws`` responses to each prompt, by the weights of the experiment."""
+    """The gold reward of ``draws`` responses to each prompt, by the weights of conf/reward/gold.yaml."""
     found = rlnlp.load(path).generate(prompts, n=draws, seed=777)
     texts = [each["prompt"] for each in found], [each["response"] for each in found]
-    terms = (0.4, gold.sentiment), (0.3, gold.politeness), (0.3, gold.helpfulness), (0.5, gold.accepted)
+    terms = (0.4, gold.sentiment), (0.3, gold.politeness), (0.3, gold.helpfulness)
     return sum(weight * np.array(term(*texts)) for weight, term in terms)
 
 
