@@ -18,9 +18,10 @@ def rounds_description(config: RlhfRun, reward: str) -> dict[str, str]:
     """What a description of RLHF has in place of that of a single loop; ``reward`` is the gold reward in words."""
     algo, annotator = config.algo, config.annotator
     gold = "gold, by which the annotator judges" if annotator.name == "simulated" else "gold, only measured"
+    shown = [f"{gold}: {reward}"] if has_gold(config) else []
     return {
         "annotator": "\n".join([_judges(annotator), *_asked(algo, annotator), _kept(config)]),
-        "reward": "\n".join([f"the reward model's, fitted to these judgements\n{gold}: {reward}", *_unread(config)]),
+        "reward": "\n".join(["the reward model's, fitted to these judgements", *shown, *_unread(config)]),
         "rounds": "\n".join(_rounds(config)),
         "optimizer": "\n".join(
             [f"reward model: {optimizer_text(algo.reward_model)}", f"policy: {optimizer_text(algo.policy)}"]
