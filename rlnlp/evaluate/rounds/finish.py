@@ -42,7 +42,7 @@ def finish_run(
     report = report_of(run, config, told, result, heldout, list(health.values()))
     with run.display.waiting("drawing the rounds"):
         draw_history(told, run.directory, report.title)
-        draw_qualities(history, result["n"], run.directory, report.title)
+        draw_qualities(history, result["n"], run.directory, f"{subject(config)}: first and final policy")
     whole = {**result, **rounds_result(history, over), "health": health}
     finish(run, report, whole, heldout, ends(history), device)
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from rlnlp.evaluate.rounds.bars import Compared, draw_before_after
 from rlnlp.evaluate.rounds.history import TERMS, Interval, Record, mean_of, satisfaction_of
@@ -11,6 +12,7 @@ from rlnlp.maths.accuracy import Estimate
 NAME = "before-after.png"
 OF_GOLD, RATING, LENGTH = "terms of the gold reward, mean", "rating, 1 to 10", "tokens of a response, mean"
 SCALE = (1.0, 10.0)  # of ratings
+WIDTH = 52  # letters of a line of the title
 
 
 def draw_qualities(rounds: Sequence[Record], prompts: int, directory: Path, title: str) -> Path | None:
@@ -22,7 +24,7 @@ def draw_qualities(rounds: Sequence[Record], prompts: int, directory: Path, titl
     figures = list(qualities(rounds[0], rounds[-1], prompts))
     if not figures:
         return None
-    draw_before_after(figures, title, directory / NAME)
+    draw_before_after(figures, fill(title, WIDTH), directory / NAME)
     return directory / NAME
 
 
