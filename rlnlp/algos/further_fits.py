@@ -62,8 +62,8 @@ def fresh_model(config: RewardModelRun, language: build.Language | build.Encoder
     return fresh
 
 
-def further_fits(refit: Refit, table: PreferenceTable, algo: FitRewardModel) -> FurtherFits:
-    """The fits that the settings ask for."""
+def further_fits(refit: Refit, table: PreferenceTable, algo: FitRewardModel, scored: Sequence[int]) -> FurtherFits:
+    """The fits that the settings ask for; they score the rows ``scored``, on which the run's own model is judged."""
     run = refit.run
 
     def fitted(what: str, rows: PreferenceTable, train: Sequence[int], scored: Sequence[int]) -> HeldoutScores:
@@ -75,11 +75,11 @@ def further_fits(refit: Refit, table: PreferenceTable, algo: FitRewardModel) -> 
         train = table.fraction(part)
         units = len({table.units[r] for r in train})
         pairs = sum(len(table.rows[r].row.pairs) for r in train)
-        curve.append(CurvePoint(pairs, units, fitted(f"{part:.0%} of the data", table, train, table.heldout)))
+        curve.append(CurvePoint(pairs, units, fitted(f"{part:.0%} of the data", table, train, scored)))
     shuffled = None
     if algo.shuffled_labels:
         mixed = table.shuffled(run.rng("shuffled"))
-        shuffled = fitted("shuffled labels", mixed, mixed.fraction(SHUFFLED), table.heldout)
+        shuffled = fitted("shuffled labels", mixed, mixed.fraction(SHUFFLED), scored)
     return FurtherFits(curve, shuffled, _cross_validation(refit, table, fitted) if algo.folds else None)
 
 

@@ -132,7 +132,8 @@ def main(config: RewardModelRun, run: Run) -> None:
     train(model, optimizers(model, algo), fitting, observe, run)
     result = reward_model_result(config, run, model, setup.reader, table, raw)
     outcome = save_result(run, result, views, loss_gain)
-    finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table, algo))
+    judged = reporting if config.chosen_by_heldout else table.heldout
+    finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table, algo, judged))
 
 
 def keep_samples(

@@ -28,14 +28,21 @@ SET = "data.feedback"
 
 
 class Asking:
-    """Puts questions into the feedback set of a run, and reads what was answered."""
+    """Puts questions into the feedback set of a run, and reads what was answered. ``shared``: others may use it too."""
 
     def __init__(
-        self, store: Store, setup: OnPolicySetup, model: RoundModel, algo: Rlhf, annotator: Annotator, run: Run
+        self,
+        store: Store,
+        setup: OnPolicySetup,
+        model: RoundModel,
+        algo: Rlhf,
+        annotator: Annotator,
+        run: Run,
+        shared: bool,
     ) -> None:
         self.store, self.setup, self.model = store, setup, model
         self.algo, self.annotator, self.run = algo, annotator, run
-        self.id = str(run.facts["id"])
+        self.id, self.shared = str(run.facts["id"]), shared
 
     @property
     def wanted(self) -> int:
@@ -77,7 +84,11 @@ class Asking:
         self._add(round, [(prompt, [(prompt, answer)]) for prompt, answer in asked], 1)
 
     def _add(self, round: int, asked: Sequence[tuple[Prompt | None, Sequence[Asked]]], overlap: int) -> None:
-        """The name of an item is its content: the same run asks the same, and nothing twice."""
+        """The name of an item is its content: the same run asks the same, and nothing twice.
+
+        In a set that runs share each has items of its own.
+        """
+        own = self.id if self.shared else ""
         step = self.run.progress.done
         seen: Counter[str] = Counter()
         items = []
@@ -85,7 +96,7 @@ class Asking:
             answers = tuple(_answer(each) for each in found)
             sha256 = content_sha256(prompt, answers)
             seen[sha256] += 1
-            uid = f"{round}:{len(answers)}:{sha256[:24]}:{seen[sha256]}"
+            uid = f"{own}{round}:{len(answers)}:{sha256[:24]}:{seen[sha256]}"
             items.append(NewItem(prompt, answers, self.id, step, round, overlap, uid))
         self.store.add(items)
 

@@ -93,8 +93,13 @@ class Loop:
         collect_in_run(self.run, self.annotators, self.asking.store, round)
 
     def take_up(self, round: int, asked: int) -> None:
-        """Decide which judgements the round learns from, and see what the last reward model made of the new ones."""
+        """Decide which judgements the round learns from, and see what the last reward model made of the new ones.
+
+        Raises:
+            Failure: exit 3, if there is nothing to learn from.
+        """
         standing = self.asking.compared()
+        self.asking.table(standing, round)  # which fails, if it does, before anything is decided
         known = None
         if round > 1:
             new = [each for each in standing if each[0].run == self.asking.id and each[0].round == round]

@@ -45,7 +45,8 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
     optimization = policy_optimization(config.optimization, setup, model.reward(setup.table.texts), observe, run)
     path = run.directory / FEEDBACK if config.data.feedback is None else Path(config.data.feedback).expanduser()
     store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
-    asking = Asking(store, setup, model, config.algo, config.annotator, run)
+    shared = config.data.feedback is not None
+    asking = Asking(store, setup, model, config.algo, config.annotator, run, shared)
     taste = taste_of(setup.terms, build.shapings(config.reward), setup.given, *config.annotator.rating_range)
     annotators = annotators_of(config.annotator, taste, config.seed, run.display.log_message)
     texts = pretraining_texts(config, language)
