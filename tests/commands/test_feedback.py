@@ -74,7 +74,7 @@ def test_two_hundred_hh_pairs_are_imported_audited_exported_and_read_back_withou
 def test_two_hundred_hh_pairs_are_trained_on_and_what_was_read_is_what_was_exported(run, hh, tmp_path):
     run("my.sqlite", "--import", hh)
     run("my.sqlite", "--export", "hh.pairs.jsonl")
-    more = ["algo.total_steps=2", "data.too_long=cut", "heldout.size=20", "algo.learning_curve=[]"]
+    more = ["algo.total_steps=2", "data.too_long=cut", "heldout.size=40", "algo.learning_curve=[]"]
     data = f"data.preferences={tmp_path / 'hh.pairs.jsonl'}"
     words = runs.words("reward-model", tmp_path, data, *more)
     settings = runs.settings([word for word in words if "preferences=" not in word or "hh.pairs" in word])
