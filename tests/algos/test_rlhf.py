@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rlnlp.algos.rounds import loop as loops
+from rlnlp.algos.rounds import observe
 from rlnlp.algos.rounds.asking import Asking
 from rlnlp.algos.rounds.model import RoundModel
 from rlnlp.feedback.records import BETTER, PERSON, SIMULATED, NewItem, Verdict
@@ -169,3 +170,18 @@ def test_a_judgement_that_is_gone_is_told_and_nothing_is_trained_without_it(whol
     assert "restore the file" in capsys.readouterr().err
     assert (directory / "metrics.jsonl").read_bytes()[:50] == before[:50]
     assert loops.DRAWS == 4
+
+
+@pytest.mark.slow
+def test_a_gold_reward_that_cannot_read_the_responses_is_nowhere_and_the_reward_model_judges(place, monkeypatch):
+    for module in (loops, observe):
+        monkeypatch.setattr(module, "has_gold", lambda config: False)
+    directory = trained(place, "without gold", "algo.rounds=1")
+    first, last = result(directory)["history"]
+    assert (first["gold"], last["gold"], last["reward_model"]["gold"], last["gold_terms"]) == (None, None, None, {})
+    assert last["win_rate"]["against first"]["judge"] == result(directory)["judge"] == "reward model"
+    assert result(directory)["over_optimization"]["gold"] is None
+    assert not any("heldout/gold" in row for row in rows(directory))
+    (row,) = [json.loads(line) for line in (directory / "heldout.jsonl").read_text().splitlines()]
+    assert "gold" not in row["before"]
+    assert "no independent evidence" in (directory / "summary.md").read_text()
