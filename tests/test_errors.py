@@ -13,9 +13,10 @@ NOUNS = (
     "responses", "runs", "settings", "steps", "terms", "texts", "threads", "tokens", "updates", "words",
 )  # fmt: skip
 NEVER_ONE = {  # no number of one: sizes of vocabularies and contexts, constants, numbers of several, decimals; words
-    "{BUDGET} steps", "{rows} tokens", "{len(tokenizer.raw)} tokens", "{context} tokens", "{every:,} steps",
+    "{BUDGET} steps", "{len(steps)} steps", "{tokens:,} tokens", "{rows} tokens", "{len(tokenizer.raw)} tokens",
+    "{context} tokens", "{every:,} steps",
     "{self.responses} responses", "{count} jobs", "{what} prompts",
-    "{what} texts", "{mean:.1f} tokens", "{FEW} prompts", "{WORDS_A_MINUTE:,} words",
+    "{number(after[0], 1)} tokens", "{what} texts", "{mean:.1f} tokens", "{FEW} prompts", "{WORDS_A_MINUTE:,} words",
     "{len(reader.start) + 2} tokens", "{token_count(tokenizer):,} tokens", "{mean['response_tokens']:.1f} tokens",
 }  # fmt: skip
 

@@ -107,7 +107,7 @@ def _check_enough(algo: Rlhf, data: RlhfData, annotator: Annotator, heldout: Any
         asked = min(annotator.comparisons_per_round, there * comb(algo.num_generations, 2))
         fewer = [f"algo.prompts_per_round={there}"]
         fewer += [f"annotator.comparisons_per_round={asked}"] if asked < annotator.comparisons_per_round else []
-        what = f"algo.prompts_per_round is {algo.prompts_per_round:,}, and there are {there:,} prompts to train on"
+        what = f"algo.prompts_per_round is {algo.prompts_per_round:,}, and there are {there:,} to train on"
         raise Failure(Exit.CONFIG, f"{what}\nset {' '.join(fewer)}")
 
 

@@ -11,7 +11,7 @@ from rlnlp.config.choices import is_run
 from rlnlp.config.parse import nearest
 from rlnlp.config.schema import RankRun
 from rlnlp.data.candidates import Candidate
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, counted, one_line
 from rlnlp.evaluate.page.numbers import percent, percents
 from rlnlp.evaluate.rounds.bars import Compared, draw_before_after
 from rlnlp.evaluate.summary import Listing, listing_lines
@@ -96,7 +96,7 @@ def lines(kinds: Sequence[Kind], by: str, texts: int) -> list[str]:
     """A table of the kinds."""
     column, value = asked_kind(by)
     compared = all(kind.before is not None for kind in kinds)
-    caption = f"how often a text of {one_line(value, 40)} ({texts:,} texts) scores higher than one of"
+    caption = f"how often a text of {one_line(value, 40)} ({counted(texts, 'text')}) scores higher than one of"
     head = [column, "texts", *([UNTRAINED] if compared else []), TRAINED if compared else "how often"]
     rows = [
         [kind.label, f"{kind.texts:,}", *([_words(kind.before)] if compared else []), _words(kind.after)]

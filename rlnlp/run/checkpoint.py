@@ -92,7 +92,7 @@ def retain(folder: Path, keep: int, best: int | None, verified: Collection[str])
         Failure: exit 5, if the disk fails.
     """
     valid = [p for p in checkpoints(folder) if p.name in verified or next(faults(p), None) is None]
-    kept = {p.name for p in valid[len(valid) - keep :]} | ({name_of(best)} if best is not None else set())
+    kept = {p.name for p in (valid[-keep:] if keep else [])} | ({name_of(best)} if best is not None else set())
     try:
         for old in valid:
             if old.name not in kept:

@@ -63,7 +63,7 @@ def test_prompts_and_pairs_must_be_enough_for_a_round(tmp_path):
     assert (code, text.split("\n")) == (
         Exit.CONFIG,
         [
-            "algo.prompts_per_round is 300, and there are 36 prompts to train on",  # a tenth of 40 is held out
+            "algo.prompts_per_round is 300, and there are 36 to train on",  # a tenth of 40 is held out
             "set algo.prompts_per_round=36 annotator.comparisons_per_round=36",
         ],
     )

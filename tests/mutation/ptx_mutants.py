@@ -18,7 +18,7 @@ GROUPS = [
         ("the updates of a step have the same texts", "* updates + update + 1,", "* updates + 1,"),
         ("each text meets the same prompt", 'self.seed, "ptx")', "self.seed)"),
         ("texts are scored as prompts are sampled", "Distribution(1.0, 0,", "Distribution(0.7, 0,"),
-        ("the ratio is upside down", "mean_interval(now - first)]", "mean_interval(first - now)]"),
+        ("the ratio of perplexities is upside down", "mean_interval(now - first)]", "mean_interval(first - now)]"),
     ]),
     ("config/data.py", (PTX,), [
         ("the columns of the prompts are looked for in the texts", '{**reading, "columns": {}}', "reading"),

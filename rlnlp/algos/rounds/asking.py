@@ -14,7 +14,7 @@ from rlnlp.data.answers import Answer, words
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.preference_table import PreferenceTable, table_of
 from rlnlp.data.preferences import judgements_of
-from rlnlp.errors import Exit, Failure, one_line
+from rlnlp.errors import Exit, Failure, counted, one_line
 from rlnlp.feedback.pairs import Standing, comparisons, judged_rows
 from rlnlp.feedback.recency import recency_weights
 from rlnlp.feedback.records import RATED, NewItem, content_sha256
@@ -71,8 +71,9 @@ class Asking:
         else:
             chosen = at_random(pairs, count, rng)
         if not chosen and count:
+            asked = counted(len(rows), "prompt")
             raise Failure(
-                Exit.DATA, f"round {round}: the policy gives one response only to each of {len(rows)} prompts\n"
+                Exit.DATA, f"round {round}: the policy gives one response only to each of {asked}\n"
                 "raise sampler.temperature, or algo.num_generations",
             )  # fmt: skip
         asked = [(drawn[c.prompt][0], [drawn[c.prompt][1][i] for i in (c.first, c.second)]) for c in chosen]
