@@ -71,9 +71,9 @@ class Asking:
         else:
             chosen = at_random(pairs, count, rng)
         if not chosen and count:
-            asked = counted(len(rows), "prompt")
+            few = counted(len(rows), "prompt")
             raise Failure(
-                Exit.DATA, f"round {round}: the policy gives one response only to each of {asked}\n"
+                Exit.DATA, f"round {round}: the policy gives one response only to each of {few}\n"
                 "raise sampler.temperature, or algo.num_generations",
             )  # fmt: skip
         asked = [(drawn[c.prompt][0], [drawn[c.prompt][1][i] for i in (c.first, c.second)]) for c in chosen]
