@@ -44,11 +44,6 @@ class Asking:
         self.algo, self.annotator, self.run = algo, annotator, run
         self.id, self.shared = str(run.facts["id"]), shared
 
-    @property
-    def wanted(self) -> int:
-        """The judgements that are still wanted of what this run asked."""
-        return self.store.wanted(self.id)
-
     def compare(self, round: int) -> int:
         """Ask which of two responses of the present policy is better, as often as the settings say; how often that is.
 
@@ -103,19 +98,13 @@ class Asking:
 
     def compared(self) -> list[Standing]:
         """All comparisons that count, by item and annotator; without those of annotators that are left out."""
-        names = self._names()
-        return [
-            (item, one) for item, one in comparisons(self.store.standing())
-            if self.annotator.weights.get(names[one.annotator], 1.0) > 0
-        ]  # fmt: skip
+        return self._counting(comparisons(self.store.standing()))
 
     def ratings(self, round: int) -> list[int]:
         """What the responses of a round were rated by those who are not left out."""
-        names = self._names()
         return [
-            int(one.verdict.rating or 0) for item, one in self.store.standing()
+            int(one.verdict.rating or 0) for item, one in self._counting(self.store.standing())
             if one.verdict.kind == RATED and item.run == self.id and item.round == round and item.repeat_of is None
-            and self.annotator.weights.get(names[one.annotator], 1.0) > 0
         ]  # fmt: skip
 
     def table(self, used: Sequence[Standing], round: int) -> PreferenceTable:
@@ -124,12 +113,18 @@ class Asking:
         Raises:
             Failure: exit 3, if there is none that tells responses apart.
         """
+        used = self._counting(used)  # a resumed run may leave out somebody else
         rows = judged_rows(used, self._names(), self.annotator.weights, self.store.path.name)
         if not rows:
             raise Failure(Exit.DATA, f"{SET}: nothing was judged that the reward model could learn from")
         weights = recency_weights([self._round_of(each, round) for each in used], self.algo.decay)
         weighed = [replace(row, weight=row.weight * float(w)) for row, w in zip(rows, weights, strict=True) if w > 0]
         return table_of(SET, judgements_of(SET, self.store.path.name, weighed), self.model.reader)
+
+    def _counting(self, standing: Sequence[Standing]) -> list[Standing]:
+        """Those of annotators that are not left out."""
+        names, weights = self._names(), self.annotator.weights
+        return [each for each in standing if weights.get(names[each[1].annotator], 1.0) > 0]
 
     def _round_of(self, each: Standing, present: int) -> int:
         """The round of a judgement; those of other runs are as old as the first."""
