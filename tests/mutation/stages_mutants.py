@@ -50,11 +50,6 @@ GROUPS = [
         [("a round that was begun is not counted", "-(-done // round_steps)", "done // round_steps")],
     ),
     (
-        "commands/resume.py", (RESUMED,),
-        [("a last round that ended early is never done", "if rounds == algo.rounds else None",
-          "if facts.get('steps') == algo.total_steps else None")],
-    ),
-    (
         "commands/preflight_rounds.py", (FAULTS,),
         [("held-out prompts are trained on", "(0 if others else heldout_part(len(distinct), size))", "0")],
     ),
