@@ -137,8 +137,10 @@ def _prepare(connection: sqlite3.Connection, path: Path, seed: int) -> None:
 
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN")  # all three as they are at one moment: another process may be making the set
     version, application = _number(connection, "user_version"), _number(connection, "application_id")
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    connection.execute("COMMIT")
     if application != APPLICATION and (tables or version or application):
         raise _not_one(path, "a database of another program")
     if version > len(MIGRATIONS):

@@ -83,7 +83,7 @@ def test_two_hundred_hh_pairs_are_trained_on_and_what_was_read_is_what_was_expor
     assert len(exported) == 200
     heldout = lines_of(place / "heldout.jsonl")
     assert {row["prompt"] for row in heldout} <= {row["prompt"] for row in exported}
-    assert len(heldout) == json.loads((place / "run.json").read_text())["result"]["n"] > 10
+    assert len(heldout) == json.loads((place / "run.json").read_text())["result"]["n"] > 5
     run("again.sqlite", "--import", "hh.pairs.jsonl")
     run("again.sqlite", "--export", "again.pairs.jsonl")
     assert (tmp_path / "again.pairs.jsonl").read_text() == (tmp_path / "hh.pairs.jsonl").read_text()

@@ -3,6 +3,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from rlnlp.feedback.audit import audit, audit_of, reading_seconds
@@ -121,7 +122,7 @@ def test_too_fast_is_faster_than_the_words_can_be_read():
     assert reading_seconds(Item("q" * 1000, ("a", "b"))) == 0.5
 
 
-LENGTH = Taste(lambda prompts, responses: [[len(r)] for r in responses], (1.0,))
+LENGTH = Taste(lambda prompts, responses: np.array([[float(len(r))] for r in responses]), (1.0,))
 
 
 def judged(tmp_path, raters, items=120, overlap=1, repeated=0.3):
