@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from rlnlp.config.algos import DRAW, Ppo, Reinforce
 from rlnlp.config.reward_model import RewardModelFit
@@ -31,14 +31,19 @@ class RewardModelStage(RewardModelFit):
             yield "loss", f"must be preference: rounds ask for comparisons, got {self.loss}"
 
 
+def optimized_steps() -> Any:
+    """The setting of how long the policy is optimized in a round."""
+    return setting(
+        OPTIMIZED, "steps", ge=1, resume="never",
+        trl="max_steps, total_episodes", verl="trainer.total_training_steps",
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class PpoStage(Ppo):
     """The optimization of the policy in each round, by PPO."""
 
-    total_steps: int = setting(
-        OPTIMIZED, "steps", ge=1, resume="never",
-        trl="max_steps, total_episodes", verl="trainer.total_training_steps",
-    )  # fmt: skip
+    total_steps: int = optimized_steps()
     ptx_coef: float = setting(PTX, ge=0)
 
 
@@ -46,10 +51,7 @@ class PpoStage(Ppo):
 class ReinforceStage(Reinforce):
     """The optimization of the policy in each round, by REINFORCE."""
 
-    total_steps: int = setting(
-        OPTIMIZED, "steps", ge=1, resume="never",
-        trl="max_steps, total_episodes", verl="trainer.total_training_steps",
-    )  # fmt: skip
+    total_steps: int = optimized_steps()
     ptx_coef: float = setting(PTX, ge=0)
 
 
