@@ -66,6 +66,7 @@ STEPS = (  # in the order of their versions
     Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
     Step(4, Sampler, added={"stop": None}),
     Step(7, Common, added={"tracker": {"name": "none", "project": "rlnlp", "run_name": None, "offline": False}}),
+    Step(7, Reading, added={"split": "train", "heldout_split": "test", "allow_download": False}),
 )
 
 

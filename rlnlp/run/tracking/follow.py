@@ -27,7 +27,7 @@ PAUSE = 1.0  # seconds between two looks
 RETRIES = (5.0, 15.0, 60.0)  # seconds until what has failed is tried again: the first time, the second, from then on
 MOST = 200  # steps that are logged at once
 EARLIER = 60.0  # seconds that an earlier process of the same run may take to hand on what it has
-END = 120  # seconds that are left to a run that was killed
+END = 600  # seconds after which it ends by itself when the run that it is beside was killed
 SENT = "sent.json"
 
 
@@ -141,7 +141,6 @@ def main() -> int:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)  # no library may ask anyone anything
     os.dup2(2, 1)  # nor print to anyone
-    os.nice(10)
 
     def tell(text: str) -> None:
         with suppress(OSError):  # the run was killed
