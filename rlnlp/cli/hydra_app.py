@@ -24,7 +24,7 @@ from rlnlp.cli.hydra_words import (
     split_flags,
     whole_flag,
 )
-from rlnlp.cli.plugins import check_direction, check_plugins
+from rlnlp.cli.plugins import check_direction, check_plugins, with_ours
 from rlnlp.cli.words import check_typed
 from rlnlp.commands.train import check_device, run_training
 from rlnlp.config.changes import declaration
@@ -56,7 +56,7 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     check_words(settings)
     check_plugins(settings)
     sweep = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in settings
-    words = [readable(word, sweep) for word in [*fixed, *settings]]
+    words = [readable(word, sweep) for word in [*fixed, *with_ours(settings)]]
     if {"-h", "--help"} & named_flags:
         return _help(name, composed(flags, [*map(forced, words), *ALWAYS], sweep))
     if look:

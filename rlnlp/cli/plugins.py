@@ -12,6 +12,9 @@ PLUGINS = {  # the choice of a group: the module that it needs, and the extra th
     ("hydra/launcher", "ray"): ("hydra_ray_launcher", "ray"),
     ("hydra/sweeper", "optuna"): ("hydra_optuna_sweeper", "optuna"),
 }
+OURS = {  # what a choice needs here beside its own values: more is better, and a job that fails ends no other
+    "hydra/sweeper=optuna": ("hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1.0"),
+}
 
 
 def check_plugins(words: list[str]) -> None:
@@ -26,6 +29,11 @@ def check_plugins(words: list[str]) -> None:
             raise Failure(
                 Exit.CONFIG, f"{word} needs a plugin of Hydra's\ninstall it: pip install 'rlnlp[{needed[1]}]'"
             )
+
+
+def with_ours(words: list[str]) -> list[str]:
+    """``words`` behind those that the plugins among them need here; what is typed comes later, and wins."""
+    return [*(ours for word in words for ours in OURS.get(word, ())), *words]
 
 
 def check_direction(sweeper: Any) -> None:

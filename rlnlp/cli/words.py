@@ -212,4 +212,4 @@ def _choices(word: str) -> list[str]:
 
 
 def _groups() -> list[str]:
-    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir() and choices_of(path.name))
+    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir())

@@ -4,12 +4,10 @@ import json
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from rlnlp.cli import job, plugins
 from rlnlp.cli.sweep import summary
 from rlnlp.cli.sweep_progress import SweepProgress
-from rlnlp.config.choices import conf_dir
 from rlnlp.errors import Exit, Failure
 
 
@@ -63,8 +61,13 @@ def test_a_sweeper_that_would_look_for_the_worst_is_refused():
         with pytest.raises(Failure, match=r"set hydra\.sweeper\.direction=maximize$") as failure:
             plugins.check_direction(Node({"direction": direction}))
         assert failure.value.code == Exit.CONFIG
-    ours = yaml.safe_load((conf_dir() / "hydra" / "sweeper" / "optuna.yaml").read_text())
-    assert (ours["direction"], ours["max_failure_rate"]) == ("maximize", 1.0)
+
+
+def test_optuna_is_told_to_maximize_and_to_go_on_unless_the_user_says_otherwise():
+    words = ["seed=1", "hydra/sweeper=optuna", "hydra.sweeper.max_failure_rate=0.5"]
+    ours = ["hydra.sweeper.direction=maximize", "hydra.sweeper.max_failure_rate=1.0"]
+    assert plugins.with_ours(words) == [*ours, *words]
+    assert plugins.with_ours(["hydra/launcher=joblib"]) == ["hydra/launcher=joblib"]
 
 
 class Node(SimpleNamespace):

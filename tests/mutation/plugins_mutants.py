@@ -7,6 +7,7 @@ GROUPS = [
         "cli/plugins.py", (PLUGINS,),
         [
             ("a missing plugin is left to Hydra", "and not _installed(needed[0])", "and _installed(needed[0]) is None"),
+            ("what is typed is lost", "for ours in OURS.get(word, ())), *words]", "for ours in OURS.get(word, ()))]"),
             ("the worst is looked for", 'rpartition(".")[2] != "maximize"', 'rpartition(".")[2] == ""'),
         ],
     ),
