@@ -292,8 +292,7 @@ class Run:
 
     def write_log(self, text: str) -> None:
         """Append to train.log."""
-        self._log.write(text + "\n")
-        self._log.flush()
+        print(f"{text}\n", end="", file=self._log, flush=True)  # in one piece: the tracker's lines come from a thread
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)
