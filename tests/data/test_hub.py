@@ -9,12 +9,9 @@ from rlnlp.config.hub import cached_subsets, hub_content, hub_name
 from rlnlp.data.sources import preference_records, prompt_records, text_records
 from rlnlp.errors import Exit, Failure
 from rlnlp.run.manifest import data_id
+from support.data import READING
 
 HERE = pytest.mark.skipif(find_spec("datasets") is None, reason="needs datasets: pip install 'rlnlp[hub]'")
-SETTINGS = {
-    "template": "auto", "system": None, "template_args": {}, "columns": {}, "encoding": "utf-8", "split": "train",
-    "heldout_split": "test", "allow_download": False,
-}  # fmt: skip
 ROWS = {
     "train": [{"question": f"what is {i} ?", "text": f"it is {i} .", "chosen": "a", "rejected": "b"} for i in range(5)],
     "test": [{"question": "who is it ?", "text": "nobody .", "chosen": "c", "rejected": "d"}],
@@ -22,7 +19,7 @@ ROWS = {
 
 
 def reading(**more):
-    return Reading(**{**SETTINGS, **more})
+    return Reading(**{**READING, **more})
 
 
 def refused(name, key="data.prompts", **more):
