@@ -53,7 +53,7 @@ class Job:
         again = len(self.named or [])  # words that name code and secrets again are no settings of the sweep
         own = typed[: len(typed) - again]
         overrides = [without_secrets(word.lstrip("+")) for word in own]
-        words = " ".join(overrides) if self.names is None else self.names[hydra.job.num]
+        words = " ".join(_chosen(overrides, self.words)) if self.names is None else self.names[hydra.job.num]
         before = read_facts(directory).get("seconds")
         output = JobOutput(self.progress.label(hydra.job.num, self._below(directory), words), directory)
         with output:
@@ -120,6 +120,12 @@ def from_environment(composed: Any) -> list[str]:
 
     found = leaves(OmegaConf.to_container(composed, resolve=False))
     return [key for key, value in found if isinstance(value, str) and "${oc.env:" in value]
+
+
+def _chosen(overrides: list[str], typed: list[str]) -> list[str]:
+    """Of the words of a job those that its sweeper has chosen: the others were typed as they are."""
+    fixed = {without_secrets(word.lstrip("+")) for word in typed}
+    return [word for word in overrides if word not in fixed]
 
 
 def _short(directory: Path) -> Path:

@@ -54,6 +54,11 @@ def test_of_what_a_job_returns_more_is_better(metrics, reached):
     assert job._reached({}) is None
 
 
+def test_a_job_that_a_sweeper_has_chosen_is_told_by_what_was_chosen():
+    typed = ["seed=1", "++algo.kl_coef=choice(0.1,0.2)", "hydra/sweeper=optuna"]
+    assert job._chosen(["seed=1", "algo.kl_coef=0.2"], typed) == ["algo.kl_coef=0.2"]
+
+
 def test_a_sweeper_that_would_look_for_the_worst_is_refused():
     for sweeper in ({}, {"direction": "maximize"}, {"direction": "Direction.maximize"}):
         plugins.check_direction(Node(sweeper))

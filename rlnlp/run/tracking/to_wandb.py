@@ -23,7 +23,7 @@ class Wandb:
         )  # fmt: skip
         self.last_step = max(run.sent, self._run.step - 1)
         stored = f"wandb sync {shell_word(run.folder / 'wandb' / Path(self._run.dir).parent.name)}"
-        self.where = stored if self._run.offline else str(self._run.url)
+        self.where = stored if self._run.offline else self._run.url or "WANDB_MODE says that nothing is kept"
 
     def log(self, rows: Sequence[Row]) -> None:
         """Log each step whole; W&B sends it from a process of its own."""
