@@ -1,12 +1,14 @@
 """Each launcher and sweeper with its real package: a job that is killed stops no other, and the best is found."""
 
 import json
+import os
+import sys
 from importlib.util import find_spec
 
 import pytest
 import yaml
 
-from support.small import rlnlp, write_prompts
+from support.small import ROOT, rlnlp, write_prompts
 
 PLUGINS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"],
@@ -31,11 +33,14 @@ def needs(name, part):
 def swept(place, model_dir, *more):
     (place / "dying.py").write_text(DYING)
     write_prompts(place / "p.jsonl", 20)
+    (place / "own" / "reward").mkdir(parents=True)
+    reward = {"terms": {"own": {"fn": "dying.py:f", "weight": 1.0, "args": {"value": 0.0}}}, "workers": 0}
+    (place / "own" / "reward" / "dying.yaml").write_text(yaml.safe_dump(reward))
     return rlnlp(
         "reinforce", "-m", f"model.path={model_dir}", "data.prompts=p.jsonl", "algo.total_steps=1", "algo.batch_size=2",
-        "sampler.max_new_tokens=4", "heldout.size=2", "device=cpu", "hydra.sweep.dir=s", "~reward.terms",
-        "+reward.terms={own: {fn: dying.py:f, weight: 1.0, args: {value: 0.0}}}", *more,
-        cwd=place, timeout=1800,
+        "sampler.max_new_tokens=4", "heldout.size=2", "device=cpu", "hydra.sweep.dir=s", "--config-dir=own",
+        "reward=dying", *more, cwd=place, timeout=1800,
+        env={"PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, sys.path)])},  # whose packages may be anywhere
     )  # fmt: skip
 
 
@@ -60,5 +65,7 @@ def test_optuna_finds_the_highest_score_and_goes_on_after_a_job_that_is_killed(t
     assert code == 10, err
     assert len(json.loads((tmp_path / "s" / "sweep.json").read_text())) == 4
     found = yaml.safe_load((tmp_path / "s" / "optimization_results.yaml").read_text())
-    assert found["best_params"] == {"reward.terms.own.args.value": 3.0}
+    assert {key.lstrip("+"): value for key, value in found["best_params"].items()} == {
+        "reward.terms.own.args.value": 3.0
+    }
     assert found["best_value"] == pytest.approx(3.0)
