@@ -14,6 +14,7 @@ from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.config.rlhf import RewardModelStage, Rlhf
 from rlnlp.config.setting import Problem, setting
+from rlnlp.config.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Common(Seeded):
     checkpoint: Checkpoint = setting("saving")
     heldout: Heldout = setting("measuring")
     samples: Samples = setting("keeping responses")
+    tracker: Tracker = setting("showing the metrics in TensorBoard, W&B or MLflow")
 
     @property
     def chosen_by_heldout(self) -> bool:
@@ -140,8 +142,9 @@ class RlhfRun(Common):
         algo = self.algo.policy
         kind = partial(PpoRun, algo=algo) if isinstance(algo, Ppo) else partial(ReinforceRun, algo=algo)
         return kind(
-            seed=self.seed, checkpoint=self.checkpoint, heldout=self.heldout, samples=self.samples, model=self.model,
-            data=self.data, sampler=self.sampler, reward=self.reward, device=self.device,
+            seed=self.seed, checkpoint=self.checkpoint, heldout=self.heldout, samples=self.samples,
+            tracker=self.tracker, model=self.model, data=self.data, sampler=self.sampler, reward=self.reward,
+            device=self.device,
         )  # fmt: skip
 
 

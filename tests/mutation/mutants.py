@@ -38,6 +38,7 @@ from mutation import (
     page_server_mutants,
     pair_mutants,
     people_mutants,
+    plugins_mutants,
     ppo_mutants,
     preference_mutants,
     ptx_mutants,
@@ -50,6 +51,7 @@ from mutation import (
     statistics_mutants,
     sweep_mutants,
     terminal_mutants,
+    tracking_mutants,
     trust_mutants,
     use_mutants,
     words_mutants,
@@ -113,6 +115,7 @@ GROUPS_OF = (
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
     reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
     rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants,
+    tracking_mutants, plugins_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
