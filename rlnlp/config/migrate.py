@@ -18,7 +18,7 @@ from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import group_of
 from rlnlp.errors import Exit, Failure, one_line
 
-CONFIG_VERSION = 6  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
+CONFIG_VERSION = 7  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ STEPS = (  # in the order of their versions
     Step(4, Reward, added={"workers": 0}),
     Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
     Step(4, Sampler, added={"stop": None}),
+    Step(7, Model, added={"lora": {"rank": None, "alpha": 32.0, "target_modules": "all-linear", "merge": False}}),
 )
 
 
