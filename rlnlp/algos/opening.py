@@ -177,8 +177,11 @@ def disk_need(config: Trained, modules: Modules) -> DiskNeed:
     staged = 1 if saves(config) > kept else 0  # an old one is removed when the new one is whole
     kept_models, measured = config.checkpoint.models_kept, measurements(config) - 2
     models = measured if kept_models is None else min(measured, kept_models + 2) if kept_models else 0  # best, staged
-    result = next(iter(weights.values()))
-    needed = (kept + staged) * one + (1 + models) * result + SPARE
+    first = next(iter(modules.values()))
+    merged = config.model.lora.on and config.model.lora.merge
+    kept_model = next(iter(weights.values()))
+    result = sum(p.nbytes for p in first.parameters()) if merged else kept_model
+    needed = (kept + staged) * one + result + models * kept_model + SPARE
     return DiskNeed(needed, one, kept, result, 1 + models)
 
 

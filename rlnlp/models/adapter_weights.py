@@ -39,7 +39,7 @@ def with_adapter(model: Any, directory: str) -> Any:
     if is_plain(Path(directory)):
         check_base(model, Path(directory))
         adapter = load_adapter(model, Path(directory))
-        let_use({name: model.get_submodule(name) for name in adapter.products}, Adapters())
+        let_use(model, Adapters())
         merge(model, adapter)
         return model
     from peft import PeftModel
@@ -108,7 +108,7 @@ def learn_adapter(policy: Policy, lora: Lora, weights: str, base: str | None, rn
     else:
         adapter = started(policy, lora, layers, Path(weights))
     adapters = Adapters()
-    let_use(layers, adapters)
+    let_use(policy.lm, adapters)
     policy.learn(adapter, adapters)
     place = base or weights
     place = os.path.abspath(place) if Path(place).is_dir() else place

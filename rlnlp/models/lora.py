@@ -10,7 +10,7 @@ without switching what learns. What is saved is peft's, and gives the same in pe
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -94,19 +94,32 @@ class Adapters:
 
 
 class WithProduct:
-    """A layer's ``forward`` that adds the product of the adapter in use; the layer's own is ``plain``."""
+    """A linear layer's ``forward`` that adds the product of the adapter in use, if that has one for it.
 
-    def __init__(self, plain: Callable[[Tensor], Tensor], name: str, adapters: Adapters) -> None:
-        self.plain, self.name, self.adapters = plain, name, adapters
+    The weight does not learn: where products are computed in another precision it is cast once, not in each pass.
+    """
+
+    def __init__(self, layer: Any, name: str, adapters: Adapters) -> None:
+        self.layer, self.plain, self.name, self.adapters = layer, layer.forward, name, adapters
+        self.cast: Tensor | None = None
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """What the layer gives."""
-        out = self.plain(hidden)
+        kind = hidden.device.type
+        lower = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        out: Tensor = self.plain(hidden) if lower == torch.float32 else self.in_dtype(hidden, lower)
         adapter = self.adapters.current
         if adapter is None or self.name not in adapter.products:
             return out
         added: Tensor = adapter.products[self.name](hidden, out)
         return added
+
+    def in_dtype(self, hidden: Tensor, dtype: torch.dtype) -> Tensor:
+        """What the layer alone gives, computed in ``dtype``."""
+        if self.cast is None or self.cast.dtype != dtype:
+            weight = self.layer.weight.detach()
+            self.cast = (weight.t() if transposed(self.layer) else weight).to(dtype)
+        return functional.linear(hidden, self.cast, self.layer.bias)
 
 
 def linear_layers(lm: Any) -> dict[str, nn.Module]:
@@ -165,10 +178,12 @@ def new_adapter(layers: Mapping[str, Any], rank: int, alpha: float, rng: np.rand
     return Adapter(products, rank, alpha)
 
 
-def let_use(layers: Mapping[str, Any], adapters: Adapters) -> None:
-    """Let ``layers`` add the adapter that ``adapters`` say is in use."""
+def let_use(lm: Any, adapters: Adapters) -> None:
+    """Let the linear layers of ``lm``, and its head, add the adapter that ``adapters`` say is in use."""
+    head = lm.get_output_embeddings()
+    layers: dict[str, Any] = linear_layers(lm) | ({"the head": head} if isinstance(head, nn.Linear) else {})
     for name, layer in layers.items():
-        layer.forward = WithProduct(layer.forward, name, adapters)
+        layer.forward = WithProduct(layer, name, adapters)
 
 
 @torch.no_grad()

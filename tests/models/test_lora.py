@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, GPT2LMHeadModel
 from rlnlp import build
 from rlnlp.commands.preflight import parse_run_config
 from rlnlp.config.model import Device, Lora
+from rlnlp.device import computing_in
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.adapter_files import ADAPTER, ADAPTER_WEIGHTS, BASE_RECORD, is_plain
 from rlnlp.models.adapter_weights import learn_adapter
@@ -194,6 +195,19 @@ def test_layers_that_are_recomputed_use_the_adapter_of_their_first_pass(place):
     assert all(p.grad is None for p in recomputed.parameters())
     for one, other in zip(gradients(plain), gradients(recomputed), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [lambda place: place, lambda place: gpt2(place.parent / "gpt2")])
+def test_in_bfloat16_the_base_is_cast_once_and_gives_the_same(make, place):
+    where = make(place)
+    policy, plain = adapted(where), AutoModelForCausalLM.from_pretrained(where, attn_implementation="eager").eval()
+    with computing_in(torch.bfloat16, torch.device("cpu")):
+        assert torch.equal(policy.lm(IDS, use_cache=False).logits, plain(IDS, use_cache=False).logits)
+        cast = {name: layer.forward.cast for name, layer in linear_layers(policy.lm).items()}
+        logits(policy)
+    assert all(weight is not None and weight.dtype == torch.bfloat16 for weight in cast.values())
+    assert all(layer.forward.cast is cast[name] for name, layer in linear_layers(policy.lm).items())
+    assert torch.equal(policy.lm(IDS).logits, plain(IDS).logits)
 
 
 def test_the_base_gets_no_gradient_and_every_product_gets_one(place):
