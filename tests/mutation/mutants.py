@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from mutation import (
+    adapter_mutants,
     chat_mutants,
     check_mutants,
     compare_mutants,
@@ -113,6 +114,7 @@ GROUPS_OF = (
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
     reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
     rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants,
+    adapter_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
