@@ -90,6 +90,7 @@ def test_the_start_says_what_learns_and_the_card_what_is_kept(ppo):
     log = (ppo / "train.log").read_text()
     assert "with an adapter of rank 2 (alpha 4) on all linear layers" in log
     assert "in an adapter, of a base of" in log
+    assert "the adapter, for from_pretrained of peft" in log
     card = (ppo / "policy" / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: peft\n")
     assert "This is an adapter" in card
