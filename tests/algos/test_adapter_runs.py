@@ -146,6 +146,7 @@ def test_every_algorithm_that_learns_an_adapter_resumes_to_the_last_bit(kind, tm
 def test_what_a_run_saves_generates_what_the_run_measured_and_learns_on(tmp_path, capsys):
     whole = trained("reinforce", tmp_path)
     merged = trained("reinforce", tmp_path / "merged", "model.lora.merge=true")
+    capsys.readouterr()
     said = []
     for run in (whole, merged):
         assert generate.main([str(run), "the film is", "-n", "3", "--json"]) == 0
