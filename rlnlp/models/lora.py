@@ -40,15 +40,39 @@ class Product(nn.Module):
         super().__init__()
         self.lora_A, self.lora_B, self.scale = Factor(a), Factor(b), scale
 
-    def forward(self, hidden: Tensor, out: Tensor) -> Tensor:
-        """``out`` with the product added. (..., inputs), (..., outputs) -> (..., outputs)."""
-        rows, plain = hidden.reshape(-1, hidden.shape[-1]), out.reshape(-1, out.shape[-1])
-        narrow = functional.linear(rows, self.lora_A.weight)
-        return torch.addmm(plain, narrow, self.lora_B.weight.t(), alpha=self.scale).view(out.shape)
-
     def delta(self) -> Tensor:
         """What is added to the layer's weight, (outputs, inputs)."""
         return self.scale * (self.lora_B.weight.detach() @ self.lora_A.weight.detach())
+
+
+class LinearWithProduct(torch.autograd.Function):
+    """x W^T + bias + scale (x A^T) B^T of rows x, (N, inputs) -> (N, outputs); W and bias get no gradient.
+
+    By itself autograd would copy what the layer gives, and its gradient, to add the product: of a layer with 576
+    inputs and 1,536 outputs, forward and backward over 376 rows, it takes a tenth longer.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
+    ) -> Tensor:
+        """What the layer gives."""
+        narrow = rows @ a.t()
+        out = functional.linear(rows, weight, bias).addmm_(narrow, b.t(), alpha=scale)
+        ctx.save_for_backward(rows, weight, a, b, narrow)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, None, Tensor, Tensor, None]:
+        """The gradients of rows, A and B."""
+        rows, weight, a, b, narrow = ctx.saved_tensors
+        of_narrow = (grad @ b).mul_(ctx.scale)
+        of_rows = (grad @ weight).addmm_(of_narrow, a) if ctx.needs_input_grad[0] else None
+        return of_rows, None, None, of_narrow.t() @ rows, (grad.t() @ narrow).mul_(ctx.scale), None
+
+
+with_product: Any = LinearWithProduct.apply
 
 
 class Adapter(nn.Module):
@@ -105,21 +129,29 @@ class WithProduct:
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """What the layer gives."""
-        kind = hidden.device.type
-        lower = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        out: Tensor = self.plain(hidden) if lower == torch.float32 else self.in_dtype(hidden, lower)
-        adapter = self.adapters.current
-        if adapter is None or self.name not in adapter.products:
-            return out
-        added: Tensor = adapter.products[self.name](hidden, out)
-        return added
+        kind, adapter, bias = hidden.device.type, self.adapters.current, self.layer.bias
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.layer.weight.dtype
+        product = None if adapter is None else adapter.products.get(self.name)
+        if product is None:
+            same = dtype == self.layer.weight.dtype
+            return self.plain(hidden) if same else functional.linear(hidden, self.weight_in(dtype), bias)
+        with torch.autocast(kind, enabled=False):
+            out: Tensor = with_product(
+                hidden.reshape(-1, hidden.shape[-1]).to(dtype), self.weight_in(dtype),
+                None if bias is None else bias.detach().to(dtype),
+                product.lora_A.weight.to(dtype), product.lora_B.weight.to(dtype), product.scale,
+            )  # fmt: skip
+        return out.view(*hidden.shape[:-1], -1)
 
-    def in_dtype(self, hidden: Tensor, dtype: torch.dtype) -> Tensor:
-        """What the layer alone gives, computed in ``dtype``."""
+    def weight_in(self, dtype: torch.dtype) -> Tensor:
+        """The layer's weight, (outputs, inputs), in ``dtype``."""
+        own = self.layer.weight.detach()
+        weight: Tensor = own.t() if transposed(self.layer) else own
+        if dtype == weight.dtype:
+            return weight
         if self.cast is None or self.cast.dtype != dtype:
-            weight = self.layer.weight.detach()
-            self.cast = (weight.t() if transposed(self.layer) else weight).to(dtype)
-        return functional.linear(hidden, self.cast, self.layer.bias)
+            self.cast = weight.to(dtype)
+        return self.cast
 
 
 def linear_layers(lm: Any) -> dict[str, nn.Module]:

@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from rlnlp.models.load import load_policy, load_tokenizer
 from rlnlp.models.lora import linear_layers, target_names
 from rlnlp.models.policy import Policy
 from rlnlp.models.save import pretrained_files, save_policy
+from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.types import Rollout
 from support import runs, small
 
@@ -56,7 +58,7 @@ def logits(policy):
 def saved(policy, place, lora=ALL):
     """The folder of a policy as a run saves it."""
     model = build_model(lora)
-    words = load_tokenizer(str(place.parent / "words"), True)
+    words = Tokenizer(small.tokenizer(), (small.END,), 0, (1,))
     policy.files = pretrained_files(policy, words)
     save_policy(place, policy, words, model)
     return place
@@ -75,10 +77,9 @@ def rollout():
     return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], 1), torch.tensor([True, False]))
 
 
-@pytest.fixture
-def place(tmp_path):
-    small.tokenizer().save_pretrained(tmp_path / "words")
-    return small.save_model(tmp_path / "base")
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return small.save_model(tmp_path_factory.mktemp("adapters") / "base")
 
 
 @pytest.mark.parametrize("make", [lambda place: place, lambda place: gpt2(place.parent / "gpt2")])
@@ -210,6 +211,26 @@ def test_in_bfloat16_the_base_is_cast_once_and_gives_the_same(make, place):
     assert torch.equal(policy.lm(IDS).logits, plain(IDS).logits)
 
 
+@pytest.mark.parametrize("make", [lambda place: place, lambda place: gpt2(place.parent / "gpt2")])
+def test_gradients_are_those_of_autograd_on_merged_weights(make, place):
+    """Of W + s B A the gradient G gives s B^T G for A and s G A^T for B; layers below see gradients through both."""
+    where = make(place)
+    policy, whole = adapted(where), AutoModelForCausalLM.from_pretrained(where, attn_implementation="eager").eval()
+    products, turned = policy.adapter.products, isinstance(whole, GPT2LMHeadModel)
+    with torch.no_grad():
+        for name, product in products.items():
+            weight, delta = whole.get_submodule(name).weight, product.delta()
+            weight.add_(delta.t() if turned else delta)
+    policy(rollout(), small.plain()).logprobs.sum().backward()
+    Policy(whole)(rollout(), small.plain()).logprobs.sum().backward()
+    for name, product in products.items():
+        a, b = product.lora_A.weight, product.lora_B.weight
+        found = whole.get_submodule(name).weight.grad
+        gradient = found.t() if turned else found
+        torch.testing.assert_close(a.grad, product.scale * b.detach().t() @ gradient, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(b.grad, product.scale * gradient @ a.detach().t(), rtol=1e-3, atol=1e-3)
+
+
 def test_the_base_gets_no_gradient_and_every_product_gets_one(place):
     policy = adapted(place)
     policy(rollout(), small.plain()).logprobs.sum().backward()
@@ -276,8 +297,9 @@ def test_an_adapter_of_another_kind_is_not_learned_on(lora, words, place, tmp_pa
 
 
 def test_an_adapter_of_a_base_that_has_changed_is_refused(place, tmp_path):
-    folder = saved(adapted(place), tmp_path / "adapter")
-    small.lm(len(small.tokenizer()), seed=1).save_pretrained(place)
+    base = shutil.copytree(place, tmp_path / "base")
+    folder = saved(adapted(base), tmp_path / "adapter")
+    small.lm(len(small.tokenizer()), seed=1).save_pretrained(base)
     with pytest.raises(Failure, match="is an adapter of other weights than") as failure:
         load_policy(str(folder), True, torch.device("cpu"))
     assert failure.value.code == Exit.MODEL

@@ -3,8 +3,12 @@
 LORA, RATES, RUNS = "models/test_lora", "config/test_rates", "algos/test_adapter_runs"
 GROUPS = [
     ("models/lora.py", (), [
-        ("the product is not scaled", "self.lora_B.weight.t(), alpha=self.scale)", "self.lora_B.weight.t())",
+        ("the product is not scaled", "addmm_(narrow, b.t(), alpha=scale)", "addmm_(narrow, b.t())",
          f"{LORA}::test_a_layer_gives_w_x_plus_alpha_over_rank_b_a_x"),
+        ("the gradient of B is not scaled", "(grad.t() @ narrow).mul_(ctx.scale)", "grad.t() @ narrow",
+         f"{LORA}::test_gradients_are_those_of_autograd_on_merged_weights"),
+        ("the product gives its input no gradient", "(grad @ weight).addmm_(of_narrow, a)", "(grad @ weight)",
+         f"{LORA}::test_gradients_are_those_of_autograd_on_merged_weights"),
         ("the scale is not divided by the rank", "Product(a, b, alpha / rank)", "Product(a, b, alpha)",
          f"{LORA}::test_a_layer_gives_w_x_plus_alpha_over_rank_b_a_x"),
         ("the last adapter stays in use", "            self.current = before", "            pass",
