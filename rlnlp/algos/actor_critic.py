@@ -11,7 +11,7 @@ from rlnlp.algos.optim import Optimizers, optimizers
 from rlnlp.algos.update import TokenLosses
 from rlnlp.config.algos import Optimization, Ppo
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.critic import Critic, PolicyWithValueHead, ValueHead, ValuesOfHead
+from rlnlp.models.critic import AdapterCritic, Critic, PolicyWithValueHead, ValueHead, ValuesOfHead
 from rlnlp.models.fast import first_pass_kept
 from rlnlp.models.policy import Policy
 from rlnlp.run.parts import Parts
@@ -98,10 +98,10 @@ class SharedActorCritic:
 class SeparateActorCritic:
     """Two models, each with its own loss and optimizer, stepped in turn: one graph is in memory at a time unless small.
 
-    Tokens are scored by ``distribution``.
+    Tokens are scored by ``distribution``. The two may be adapters of the same weights.
     """
 
-    def __init__(self, policy: Policy, critic: Critic, distribution: Distribution, algo: Ppo) -> None:
+    def __init__(self, policy: Policy, critic: Critic | AdapterCritic, distribution: Distribution, algo: Ppo) -> None:
         self.policy, self.critic, self.distribution, self.algo = policy, critic, distribution, algo
         self.optimizers, self.critic_optimizers = optimizers(policy, algo), critic_optimizers(critic, algo)
         self.parts: Parts = {"policy": policy, "critic": critic, **self.optimizers, **self.critic_optimizers}

@@ -67,6 +67,7 @@ STEPS = (  # in the order of their versions
     Step(4, Sampler, added={"stop": None}),
     Step(7, Common, added={"tracker": {"name": "none", "project": "rlnlp", "run_name": None, "offline": False}}),
     Step(7, Reading, added={"split": "train", "heldout_split": "test", "allow_download": False}),
+    Step(7, Model, added={"lora": {"rank": None, "alpha": 32.0, "target_modules": "all-linear", "merge": False}}),
 )
 
 

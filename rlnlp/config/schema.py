@@ -49,6 +49,12 @@ class Common(Seeded):
             yield key, "needs measurements in between: set heldout.every=N, or null for about ten"
 
 
+def critic_problems(group: str, algo: Ppo, model: Model) -> Iterator[Problem]:
+    """A critic that is an adapter, of a policy that is none; ``group`` has the settings ``algo``."""
+    if algo.critic == "adapter" and not model.lora.on:
+        yield f"{group}.critic", "'adapter' needs model.lora.rank=N: without it there is no base that both share"
+
+
 @dataclass(frozen=True)
 class SftRun(Common):
     """`rlnlp train algo=sft`."""
@@ -75,6 +81,9 @@ class RewardModelRun(Common):
         yield from super().problems()
         if self.model.save_dtype != "float32":
             yield "model.save_dtype", f"must be float32 for a reward model, got {self.model.save_dtype!r}"
+        if self.model.lora.on:
+            less = "all weights of a reward model learn, or its head alone with algo.frozen_trunk=true"
+            yield "model.lora.rank", f"must be null: {less}, got {self.model.lora.rank}"
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,11 @@ class PpoRun(OnPolicyRun):
 
     algo: Ppo = setting("the algorithm's settings")
 
+    def problems(self) -> Iterator[Problem]:
+        """A critic that is an adapter, of a policy that is none."""
+        yield from super().problems()
+        yield from critic_problems("algo", self.algo, self.model)
+
 
 @dataclass(frozen=True)
 class RlhfRun(Common):
@@ -127,6 +141,8 @@ class RlhfRun(Common):
                 "annotator.comparisons_per_round",
                 f"must be <= {pairs}, {of}, got {self.annotator.comparisons_per_round}",
             )
+        if isinstance(self.algo.policy, Ppo):
+            yield from critic_problems("algo.policy", self.algo.policy, self.model)
         if self.algo.policy.ptx_coef and self.data.texts is None:
             yield "algo.policy.ptx_coef", f"needs data.texts, got {self.algo.policy.ptx_coef:g} with null"
 

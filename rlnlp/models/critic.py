@@ -1,4 +1,4 @@
-"""The critic: V(s), the expected return from a state, by a head on the policy or by a model of its own."""
+"""The critic: V(s), the expected return from a state, by a head on the policy, an adapter or a model of its own."""
 
 import copy
 import math
@@ -12,6 +12,7 @@ from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.calling import argument_names, hidden_of, named_only, positions
 from rlnlp.models.fast import checkpointed
+from rlnlp.models.lora import Adapter, Adapters, merge
 from rlnlp.models.policy import Policy, policy_output
 from rlnlp.types import ActorCriticOutput, Rollout
 
@@ -87,14 +88,42 @@ class Critic(nn.Module):
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
         trimmed = trim_padding(rollout)
-        read = trimmed.attention[:, :-1]
-        arguments = {
-            "input_ids": trimmed.tokens[:, :-1], "attention_mask": read.long(),
-            "position_ids": positions(read, self.first_position), "use_cache": False,
-        }  # fmt: skip
         with computing_in(self.dtype, rollout.mask.device):
-            hidden = hidden_of(self.trunk(**named_only(self.names, arguments)))
+            hidden = hidden_of(self.trunk(**read_by(self.names, trimmed, self.first_position)))
         return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
+
+
+class AdapterCritic(nn.Module):
+    """A second adapter of the base of a policy, with a value head: no second copy of the weights."""
+
+    def __init__(self, policy: Policy, adapter: Adapter, adapters: Adapters, head: ValueHead) -> None:
+        super().__init__()
+        self.adapter, self.head, self.adapters = adapter, head, adapters
+        self.base = (policy,)  # in a tuple: its weights are not the critic's
+        self.names = argument_names(policy.lm.base_model)
+
+    @property
+    def hidden_size(self) -> int:
+        """Width of the hidden states."""
+        return self.head.linear.in_features
+
+    def forward(self, rollout: Rollout) -> Tensor:
+        """The value of the state before each response token, (B, T)."""
+        (policy,) = self.base
+        trimmed = trim_padding(rollout)
+        with self.adapters.using(self.adapter), computing_in(policy.dtype, rollout.mask.device):
+            hidden = hidden_of(policy.lm.base_model(**read_by(self.names, trimmed, policy.first_position)))
+        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
+
+
+def read_by(names: frozenset[str], rollout: Rollout, first_position: int) -> dict[str, Any]:
+    """The arguments with which a trunk reads the tokens before each of a rollout, of those that are among ``names``."""
+    read = rollout.attention[:, :-1]
+    arguments = {
+        "input_ids": rollout.tokens[:, :-1], "attention_mask": read.long(),
+        "position_ids": positions(read, first_position), "use_cache": False,
+    }  # fmt: skip
+    return named_only(names, arguments)
 
 
 def before_each_token(head: ValueHead, hidden: Tensor, rollout: Rollout) -> Tensor:
@@ -109,9 +138,18 @@ def value_head(policy: Policy) -> ValueHead:
 
 
 def critic_like(policy: Policy) -> Critic:
-    """A critic that starts from a copy of the policy's trunk."""
-    trunk = copy.deepcopy(policy.lm.base_model)
+    """A critic that starts from a copy of the policy's trunk, and learns all of it."""
+    trunk = copy.deepcopy(policy.lm.base_model).requires_grad_(True)
+    if policy.adapter is not None:
+        merge(trunk, policy.adapter)
     return fitted_to(policy, Critic(trunk, value_head(policy), policy.dtype, policy.first_position))
+
+
+def adapter_critic(policy: Policy) -> AdapterCritic:
+    """A critic that starts from a copy of the policy's adapter, on the same weights."""
+    assert policy.adapter is not None, "the settings refuse it without an adapter"
+    assert policy.adapters is not None, "an adapter is used by layers"
+    return AdapterCritic(policy, copy.deepcopy(policy.adapter), policy.adapters, value_head(policy))
 
 
 def fitted_to(policy: Policy, critic: Critic) -> Critic:

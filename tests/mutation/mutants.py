@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from mutation import (
+    adapter_mutants,
     chat_mutants,
     check_mutants,
     compare_mutants,
@@ -116,6 +117,7 @@ GROUPS_OF = (
     reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
     rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants,
     tracking_mutants, plugins_mutants,
+    adapter_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
