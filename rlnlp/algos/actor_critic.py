@@ -113,7 +113,7 @@ class SeparateActorCritic:
     def forward(self, rollout: Rollout) -> ActorCriticOutput:
         """Log-probabilities, entropy and values, each (B, T)."""
         # Two graphs at a time only where a graph is small beside the weights with their gradients and moments.
-        small = rollout.attention.numel() <= self.critic.hidden_size
+        small = rollout.attention.numel() <= self.critic.light_tokens
         with torch.set_grad_enabled(small and torch.is_grad_enabled()):
             values = self.critic(rollout)
         out = self.policy_forward(rollout)  # last: its graph is the next to be used

@@ -81,8 +81,8 @@ class Critic(nn.Module):
         self.recomputed: list[nn.Module] = []
 
     @property
-    def hidden_size(self) -> int:
-        """Width of the hidden states."""
+    def light_tokens(self) -> int:
+        """So many tokens have a graph that is small beside the weights with their gradients and moments."""
         return self.head.linear.in_features
 
     def forward(self, rollout: Rollout) -> Tensor:
@@ -103,9 +103,9 @@ class AdapterCritic(nn.Module):
         self.names = argument_names(policy.lm.base_model)
 
     @property
-    def hidden_size(self) -> int:
-        """Width of the hidden states."""
-        return self.head.linear.in_features
+    def light_tokens(self) -> int:
+        """So many tokens have a graph that is small beside what learns with its gradients and moments: none."""
+        return 0
 
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""

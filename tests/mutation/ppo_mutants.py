@@ -133,7 +133,7 @@ GROUPS = [
          "return [learner, self._critic(critic_loss)]",
          "return [learner]"),
         ("two graphs live", "with torch.set_grad_enabled(small and torch.is_grad_enabled()):", "if True:"),
-        ("one graph lives at most", "rollout.attention.numel() <= self.critic.hidden_size", "False"),
+        ("one graph lives at most", "rollout.attention.numel() <= self.critic.light_tokens", "False"),
     ]),
     ("algos/ppo.py", (GRADIENT,), [
         ("filters are scored with", "SeparateActorCritic(policy, critic, drawn.unfiltered(), algo)",
@@ -151,7 +151,7 @@ GROUPS = [
         ("values are shifted by one", "head(hidden[:,", "head(hidden.roll(-1, 1)[:,"),
         ("values stand behind the mask", "return values.masked_fill(~rollout.mask, 0)", "return values"),
         ("the critic sees padding", '"attention_mask": read.long()', '"attention_mask": torch.ones_like(read.long())'),
-        ("the critic's places ignore padding", "positions(read, self.first_position)",
+        ("the critic's places ignore padding", "positions(read, first_position)",
          "torch.arange(read.shape[1]).expand_as(read)"),
         ("the head's warm-up reaches the trunk", "with torch.no_grad():\n            hidden",
          "if True:\n            hidden"),
