@@ -49,7 +49,7 @@ def advised(told: str) -> list[str]:
         ("every", 5, ["checkpoint.every=5", "heldout.every=5", "samples.every=5"]),
         ("path", "a b", ["model.path=a b"]),
         ("path", "it's", ["model.path=it's"]),
-        ("allow_download", True, ["model.allow_download=true"]),
+        ("allow_download", True, ["model.allow_download=true", "data.allow_download=true"]),
         ("target_kl", None, ["algo.target_kl=null"]),
         ("modl", "gpt2", ["model=gpt2"]),
         ("modl.path", "x", ["model.path=x"]),
