@@ -201,7 +201,7 @@ class _Check:
 
     def _batch(self) -> Tensor:
         """The logits of all responses from one padded batch, (B, T, V)."""
-        logits: Tensor = self._tried(lambda: self.policy.outputs(self.rollout()).logits).float()
+        logits: Tensor = self._tried(lambda: self.policy.outputs(self.policy.reading(self.rollout())).logits).float()
         return logits
 
     def rollout(self) -> Rollout:

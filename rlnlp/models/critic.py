@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlnlp.batching import pad_to, trim_padding
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.calling import argument_names, hidden_of, named_only, positions
+from rlnlp.models.calling import argument_names, hidden_of, named_only
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.policy import Policy, policy_output
+from rlnlp.models.reading import Reading, Sharing, reading
 from rlnlp.types import ActorCriticOutput, Rollout
 
 
@@ -46,11 +46,11 @@ class PolicyWithValueHead(nn.Module):
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> ActorCriticOutput:
         """As the policy, and the value of the state before each response token, (B, T)."""
-        trimmed, width = trim_padding(rollout), rollout.mask.shape[1]
-        outputs = self.policy.outputs(trimmed, output_hidden_states=True)
-        out = policy_output(outputs.logits, trimmed, distribution)
-        values = before_each_token(self.head, hidden_of(outputs), trimmed)
-        return ActorCriticOutput(pad_to(out.logprobs, width), pad_to(out.entropy, width), pad_to(values, width))
+        read, width = self.policy.reading(rollout), rollout.mask.shape[1]
+        outputs = self.policy.outputs(read, output_hidden_states=True)
+        out = policy_output(outputs.logits, read.rollout, distribution)
+        found = (out.logprobs, out.entropy, before_each_token(self.head, hidden_of(outputs), read))
+        return ActorCriticOutput(*(read.restored(figures, width) for figures in found))
 
 
 class ValuesOfHead(nn.Module):
@@ -62,10 +62,10 @@ class ValuesOfHead(nn.Module):
 
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T), with a gradient for the head only."""
-        trimmed = trim_padding(rollout)
+        read = self.policy.reading(rollout)
         with torch.no_grad():
-            hidden = hidden_of(self.policy.outputs(trimmed, output_hidden_states=True))
-        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
+            hidden = hidden_of(self.policy.outputs(read, output_hidden_states=True))
+        return read.restored(before_each_token(self.head, hidden, read), rollout.mask.shape[1])
 
 
 class Critic(nn.Module):
@@ -77,6 +77,7 @@ class Critic(nn.Module):
         super().__init__()
         self.trunk, self.head, self.dtype, self.first_position = trunk.eval(), head, dtype, first_position
         self.names = argument_names(trunk)
+        self.sharing: Sharing | None = None
         self.recomputed: list[nn.Module] = []
 
     @property
@@ -86,21 +87,20 @@ class Critic(nn.Module):
 
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
-        trimmed = trim_padding(rollout)
-        read = trimmed.attention[:, :-1]
+        read = reading(rollout, self.sharing, self.first_position)
         arguments = {
-            "input_ids": trimmed.tokens[:, :-1], "attention_mask": read.long(),
-            "position_ids": positions(read, self.first_position), "use_cache": False,
+            "input_ids": read.tokens, "attention_mask": read.attention, "position_ids": read.positions,
+            "use_cache": False,
         }  # fmt: skip
-        with computing_in(self.dtype, rollout.mask.device):
+        with computing_in(self.dtype, rollout.mask.device), read.attending(self.trunk.config):
             hidden = hidden_of(self.trunk(**named_only(self.names, arguments)))
-        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
+        return read.restored(before_each_token(self.head, hidden, read), rollout.mask.shape[1])
 
 
-def before_each_token(head: ValueHead, hidden: Tensor, rollout: Rollout) -> Tensor:
-    """Values of the positions before the response tokens, 0 where the mask is False. (B, P + T - 1, D) -> (B, T)."""
-    values: Tensor = head(hidden[:, -rollout.mask.shape[1] :])
-    return values.masked_fill(~rollout.mask, 0)
+def before_each_token(head: ValueHead, hidden: Tensor, read: Reading) -> Tensor:
+    """Values of the positions before the response tokens, 0 where the mask is False. (R, L, D) -> (N, T)."""
+    values: Tensor = head(read.hidden(hidden))
+    return values.masked_fill(~read.rollout.mask, 0)
 
 
 def value_head(policy: Policy) -> ValueHead:
@@ -115,6 +115,8 @@ def critic_like(policy: Policy) -> Critic:
 
 
 def fitted_to(policy: Policy, critic: Critic) -> Critic:
-    """``critic``, recomputing its layers if the policy does."""
+    """``critic``, recomputing its layers and sharing prompts if the policy does, whose check holds for its class."""
+    if isinstance(critic.trunk, type(policy.lm.base_model)):
+        critic.sharing = policy.sharing
     critic.recomputed = checkpointed(critic.trunk) if policy.recomputed else []
     return critic

@@ -1,6 +1,7 @@
 """What makes a pass cheaper and changes no result: a pass that is kept, layers that are recomputed."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -8,6 +9,7 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure
+from rlnlp.models.group_attention import attending_as_now
 from rlnlp.types import PolicyOutput, Rollout
 
 Output = TypeVar("Output", bound=Tensor | PolicyOutput)
@@ -60,14 +62,17 @@ class Recomputed:
     transformers recomputes in training mode only, where dropout is on as well.
     """
 
-    def __init__(self, forward: Callable[..., Any]) -> None:
-        self.forward = forward
+    def __init__(self, forward: Callable[..., Any], config: Any) -> None:
+        self.forward, self.config = forward, config
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer gives."""
         if not torch.is_grad_enabled():
             return self.forward(*args, **kwargs)
-        return torch.utils.checkpoint.checkpoint(self.forward, *args, use_reentrant=False, **kwargs)
+        contexts = partial(attending_as_now, self.config)
+        return torch.utils.checkpoint.checkpoint(
+            self.forward, *args, use_reentrant=False, context_fn=contexts, **kwargs
+        )
 
 
 def checkpointed(model: Any) -> list[nn.Module]:
@@ -83,5 +88,5 @@ def checkpointed(model: Any) -> list[nn.Module]:
         raise Failure(Exit.MODEL, f"model.gradient_checkpointing: {type(model).__name__} has no layers that can do it")
     for layer in layers:
         if not isinstance(layer.forward, Recomputed):  # a copy of a policy that recomputes has them already
-            layer.forward = Recomputed(layer.forward)
+            layer.forward = Recomputed(layer.forward, model.config)
     return layers
