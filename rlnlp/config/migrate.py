@@ -11,14 +11,14 @@ from typing import Any, get_args, get_origin, get_type_hints
 from rlnlp.config.algos import Ppo, Sft
 from rlnlp.config.conversations import AUTO, Conversations
 from rlnlp.config.data import PromptData, Reading, TextData
-from rlnlp.config.model import Model, Sampler
+from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout
 from rlnlp.config.reward import Reward, RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import group_of
 from rlnlp.errors import Exit, Failure, one_line
 
-CONFIG_VERSION = 6  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
+CONFIG_VERSION = 7  # of config.yaml; rlnlp 0.1.0 wrote none, which is 1
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ STEPS = (  # in the order of their versions
     Step(4, Reward, added={"workers": 0}),
     Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
     Step(4, Sampler, added={"stop": None}),
+    Step(7, Device, added={"share_prompts": "never"}),
 )
 
 

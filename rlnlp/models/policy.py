@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rlnlp.batching import length_sorted_rows, restore_row_order
+from rlnlp.batching import groups_of, length_sorted_rows, restore_row_order
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution, taken_logits
 from rlnlp.maths.token_statistics import logprobs_and_entropy
 from rlnlp.models.calling import argument_names, last_logits, named_only, positions
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.locate import UNBOUNDED, context_in
-from rlnlp.models.reading import Reading, Sharing, groups_of, reading
-from rlnlp.types import PolicyOutput, Rollout, take
+from rlnlp.models.reading import Reading, Sharing, reading, sharing_of
+from rlnlp.types import PolicyOutput, Prompts, Rollout, take
 
 LogprobFn = Callable[[Rollout], Tensor]
 Answer = TypeVar("Answer")
@@ -89,6 +89,15 @@ class Policy(nn.Module):
         """The weights that learn."""
         return [p for p in self.parameters() if p.requires_grad]
 
+    @property
+    def shares(self) -> bool:
+        """True if responses may share their prompt: they should not be torn apart."""
+        return self.sharing is not None
+
+    def share_prompts(self) -> None:
+        """Let responses share their prompt from now on, where that is less work."""
+        self.sharing = sharing_of(self.lm, self.context)
+
     def recompute_layers(self) -> None:
         """Recompute layers in the backward pass from now on: less memory, more time.
 
@@ -149,7 +158,7 @@ class Decoder:
 
     def _each_prompt_once(self, prompts: Tensor, attention: Tensor) -> Tensor:
         """The logits after ``prompts`` (B, n), with the same keys and values for equal ones."""
-        group = groups_of(prompts, attention)
+        group = groups_of(Prompts(prompts, attention, torch.arange(len(prompts), device=prompts.device)))
         first = [group.index(number) for number in range(max(group) + 1)]
         logits, rows = self._logits(prompts[first], attention[first]), torch.tensor(group, device=prompts.device)
         if len(first) == len(group):
@@ -194,7 +203,7 @@ def logprob_fn(policy: Policy, distribution: Distribution, micro_batch_size: int
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        rows = length_sorted_rows(rollout, micro_batch_size)
+        rows = length_sorted_rows(rollout, micro_batch_size, policy.shares)
         return restore_row_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
 
     return logprobs

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlnlp.batching import pad_to, trim_padding
+from rlnlp.batching import groups_of, pad_to, trim_padding
 from rlnlp.models.calling import positions
 from rlnlp.models.group_attention import attending_in_groups
-from rlnlp.models.shared_prompt import PAYS, Size, rows_of_groups
+from rlnlp.models.shared_prompt import PAYS, Size, rows_of_groups, size_of, window_of
 from rlnlp.types import Rollout, take
 
 
@@ -75,11 +75,16 @@ class Reading:
         return pad_to(figures if self.order is None else figures[self.order], width)
 
 
+def sharing_of(lm: Any, context: int) -> Sharing:
+    """How a causal language model of transformers with this ``context`` shares prompts."""
+    return Sharing(size_of(lm.base_model), window_of(lm.config, context))
+
+
 def reading(rollout: Rollout, sharing: Sharing | None, first: int) -> Reading:
     """``rollout`` without columns of padding, as a model reads it; ``first`` is the position of a first token."""
     rollout = trim_padding(rollout)
     if sharing is not None:
-        group = groups_of(rollout.prompts.tokens, rollout.prompts.mask)
+        group = groups_of(rollout.prompts)
         shape = rollout.prompts.mask.shape[1], max(1, rollout.mask.shape[1] - 1)
         count = sharing.responses_in_a_row(group, *shape)
         if count > 1:
@@ -123,13 +128,6 @@ def grouped(rollout: Rollout, rows: Sequence[Sequence[int]], first: int) -> Read
         read.unflatten(0, slots.shape).unsqueeze(2) & behind,
         before[:, :width].flatten().to(device), ordered, None if same else order, True,
     )  # fmt: skip
-
-
-def groups_of(prompts: Tensor, mask: Tensor) -> list[int]:
-    """The number of each row's prompt, equal for equal ones, counted as they come; prompts and mask (B, P)."""
-    rows = prompts.masked_fill(~mask, -1).tolist()
-    numbers: dict[tuple[int, ...], int] = {}
-    return [numbers.setdefault(tuple(row), len(numbers)) for row in rows]
 
 
 def _only(rollout: Rollout, there: Tensor) -> Rollout:
