@@ -46,6 +46,7 @@ from mutation import (
     reward_mutants,
     round_report_mutants,
     rounds_mutants,
+    sharing_mutants,
     stages_mutants,
     statistics_mutants,
     sweep_mutants,
@@ -112,7 +113,7 @@ GROUPS_OF = (
     sweep_mutants, data_mutants, model_mutants, chat_mutants, check_mutants, compare_mutants, statistics_mutants,
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
     reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
-    rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants,
+    rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants, sharing_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -225,11 +226,14 @@ MUTANTS = [
          "torch.arange(attention.shape[1]).expand_as(attention)"),
     ),
     *_mutants(
-        "models/policy.py", POLICY,
+        "models/reading.py", POLICY,
         ("log-probabilities are shifted by one", "torch.arange(read.shape[1] - width, read.shape[1]",
          "torch.arange(read.shape[1] - width - 1, read.shape[1] - 1"),
-        ("padding is attended to when scoring", "attention_mask=read.long()",
-         "attention_mask=torch.ones_like(read).long()"),
+        ("padding is attended to when scoring", "positions(read, first), read.long(), before",
+         "positions(read, first), torch.ones_like(read).long(), before"),
+    ),
+    *_mutants(
+        "models/policy.py", POLICY,
         ("a hole counts as chosen", "logprobs.masked_fill(~rollout.mask, 0)",
          "logprobs.masked_fill(~rollout.attention[:, -rollout.mask.shape[1] :], 0)"),
         ("a user's turn counts towards the least length", "(rollout.mask.long().cumsum(1) - 1).clamp(min=0)",
