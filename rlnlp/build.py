@@ -11,11 +11,10 @@ import torch
 
 from rlnlp.config.conversations import Conversations
 from rlnlp.config.data import Reading
-from rlnlp.config.description import Trained
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import RewardModelFit
-from rlnlp.config.schema import GenerateRun, RewardModelRun
+from rlnlp.config.schema import GenerateRun, RewardModelRun, Trained
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import Exit, Failure, counted
 from rlnlp.maths.distribution import Distribution

@@ -13,8 +13,8 @@ from torch import nn
 
 from rlnlp.algos.optim import state_bytes
 from rlnlp.config.algos import Optimization
-from rlnlp.config.description import OneStage, Trained, description, duration, measurements, saves, thing
-from rlnlp.config.schema import RlhfRun
+from rlnlp.config.description import description, duration, measurements, saves, thing
+from rlnlp.config.schema import OneStage, RlhfRun, Trained
 from rlnlp.device import device_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text

@@ -10,13 +10,11 @@ from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import PAIRS, FitRewardModel
 from rlnlp.config.rlhf import Rlhf
 from rlnlp.config.rounds_text import rounds_description
-from rlnlp.config.schema import OnPolicyRun, RewardModelRun, RlhfRun, SftRun
+from rlnlp.config.schema import OnPolicyRun, RewardModelRun, RlhfRun, Trained
 from rlnlp.config.steps_text import FLOAT, optimizer_text, step_lines
 from rlnlp.errors import counted, one_line
 
 LABEL = 12  # columns of the labels of a block
-OneStage = OnPolicyRun | SftRun | RewardModelRun
-Trained = OneStage | RlhfRun  # what an added algorithm's settings are too
 
 
 def description(config: Trained) -> dict[str, str]:
@@ -71,7 +69,8 @@ def measurements(config: Trained, done: int = 0) -> int:
 
     Of rlhf without what is measured between the rounds.
     """
-    return 2 + len([step for step in _measured(config) if step > done])
+    every = config.heldout.every
+    return 2 + len([step for step in measured_steps(config, every) if step > done] if every else [])
 
 
 def duration(seconds: float) -> str:
@@ -91,18 +90,8 @@ def saves(config: Trained) -> int:
     if isinstance(algo, Rlhf):
         fits = range(algo.reward_model.total_steps, algo.total_steps, algo.round_steps)
         return len({*due, *range(0, algo.total_steps + 1, algo.round_steps), *fits})
-    return len({algo.total_steps, *due, *_measured(config)})
-
-
-def _measured(config: Trained) -> set[int]:
-    """The steps after which held-out data are measured; of rlhf those of the policy."""
-    every, algo = config.heldout.every, config.algo
-    if not every:
-        return set()
-    if not isinstance(algo, Rlhf):
-        return measured_steps(algo.total_steps, every)
-    begins = range(algo.reward_model.total_steps, algo.total_steps, algo.round_steps)
-    return {begin + step for begin in begins for step in measured_steps(algo.policy.total_steps, every)}
+    measured = measured_steps(config, config.heldout.every) if config.heldout.every else set()
+    return len({algo.total_steps, *due, *measured})
 
 
 def _model(model: Model) -> str:
@@ -177,7 +166,9 @@ def _measurements(config: Trained, thing: str) -> str:
     every = config.heldout.every
     text = f"measured on {what} before and after{f', and {_each(every)} in between' if every else ''}"
     if isinstance(config, RlhfRun):
-        text = text.replace("before and after", "before and after each round").replace(" in between", " of the policy")
+        text = text.replace("before and after", "before and after each round")
+        several = " in the first round, later half as often" if config.algo.rounds > 1 else ""
+        text = text.replace(" in between", f" of the policy{several}")
     text += "\nthe best step is the result" if config.checkpoint.result == "best" else ""
     patience = config.heldout.patience
     return text + (f"\nends early after {counted(patience, 'measurement')} without a better one" if patience else "")

@@ -181,6 +181,8 @@ class RankRun:
 
 OneStageRun = SftRun | RewardModelRun | ReinforceRun | PpoRun
 AnyRun = OneStageRun | RlhfRun
+OneStage = OnPolicyRun | SftRun | RewardModelRun  # what an added algorithm's settings are too
+Trained = OneStage | RlhfRun
 RUNS: dict[str, type[AnyRun]] = {
     "sft": SftRun, "reward-model": RewardModelRun, "reinforce": ReinforceRun, "ppo": PpoRun,
     "rlhf": RlhfRun,

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rlnlp.config.description import Trained, description
+from rlnlp.config.description import description
 from rlnlp.config.differing import words_of
-from rlnlp.config.schema import OnPolicyRun, RlhfRun
+from rlnlp.config.schema import OnPolicyRun, RlhfRun, Trained
 from rlnlp.errors import command
 from rlnlp.evaluate.summary import Report, escaped, fenced, result_table, settings_table
 from rlnlp.run.manifest import redacted

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from rlnlp.config.data import names_in, path_of
-from rlnlp.config.description import Trained, description, duration, left_out_lines
-from rlnlp.config.schema import OnPolicyRun
+from rlnlp.config.description import description, duration, left_out_lines
+from rlnlp.config.schema import OnPolicyRun, Trained
 from rlnlp.device import peak_memory, return_freed
 from rlnlp.errors import command, one_line, safe_text
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines

@@ -15,7 +15,8 @@ import torch
 
 from rlnlp import STARTED
 from rlnlp.config.changes import steps_of_round
-from rlnlp.config.description import Trained, block
+from rlnlp.config.description import block
+from rlnlp.config.schema import Trained
 from rlnlp.errors import Failure, Stopped, exit_code
 from rlnlp.rng import stream
 from rlnlp.run import manifest

@@ -288,7 +288,7 @@ def test_settings_of_ppo_that_do_not_go_together_are_told(changes, line):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"algo.policy.warmup_steps": 61}, "algo.policy.warmup_steps must be <= algo.policy.total_steps 24, got 61"),
+        ({"algo.policy.warmup_steps": 61}, "algo.policy.warmup_steps must be <= algo.policy.total_steps 20, got 61"),
         (
             {"algo.policy.critic": "shared", "algo.policy.critic_path": "rm"},
             "algo.policy.critic_path needs algo.policy.critic=separate: a shared critic has no model of its own",

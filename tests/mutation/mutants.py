@@ -367,7 +367,7 @@ MUTANTS = [
     ),
     *_mutants(
         "config/measuring.py", MEASURING,
-        ("measurements may cost what they like", "* size <= BUDGET * cost", "<= BUDGET * cost"),
+        ("measurements may cost what they like", "* size <= budget * cost", "<= budget * cost"),
         ("what is asked for is not measured", "needed or (", "("),
     ),
     *_mutants(

@@ -23,8 +23,8 @@ GROUPS = [
         ("responses do not look at the prompt", "behind * (prompt + response))", "behind * response)"),
     ]),
     ("models/policy.py", (READING,), [
-        ("each row of a group has the first row's prompt", "self.cache.batch_select_indices(rows)",
-         "self.cache.batch_select_indices(rows * 0)"),
+        ("each row of a group has the first row's prompt", "batch_select_indices(rows)\n        return",
+         "batch_select_indices(rows * 0)\n        return"),
     ]),
     ("models/critic.py", (READING,), [
         ("a critic never shares", "        critic.sharing = policy.sharing\n", "        pass\n"),

@@ -20,9 +20,9 @@ GROUPS = [
     ),
     (
         "config/measuring.py", (MEASURING,),
-        [("a round costs what its policy costs", "total, cost, size, at_end = algo.policy.total_steps, algo.round_cost",
-          "total, cost, size, at_end = algo.policy.total_steps, algo.policy.relative_cost * algo.policy.responses *"
-          " algo.policy.total_steps")],
+        [("a round costs what its policy costs", "algo.rounds * algo.round_cost",
+          "algo.rounds * algo.policy.relative_cost * algo.policy.responses * algo.policy.total_steps"),
+         ("later rounds are measured as often", "every if round == 1 else LATER * every", "every")],
     ),
     (
         "config/description.py", (DESCRIPTION,),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ class Loop:
             self.model.fit(table, round, Stage(self.run, FIT, round, before, never))
         if self.run.progress.done == after:
             with self.run.display.waiting(f"round {round}: normalizing the rewards on the first policy"):
-                self.model.normalize(*self._responses_of_first_policy())
+                self.model.normalize(*self._responses_of_first_policy)
 
     def optimize_policy(self, round: int) -> None:
         """Optimize the policy for the reward model of the round."""
@@ -234,6 +235,7 @@ class Loop:
             self.asking.rate(round, [draws.asked[0][i] for i in sorted(order.tolist())])
             self.collect(round)
 
+    @cached_property
     def _responses_of_first_policy(self) -> tuple[list[Any], list[int]]:
         """Responses with the numbers of their prompts: the same in each round."""
         table = self.setup.table

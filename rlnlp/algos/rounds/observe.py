@@ -10,9 +10,11 @@ from rlnlp.algos.observe import sample_rows
 from rlnlp.algos.rounds.draws import Draws, heldout_draws
 from rlnlp.algos.rounds.state import Rounds
 from rlnlp.algos.setup import OnPolicySetup
+from rlnlp.config.measuring import every_in
 from rlnlp.config.rounds_text import has_gold
 from rlnlp.config.schema import RlhfRun
 from rlnlp.evaluate.health import Health
+from rlnlp.maths.resampling import Values
 from rlnlp.rewards.model.learned import ScoreTexts
 from rlnlp.run.run import Run
 from rlnlp.types import Rollout, Scores
@@ -32,6 +34,7 @@ class RoundObserver:
         self.gold = has_gold(config)
         self.health = Health(run.log_message, config)
         self.round = self.before = 0
+        self.first_rewards: Values = np.empty(0)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, as JSON."""
@@ -42,8 +45,10 @@ class RoundObserver:
         self.health.load_state_dict(state)
 
     def begin(self, round: int, before: int) -> None:
-        """The policy's steps of ``round`` come after step ``before`` of the run."""
+        """The policy's steps of ``round`` come after step ``before`` of the run; its reward model is fitted."""
         self.round, self.before = round, before
+        if round == 1 and self.every:
+            self.first_rewards = self.first.first().rewards(self.scores)
 
     def __call__(
         self, step: int, rollout: Rollout, scores: Scores, kl: Tensor, metrics: dict[str, float]
@@ -54,13 +59,12 @@ class RoundObserver:
         if self.run.due(self.samples.every, self.before + step):
             rows = sample_rows(self.setup.table.texts(rollout), scores, kl)
             self.run.sample(self.before + step, rows, self.samples.show)
-        if not self.run.due(self.every, step):
+        if not self.run.due(every_in(self.round, self.every or 0), step):
             return metrics
         draws = heldout_draws(self.setup, self.setup.collect, self.setup.kl, self.numbers, 1)
         rewards = draws.rewards(self.scores)
         if self.round == 1:
-            first = self.first.first()
-            gains = rewards - first.rewards(self.scores), draws.gold - first.gold
+            gains = rewards - self.first_rewards, draws.gold - self.first.first().gold
             self.rounds.points.append({
                 "step": self.before + step, "kl": float(draws.kl.mean()), "reward": gains[0][:, 0].tolist(),
                 "gold": gains[1][:, 0].tolist(),

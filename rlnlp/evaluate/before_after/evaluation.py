@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from rlnlp import build
-from rlnlp.config.description import Trained, description
+from rlnlp.config.description import description
 from rlnlp.config.model import Model, Sampler
 from rlnlp.config.reward import Reward
-from rlnlp.config.schema import OnPolicyRun
+from rlnlp.config.schema import OnPolicyRun, Trained
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
 from rlnlp.errors import Exit, Failure, one_line
