@@ -18,10 +18,11 @@ from rlnlp.config.schema import GenerateRun, RewardModelRun, Trained
 from rlnlp.device import DTYPES, compute_device, importing
 from rlnlp.errors import Exit, Failure, counted
 from rlnlp.maths.distribution import Distribution
+from rlnlp.models.adapter_weights import learn_adapter
 from rlnlp.models.chat import chat_of
 from rlnlp.models.check import Findings, recompute_layers
-from rlnlp.models.load import fresh_policy, load_policy, load_tokenizer
-from rlnlp.models.locate import locate, locate_tokenizer, locate_weights
+from rlnlp.models.load import check_as_written, fresh_policy, load_policy, load_tokenizer
+from rlnlp.models.locate import base_of, locate, locate_tokenizer, locate_weights
 from rlnlp.models.policy import Policy
 from rlnlp.models.reward_encoder_load import (
     Encoder,
@@ -61,9 +62,9 @@ class Language:
     findings: Findings | None
     notes: tuple[str, ...]
 
-    def trainable(self) -> list[torch.nn.Parameter]:
-        """The weights that learn."""
-        return self.policy.trainable()
+    def size(self) -> int:
+        """How many weights the model has, without those of an adapter."""
+        return sum(p.numel() for p in self.policy.lm.parameters())
 
     def share_prompts(self, where: Device) -> None:
         """Let the policy's responses share their prompts, if the settings and the check of the model allow it."""
@@ -81,9 +82,9 @@ class EncoderLanguage:
     dtype: torch.dtype
     notes: tuple[str, ...]
 
-    def trainable(self) -> list[torch.nn.Parameter]:
-        """The weights that learn."""
-        return self.encoder.trainable()
+    def size(self) -> int:
+        """How many weights learn."""
+        return sum(p.numel() for p in self.encoder.trainable())
 
 
 AnyLanguage = TypeVar("AnyLanguage", Language, Language | EncoderLanguage)
@@ -125,13 +126,35 @@ def language(
     return Language(policy, tokenizer, device, findings, tuple(notes))
 
 
+def adapted_language(
+    model: Model, where: Device, seed: int, stop: Sequence[str] = (), known: Mapping[str, Any] | None = None
+) -> Language:
+    """The same with an adapter that learns: a new one, or the one that ``model.path`` names.
+
+    Raises:
+        Failure: as ``language``; exit 2 or 4, for an adapter that does not fit the settings.
+    """
+    weights, words = locate(model)
+    assert weights is not None, "the config refuses a fresh model with an adapter"
+    base = base_of(weights, model.allow_download)
+    if base is not None:
+        check_as_written(weights)
+    plain = replace(model, path=base or weights, tokenizer=words, gradient_checkpointing=False)
+    found = language(plain, where, seed, stop, known)
+    learn_adapter(found.policy, model.lora, weights, base, stream(seed, "adapter"))
+    if model.gradient_checkpointing:
+        recompute_layers(found.policy, f"model '{model.path}'")
+    return found if base is None else replace(found, findings=None)  # they are not of what the run starts from
+
+
 def loaded_language(config: Trained, run: Run) -> Language:
     """The model of a run: what its check found is recorded in ``run.json``, and not looked for again on resume.
 
     Raises:
         Failure: as ``language``.
     """
-    return _recorded(language(config.model, config.device, config.seed, config.sampler.stop_texts, _known(run)), run)
+    load = adapted_language if config.model.lora.on else language
+    return _recorded(load(config.model, config.device, config.seed, config.sampler.stop_texts, _known(run)), run)
 
 
 def loaded_reading_language(config: RewardModelRun, run: Run) -> Language | EncoderLanguage:

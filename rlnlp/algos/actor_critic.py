@@ -11,7 +11,7 @@ from rlnlp.algos.optim import Optimizers, optimizers
 from rlnlp.algos.update import TokenLosses
 from rlnlp.config.algos import Optimization, Ppo
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.critic import Critic, PolicyWithValueHead, ValueHead, ValuesOfHead
+from rlnlp.models.critic import AdapterCritic, Critic, PolicyWithValueHead, ValueHead, ValuesOfHead
 from rlnlp.models.fast import first_pass_kept
 from rlnlp.models.policy import Policy
 from rlnlp.run.parts import Parts
@@ -108,10 +108,10 @@ class SharedActorCritic:
 class SeparateActorCritic:
     """Two models, each with its own loss and optimizer, stepped in turn: one graph is in memory at a time unless small.
 
-    Tokens are scored by ``distribution``.
+    Tokens are scored by ``distribution``. The two may be adapters of the same weights.
     """
 
-    def __init__(self, policy: Policy, critic: Critic, distribution: Distribution, algo: Ppo) -> None:
+    def __init__(self, policy: Policy, critic: Critic | AdapterCritic, distribution: Distribution, algo: Ppo) -> None:
         self.policy, self.critic, self.distribution, self.algo = policy, critic, distribution, algo
         self.optimizers, self.critic_optimizers = optimizers(policy, algo), critic_optimizers(critic, algo)
         self.parts: Parts = {"policy": policy, "critic": critic, **self.optimizers, **self.critic_optimizers}
@@ -128,7 +128,7 @@ class SeparateActorCritic:
     def forward(self, rollout: Rollout) -> ActorCriticOutput:
         """Log-probabilities, entropy and values, each (B, T)."""
         # Two graphs at a time only where a graph is small beside the weights with their gradients and moments.
-        small = rollout.attention.numel() <= self.critic.hidden_size
+        small = rollout.attention.numel() <= self.critic.light_tokens
         with torch.set_grad_enabled(small and torch.is_grad_enabled()):
             values = self.critic(rollout)
         out = self.policy_forward(rollout)  # last: its graph is the next to be used

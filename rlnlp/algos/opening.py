@@ -19,12 +19,16 @@ from rlnlp.device import device_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
 from rlnlp.run.manifest import REWARD_MODEL
-from rlnlp.run.parts import Parts, named_tensors
+from rlnlp.run.parts import Parts, Pretrained, stored_tensors
 from rlnlp.run.run import Run
 
 FILTERED = (
     "warning: sampler.top_k, top_p or min_new_tokens is on: tokens are drawn under it and scored without it;"
     " sampling_mismatch in metrics.jsonl is the gap, nats per token"
+)
+WHOLE_CRITIC = (
+    "note: algo.critic=separate learns all weights of a second model beside the policy's adapter;"
+    " algo.critic=adapter learns a second adapter of the same weights"
 )
 LESS_DISK = "lower checkpoint.keep, or put the run elsewhere with hydra.run.dir="
 Measured = TypeVar("Measured")
@@ -108,7 +112,7 @@ def modules_of(parts: Parts) -> dict[str, nn.Module]:
 
 def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -> dict[str, str]:
     """The description of the settings, with what only the loaded models, the data and the machine tell."""
-    sizes = [f"{name} {sum(p.numel() for p in module.parameters()):,}" for name, module in modules.items()]
+    sizes = [f"{name} {size_in_words(module)}" for name, module in modules.items()]
     texts = description(config)
     kind = thing(config)
     none = f"none held out, {rows.heldout:,} of them are measured on"
@@ -119,6 +123,15 @@ def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -
         "device": device_text(device, config.device.threads),
         kind: "\n".join([f"{texts[kind].rpartition(', ')[0]}: {rows.train:,} to train on, {held}", *rows.notes]),
     }
+
+
+def size_in_words(module: nn.Module) -> str:
+    """How many weights a module has; of one that is stored without those that do not learn, how many learn too."""
+    whole, learned = (
+        sum(p.numel() for p in module.parameters() if p.requires_grad or every) for every in (True, False)
+    )
+    apart = isinstance(module, Pretrained) and learned < whole
+    return f"{learned:,} in an adapter, of a base of {whole - learned:,}" if apart else f"{whole:,}"
 
 
 def time_text(config: OneStage, done: int, step: float, measurement: float, once: float = 0) -> str:
@@ -157,15 +170,18 @@ class DiskNeed(NamedTuple):
 
 def disk_need(config: Trained, modules: Modules) -> DiskNeed:
     """What a run writes at most; ``modules`` are what learns."""
-    weights = {name: sum(t.nbytes for t in named_tensors(module).values()) for name, module in modules.items()}
+    weights = {name: sum(t.nbytes for t in stored_tensors(module).values()) for name, module in modules.items()}
     one = sum(weights.values()) + sum(state_bytes(module, algo_of(config, name)) for name, module in modules.items())
     best = 1 if config.heldout.every else 0
     kept = min(saves(config), config.checkpoint.keep + best)
     staged = 1 if saves(config) > kept else 0  # an old one is removed when the new one is whole
     kept_models, measured = config.checkpoint.models_kept, measurements(config) - 2
     models = measured if kept_models is None else min(measured, kept_models + 2) if kept_models else 0  # best, staged
-    result = next(iter(weights.values()))
-    needed = (kept + staged) * one + (1 + models) * result + SPARE
+    first = next(iter(modules.values()))
+    merged = config.model.lora.on and config.model.lora.merge
+    kept_model = next(iter(weights.values()))
+    result = sum(p.nbytes for p in first.parameters()) if merged else kept_model
+    needed = (kept + staged) * one + result + models * kept_model + SPARE
     return DiskNeed(needed, one, kept, result, 1 + models)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from rlnlp.algos.actor_critic import ActorCritic, Learner, SeparateActorCritic, SharedActorCritic
 from rlnlp.algos.kl_control import KlControl, kl_control
 from rlnlp.algos.observe import Observing, rollout_metrics
-from rlnlp.algos.opening import FILTERED, Prepared
+from rlnlp.algos.opening import FILTERED, WHOLE_CRITIC, Prepared
 from rlnlp.algos.optim import clear, descend, learning_rate
 from rlnlp.algos.ptx import Ptx, without_texts
 from rlnlp.algos.setup import OnPolicySetup, load_language, on_policy_setup
@@ -32,7 +32,7 @@ from rlnlp.maths.losses import clipped_policy_gradient, clipped_value_error
 from rlnlp.maths.masked import masked_mean, scale_to_unit_std, whitened
 from rlnlp.maths.rewards import penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.maths.statistics import explained_variance
-from rlnlp.models.critic import Critic, critic_like, value_head
+from rlnlp.models.critic import AdapterCritic, Critic, adapter_critic, critic_like, value_head
 from rlnlp.models.fast import FirstPass
 from rlnlp.models.load import load_critic
 from rlnlp.models.locate import locate_critic
@@ -199,6 +199,8 @@ def main(config: PpoRun, run: Run) -> None:
     made, algo = prepare(config, language, run), config.algo
     setup = made.around
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
+    if config.model.lora.on and algo.critic == "separate":
+        run.log_message(WHOLE_CRITIC)
     before = setup.begin(made.parts, made.trial)
     if setup.distribution.filtered:
         run.log_message(FILTERED)
@@ -251,17 +253,19 @@ def discard_gradient(learner: Learner) -> float:
     return 0.0
 
 
-def actor_critic(policy: Policy, critic: Critic | None, drawn: Distribution, algo: Ppo) -> ActorCritic:
+def actor_critic(policy: Policy, critic: Critic | AdapterCritic | None, drawn: Distribution, algo: Ppo) -> ActorCritic:
     """The policy with a critic, or with a value head; tokens are scored without the filters of ``drawn``."""
     if critic is None:
         return SharedActorCritic(policy, value_head(policy), drawn.unfiltered(), algo)
     return SeparateActorCritic(policy, critic, drawn.unfiltered(), algo)
 
 
-def initial_critic(setup: OnPolicySetup, config: PpoRun) -> Critic | None:
+def initial_critic(setup: OnPolicySetup, config: PpoRun) -> Critic | AdapterCritic | None:
     """The critic that the config asks for; none if the policy has the value head."""
     if config.algo.critic == "shared":
         return None
+    if config.algo.critic == "adapter":
+        return adapter_critic(setup.policy)
     start = locate_critic(config.algo.critic_path, config.model.allow_download)
     if start is None:
         return critic_like(setup.policy)

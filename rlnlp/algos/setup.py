@@ -95,7 +95,8 @@ def load_reading_language(
 def _decided(config: C, language: build.Language | build.EncoderLanguage, run: Run) -> C:
     """The config with the learning rates that follow from the model's size."""
     run.computes_on(language.device, config.device.threads)
-    algo: Any = with_rates(config.algo, learned_parameters(config.algo, language), run.facts.get("decided", {}))
+    known = run.facts.get("decided", {})
+    algo: Any = with_rates(config.algo, learned_parameters(config.algo, language), known, config.model.lora.on)
     asked: Any = run.asked.algo
     config = replace(config, algo=algo)
     run.decide(config, {name: vars(algo)[name] for name in open_rates(asked)})
@@ -103,10 +104,13 @@ def _decided(config: C, language: build.Language | build.EncoderLanguage, run: R
 
 
 def learned_parameters(algo: Optimization, language: build.Language | build.EncoderLanguage) -> int:
-    """How many weights learn, by which the learning rate is decided; a reward model's head is too few to count."""
+    """How many weights learn, by which the learning rate is decided; a reward model's head is too few to count.
+
+    Of an adapter those of its base.
+    """
     if isinstance(algo, RewardModelFit) and algo.frozen_trunk:
         return 0
-    return sum(p.numel() for p in language.trainable())
+    return language.size()
 
 
 def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> OnPolicySetup:

@@ -19,7 +19,19 @@ from rlnlp.config.schema import RUNS
 from rlnlp.config.setting import alternatives, choosing, names_in, of_others, settings
 from rlnlp.errors import one_line, safe_text, shell_word
 
-ORDER = ("algo", "model", "sampler", "reward", "annotator", "data", "heldout", "checkpoint", "device", "samples")
+ORDER = (
+    "algo",
+    "model",
+    "sampler",
+    "reward",
+    "annotator",
+    "data",
+    "heldout",
+    "checkpoint",
+    "device",
+    "samples",
+    "tracker",
+)
 FLAGS = (  # as they are typed, what they do, and the flag itself
     ("-m, --multirun", "a run for each combination of values such as seed=1,2", "--multirun"),
     ("--dry-run", "check everything, say what would be trained on what, make nothing", "--dry-run"),

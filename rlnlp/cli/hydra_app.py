@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.cli.composition import Composition, composed, register_stamp
+from rlnlp.cli.exits import print_error
 from rlnlp.cli.hydra_errors import explained
 from rlnlp.cli.hydra_guard import ALWAYS, check_words
 from rlnlp.cli.hydra_words import (
@@ -23,11 +24,13 @@ from rlnlp.cli.hydra_words import (
     split_flags,
     whole_flag,
 )
+from rlnlp.cli.plugins import check_direction, check_plugins, with_ours
 from rlnlp.cli.words import check_typed
 from rlnlp.commands.train import check_device, run_training
 from rlnlp.config.changes import declaration
 from rlnlp.config.choices import conf_dir
-from rlnlp.errors import Exit, Failure, Stopped, command, describe, exit_code
+from rlnlp.errors import Exit, Failure, command, describe, exit_code
+from rlnlp.run.find import is_sweep
 from rlnlp.run.manifest import without_secrets
 
 OWN_FILES = ("-cd", "--config-dir", "-cp", "--config-path")
@@ -51,8 +54,9 @@ def run(name: str, fixed: list[str], arguments: list[str], named: list[str] | No
     check_typed(name, fixed, arguments, long_flags(name), TAKE_VALUE, look and not own_files)
     flags = _absolute([word for word in flags if word not in (DRY_RUN, JSON)])
     check_words(settings)
+    check_plugins(settings)
     sweep = bool({"-m", "--multirun"} & set(flags)) or "hydra.mode=MULTIRUN" in settings
-    words = [readable(word, sweep) for word in [*fixed, *settings]]
+    words = [readable(word, sweep) for word in [*fixed, *with_ours(settings)]]
     if {"-h", "--help"} & named_flags:
         return _help(name, composed(flags, [*map(forced, words), *ALWAYS], sweep))
     if look:
@@ -129,10 +133,11 @@ def _sweep(
     from rlnlp.cli.sweep import summary
     from rlnlp.commands.resume import check_named
 
+    check_direction(composition.config.hydra.sweeper)
     jobs = checked_jobs(composition)
     for config in {job.config.device.name: job.config for job in jobs or []}.values():
         check_device(config)
-    directory = composition.directory
+    directory, planned = composition.directory, [each.number for each in jobs or []]
     for each in [] if named is None else jobs or []:
         check_named(directory, each.config, named or [])
     if dry:
@@ -143,12 +148,18 @@ def _sweep(
     words = [*composition.words, f"hydra.sweep.dir={quoted(str(directory))}"]
     try:
         _hydra_main([f"rlnlp {name}", *flags, *words], job)
-    except Stopped as stopped:
-        if job.sweep is None:
+    except KeyboardInterrupt as stopped:
+        if not is_sweep(directory):
             raise
-        way = command("resume", job.sweep)
-        raise Failure(exit_code(stopped), f"stopped by {stopped}\nto do what is missing: {way}") from stopped
-    return summary(directory, job.directories)
+        way, name = command("resume", directory), str(stopped) or "SIGINT"
+        raise Failure(exit_code(stopped), f"stopped by {name}\nto do what is missing: {way}") from stopped
+    except Failure as failure:  # of a launcher or a sweeper; what has begun is told all the same
+        if not is_sweep(directory):
+            raise
+        print_error(f"rlnlp {name}: {failure}")
+        summary(directory, job.directories, planned)
+        return Exit.SWEEP
+    return summary(directory, job.directories, planned)
 
 
 def _hydra_main(argv: list[str], function: Any) -> int:

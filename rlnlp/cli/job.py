@@ -16,7 +16,7 @@ from rlnlp.commands.preflight import parse_run_config
 from rlnlp.commands.resume import check_named, start_or_resume
 from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped
-from rlnlp.evaluate.outcome import in_words, outcome
+from rlnlp.evaluate.outcome import METRICS, in_words, outcome
 from rlnlp.run.disk import replace
 from rlnlp.run.manifest import read_facts, without_secrets
 from rlnlp.run.signals import handled
@@ -43,7 +43,8 @@ class Job:
         directory = _short(Path(hydra.runtime.output_dir))
         if self.sweep is None:
             self.sweep = _short(Path(hydra.sweep.dir))
-            print_error(self.progress.title(self.sweep))
+            if hydra.job.num == 0:  # launchers may begin the others in other processes
+                print_error(self.progress.title(self.sweep))
             if self.named is None:
                 write_command(self.sweep, self.command, self.words)
         (self.sweep / "multirun.yaml").unlink(missing_ok=True)  # Hydra's; it holds every word that was typed
@@ -52,9 +53,9 @@ class Job:
         again = len(self.named or [])  # words that name code and secrets again are no settings of the sweep
         own = typed[: len(typed) - again]
         overrides = [without_secrets(word.lstrip("+")) for word in own]
-        words = " ".join(overrides) if self.names is None else self.names[hydra.job.num]
+        words = " ".join(_chosen(overrides, self.words)) if self.names is None else self.names[hydra.job.num]
         before = read_facts(directory).get("seconds")
-        output = JobOutput(self.progress.label(self._below(directory), words), directory)
+        output = JobOutput(self.progress.label(hydra.job.num, self._below(directory), words), directory)
         with output:
             status = guarded(f"rlnlp {self.command}", lambda: self._job(composed, directory, output))
         record = {"job": hydra.job.num, "overrides": overrides, "exit_code": status if status >= 0 else 128 - status}
@@ -121,6 +122,12 @@ def from_environment(composed: Any) -> list[str]:
     return [key for key, value in found if isinstance(value, str) and "${oc.env:" in value]
 
 
+def _chosen(overrides: list[str], typed: list[str]) -> list[str]:
+    """Of the words of a job those that its sweeper has chosen: the others were typed as they are."""
+    fixed = {without_secrets(word.lstrip("+")) for word in typed}
+    return [word for word in overrides if word not in fixed]
+
+
 def _short(directory: Path) -> Path:
     """``directory`` as the user would type it from here."""
     here = Path.cwd()
@@ -128,9 +135,11 @@ def _short(directory: Path) -> Path:
 
 
 def _reached(result: Mapping[str, Any]) -> float | None:
-    """The held-out score or win rate of a finished job, for sweepers that optimize; None if it has none."""
+    """What sweepers are to maximize: the figure that a finished job is judged by, a loss with a minus; None without."""
     found = outcome(result)
-    return found.after if found is not None and found.metric in ("score", "win_rate") else None
+    if found is None:
+        return None
+    return found.after if METRICS[found.metric] is max else -found.after
 
 
 def _child() -> int:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +34,16 @@ def read_command(directory: Path) -> tuple[str, list[str]]:
     return str(name), [word for word in words if not word.startswith("hydra.sweep.dir=")]
 
 
-def summary(directory: Path, directories: list[Path]) -> int:
+def summary(directory: Path, directories: list[Path], planned: Sequence[int] = ()) -> int:
     """Write and print how the jobs of a sweep ended, each in one of ``directories``. Returns exit 10 if some failed.
 
-    A launcher that runs jobs in processes of its own leaves ``directories`` empty; the jobs are then searched for.
+    A launcher that runs jobs in processes of its own leaves ``directories`` empty; the jobs are then searched for. Of
+    the numbers ``planned``, those without a record were ended from outside.
     """
     found = [directory / "job.json" for directory in directories] or sorted(directory.rglob("job.json"))
-    jobs = [_job(path) for path in found]
+    jobs = [_job(path) for path in found if path.is_file()]
+    known = {job["job"] for job in jobs}
+    lost = [number for number in planned if number not in known]
     jobs.sort(key=lambda job: job["job"])
     (directory / "sweep.json").write_text(json.dumps(jobs, indent=1) + "\n")
     console = piped_or_terminal()
@@ -52,7 +56,11 @@ def summary(directory: Path, directories: list[Path]) -> int:
             log = Path(job["directory"]) / "train.log"
             hint = f": see {log}" if log.is_file() else ""
             print(f"job {job['job']} failed with exit {job['exit_code']}{hint}", file=sys.stderr)
-    return Exit.SWEEP if failed else Exit.DONE
+    if lost:
+        numbers = ", ".join(map(str, lost))
+        way = command("resume", directory)
+        print(f"jobs that were ended from outside or not begun: {numbers}; to do them: {way}", file=sys.stderr)
+    return Exit.SWEEP if failed or lost else Exit.DONE
 
 
 def _compare(directory: Path, runs: list[Path]) -> None:

@@ -21,15 +21,16 @@ class SweepProgress:
 
     def __init__(self, total: int | None = None) -> None:
         self.total, self.jobs = total, 0  # jobs that have ended
+        self.process = os.getpid()
         self.seconds: list[float] = []  # of those that had something to do
 
     def title(self, directory: Path) -> str:
         """The line before the first job."""
         return f"sweep directory {directory}" + (f": {counted(self.total, 'job')}" if self.total else "")
 
-    def label(self, directory: Path, settings: str) -> str:
-        """Which job it is, counted from 1, where it is and what it was given."""
-        number = f"{self.jobs + 1}" + (f" of {self.total}" if self.total else "")
+    def label(self, job: int, directory: Path, settings: str) -> str:
+        """Which job it is, counted from 1, where it is and what it was given; ``job`` counts from 0."""
+        number = f"{job + 1}" + (f" of {self.total}" if self.total else "")
         return f"job {number} in {directory}: {one_line(settings, 200)}"
 
     def ended(self, output: "JobOutput", exit_code: int, result: str, before: bool = False) -> None:
@@ -48,8 +49,11 @@ class SweepProgress:
             print_error("\n".join(f"  {line.lstrip()}" for line in output.error))
 
     def left(self) -> str:
-        """The time that the remaining jobs will take if they take as long as the jobs so far; empty if unknown."""
-        rest = (self.total or 0) - self.jobs
+        """The time that the remaining jobs will take if they take as long as the jobs so far; empty if unknown.
+
+        In a process that a launcher has begun nobody knows: others run other jobs at the same time.
+        """
+        rest = (self.total or 0) - self.jobs if os.getpid() == self.process else 0
         if rest < 1 or not self.seconds:
             return ""
         return f"; about {duration(rest * sum(self.seconds) / len(self.seconds))} left"

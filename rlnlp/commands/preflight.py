@@ -25,6 +25,7 @@ from rlnlp.models.chat import check_template
 from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights
 from rlnlp.rewards.arguments import MODELS, check_without_reference, text_arguments
 from rlnlp.rewards.sources import check_model_arguments, user_parameters
+from rlnlp.run.tracking.tracker import check_installed
 
 AnyData = PromptData | TextData | PreferenceData
 MOST = 20 * 2**20  # bytes; of a larger data file only the beginning is checked here, and the rest when it is read
@@ -111,6 +112,8 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
     yield from round_faults(groups)
     if "device" in groups:
         yield from _attempt(partial(_check_device_name, groups["device"].name))
+    if "tracker" in groups:
+        yield from _attempt(partial(check_installed, groups["tracker"].name))
     if "reward" in groups:
         for name, term in groups["reward"].terms.items():
             yield from _attempt(partial(_check_term, name, term, records))

@@ -177,7 +177,9 @@ class Ppo(OnPolicy):
     whiten_rewards: bool = setting(
         "divide the rewards of a rollout by their standard deviation; the mean stays", trl="whiten_rewards"
     )
-    critic: Literal["shared", "separate"] = setting("a value head on the policy, or a model of its own", resume="never")
+    critic: Literal["shared", "separate", "adapter"] = setting(
+        "a value head on the policy, a model of its own, or a second adapter of the policy's base", resume="never"
+    )
     critic_path: str | None = setting(
         "what a separate critic starts from: null means the policy, or a reward model",
         resume="never", trl="value_model", verl="critic.model.path",
@@ -198,7 +200,7 @@ class Ppo(OnPolicy):
     @property
     def relative_cost(self) -> float:
         """Measured are drawing and the passes of policy and reference; learning adds the critic, and the epochs."""
-        models = 2 if self.critic == "separate" else 1
+        models = 1 if self.critic == "shared" else 2
         return (DRAW + 3 + 3 * models * self.ppo_epochs) / (DRAW + 2)
 
     @property
@@ -215,8 +217,9 @@ class Ppo(OnPolicy):
             near = " or ".join(str(n) for n in below + [n for n in fit if n > self.minibatch][:1])
             whole = f"must divide the {self.responses} responses of a step (batch_size x num_generations)"
             yield "mini_batch_size", f"{whole}: {near}, got {self.minibatch}"
-        if self.critic == "shared" and self.critic_path is not None:
-            yield "critic_path", "needs algo.critic=separate: a shared critic has no model of its own"
+        if self.critic != "separate" and self.critic_path is not None:
+            kind = "an adapter" if self.critic == "adapter" else "a shared critic"
+            yield "critic_path", f"needs algo.critic=separate: {kind} has no model of its own"
         if self.critic_warmup_steps >= self.total_steps:
             yield (
                 "critic_warmup_steps",

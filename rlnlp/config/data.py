@@ -11,7 +11,10 @@ from rlnlp.config.conversations import Conversations
 from rlnlp.config.setting import Problem, setting
 
 FORMATS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet")
-FILES = "a file (.json, .jsonl, .csv, .tsv, .txt, .parquet, or one of them with .gz), a pattern 'a*.jsonl', or a list"
+FILES = (
+    "a file (.json, .jsonl, .csv, .tsv, .txt, .parquet, or one of them with .gz), a pattern 'a*.jsonl', a data set of"
+    " the hub 'hub:owner/name', or a list"
+)
 Named = str | list[str]
 
 
@@ -21,6 +24,11 @@ class Reading(Conversations):
 
     columns: dict[str, str] = setting("what the data call a column: data.columns={prompt: question}")
     encoding: str = setting("how the characters of the files are written: utf-8, utf-16, cp1252, shift_jis ...")
+    split: str = setting(
+        "the split of a data set of the hub, or a part of it: 'train[:1000]'", trl="dataset_train_split"
+    )
+    heldout_split: str = setting("the same of held-out data", trl="dataset_test_split")
+    allow_download: bool = setting("fetch a data set of the hub that is not in its local cache", resume="free")
 
     def problems(self) -> Iterator[Problem]:
         """Nothing named, columns that would be given two names, and what is no encoding of text."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from rlnlp.config.data import PromptData, TextData, names_text
 from rlnlp.config.measuring import measured_steps
-from rlnlp.config.model import Model, Sampler
+from rlnlp.config.model import Lora, Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import PAIRS, FitRewardModel
 from rlnlp.config.rlhf import Rlhf
@@ -96,10 +96,18 @@ def saves(config: Trained) -> int:
 
 def _model(model: Model) -> str:
     if model.path is not None:
-        return one_line(model.path, 120)
+        return f"{one_line(model.path, 120)}{_adapter(model.lora)}"
     fresh = model.fresh
     size = f"{counted(fresh.layers, 'layer')} of width {fresh.width}"
     return f"fresh, {size}, tokenizer of {one_line(str(model.tokenizer), 120)}"
+
+
+def _adapter(lora: Lora) -> str:
+    """What learns, where that is an adapter."""
+    if not lora.on:
+        return ""
+    layers = "all linear layers" if lora.targets is None else one_line(", ".join(lora.targets), 80)
+    return f" with an adapter of rank {lora.rank} (alpha {lora.alpha:.{FLOAT}g}) on {layers}"
 
 
 def _heldout(config: Trained, thing: str) -> str:

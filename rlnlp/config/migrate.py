@@ -14,7 +14,7 @@ from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout
 from rlnlp.config.reward import Reward, RewardTerm, built_in_name
-from rlnlp.config.schema import RUNS
+from rlnlp.config.schema import RUNS, Common
 from rlnlp.config.setting import group_of
 from rlnlp.errors import Exit, Failure, one_line
 
@@ -66,6 +66,9 @@ STEPS = (  # in the order of their versions
     Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
     Step(4, Sampler, added={"stop": None}),
     Step(7, Device, added={"share_prompts": "never"}),
+    Step(7, Common, added={"tracker": {"name": "none", "project": "rlnlp", "run_name": None, "offline": False}}),
+    Step(7, Reading, added={"split": "train", "heldout_split": "test", "allow_download": False}),
+    Step(7, Model, added={"lora": {"rank": None, "alpha": 32.0, "target_modules": "all-linear", "merge": False}}),
 )
 
 

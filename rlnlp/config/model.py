@@ -6,6 +6,8 @@ from typing import Literal
 
 from rlnlp.config.setting import ACTOR, ROLLOUT, Problem, setting
 
+ALL_LINEAR = "all-linear"  # as peft calls them
+
 
 @dataclass(frozen=True)
 class Fresh:
@@ -20,6 +22,44 @@ class Fresh:
         """Heads that do not divide the width."""
         if self.width % (2 * self.heads):
             yield "heads", f"must divide model.fresh.width {self.width} into even parts, got {self.heads}"
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Learning an adapter instead of the weights (LoRA): W + alpha / rank B A, of which only A and B learn."""
+
+    rank: int | None = setting(
+        "rows of A, columns of B: 8 to 64 as a rule; null trains the weights themselves", ge=1,
+        resume="never", trl="lora_r", verl="actor_rollout_ref.model.lora_rank",
+    )  # fmt: skip
+    alpha: float = setting(
+        "the product B A is scaled by alpha / rank", gt=0,
+        resume="never", trl="lora_alpha", verl="actor_rollout_ref.model.lora_alpha",
+    )  # fmt: skip
+    target_modules: str | list[str] = setting(
+        "the layers that have one: all-linear (all but the head), or names such as [q_proj, v_proj]",
+        resume="never", trl="lora_target_modules", verl="actor_rollout_ref.model.target_modules",
+    )  # fmt: skip
+    merge: bool = setting(
+        "policy/ holds whole weights with the adapter added in, not the adapter", resume="free",
+        verl="actor_rollout_ref.model.lora.merge",
+    )  # fmt: skip
+
+    @property
+    def on(self) -> bool:
+        """True if an adapter learns."""
+        return self.rank is not None
+
+    @property
+    def targets(self) -> tuple[str, ...] | None:
+        """The names of the layers that have an adapter; None for all linear layers but the head."""
+        named = [self.target_modules] if isinstance(self.target_modules, str) else self.target_modules
+        return None if named == [ALL_LINEAR] else tuple(named)
+
+    def problems(self) -> Iterator[Problem]:
+        """No names, or empty ones."""
+        if self.targets is not None and (not self.targets or "" in self.targets):
+            yield "target_modules", "must be all-linear, or names of layers such as [q_proj, v_proj]"
 
 
 @dataclass(frozen=True)
@@ -40,16 +80,23 @@ class Model:
         "compute layers again in the backward pass: less memory, about a third slower",
         trl="gradient_checkpointing", verl="actor_rollout_ref.model.enable_gradient_checkpointing",
     )  # fmt: skip
-
+    lora: Lora = setting("learning an adapter instead of the weights")
     resize_embeddings: bool = setting("add rows to the embedding for tokens that the model does not have")
     save_dtype: Literal["float32", "bfloat16"] = setting(
         "of the weights in policy/; bfloat16 is half as large and loses small updates", resume="free"
     )
 
     def problems(self) -> Iterator[Problem]:
-        """A fresh model without a tokenizer."""
+        """A fresh model without a tokenizer; an adapter that would lack its base, or weights that are measured."""
         if self.path is None and self.tokenizer is None:
             yield "tokenizer", "must be set when model.path is null: a fresh model has none of its own"
+        if self.lora.on and self.path is None:
+            yield "lora.rank", f"needs model.path: a fresh model is no base that stays, got {self.lora.rank}"
+        if self.lora.on and self.resize_embeddings:
+            yield "resize_embeddings", "must be false with model.lora.rank: an adapter does not keep rows of its base"
+        if self.lora.on and self.lora.merge and self.save_dtype != "float32":
+            why = "with model.lora.merge=true: the sum would be rounded after it was measured"
+            yield "save_dtype", f"must be float32 {why}, got {self.save_dtype!r}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.config.rlhf import RewardModelStage, Rlhf
 from rlnlp.config.setting import Problem, setting
+from rlnlp.config.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Common(Seeded):
     checkpoint: Checkpoint = setting("saving")
     heldout: Heldout = setting("measuring")
     samples: Samples = setting("keeping responses")
+    tracker: Tracker = setting("showing the metrics in TensorBoard, W&B or MLflow")
 
     @property
     def chosen_by_heldout(self) -> bool:
@@ -45,6 +47,12 @@ class Common(Seeded):
         }
         for key in [key for key, value in wanted.items() if value] if self.heldout.every == 0 else []:
             yield key, "needs measurements in between: set heldout.every=N, or null for about ten"
+
+
+def critic_problems(group: str, algo: Ppo, model: Model) -> Iterator[Problem]:
+    """A critic that is an adapter, of a policy that is none; ``group`` has the settings ``algo``."""
+    if algo.critic == "adapter" and not model.lora.on:
+        yield f"{group}.critic", "'adapter' needs model.lora.rank=N: without it there is no base that both share"
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,9 @@ class RewardModelRun(Common):
         yield from super().problems()
         if self.model.save_dtype != "float32":
             yield "model.save_dtype", f"must be float32 for a reward model, got {self.model.save_dtype!r}"
+        if self.model.lora.on:
+            less = "all weights of a reward model learn, or its head alone with algo.frozen_trunk=true"
+            yield "model.lora.rank", f"must be null: {less}, got {self.model.lora.rank}"
 
 
 @dataclass(frozen=True)
@@ -100,6 +111,11 @@ class PpoRun(OnPolicyRun):
 
     algo: Ppo = setting("the algorithm's settings")
 
+    def problems(self) -> Iterator[Problem]:
+        """A critic that is an adapter, of a policy that is none."""
+        yield from super().problems()
+        yield from critic_problems("algo", self.algo, self.model)
+
 
 @dataclass(frozen=True)
 class RlhfRun(Common):
@@ -125,6 +141,8 @@ class RlhfRun(Common):
                 "annotator.comparisons_per_round",
                 f"must be <= {pairs}, {of}, got {self.annotator.comparisons_per_round}",
             )
+        if isinstance(self.algo.policy, Ppo):
+            yield from critic_problems("algo.policy", self.algo.policy, self.model)
         if self.algo.policy.ptx_coef and self.data.texts is None:
             yield "algo.policy.ptx_coef", f"needs data.texts, got {self.algo.policy.ptx_coef:g} with null"
 
@@ -140,8 +158,9 @@ class RlhfRun(Common):
         algo = self.algo.policy
         kind = partial(PpoRun, algo=algo) if isinstance(algo, Ppo) else partial(ReinforceRun, algo=algo)
         return kind(
-            seed=self.seed, checkpoint=self.checkpoint, heldout=self.heldout, samples=self.samples, model=self.model,
-            data=self.data, sampler=self.sampler, reward=self.reward, device=self.device,
+            seed=self.seed, checkpoint=self.checkpoint, heldout=self.heldout, samples=self.samples,
+            tracker=self.tracker, model=self.model, data=self.data, sampler=self.sampler, reward=self.reward,
+            device=self.device,
         )  # fmt: skip
 
 

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from rlnlp.config.data import Named, PromptData, Reading, TextData, names_in, names_text, path_of
+from rlnlp.config.hub import is_hub
 from rlnlp.data.columns import check_columns, check_names, column_advice, renamed
 from rlnlp.data.formats import Record
+from rlnlp.data.hub import hub_records
 from rlnlp.data.messages import as_example, as_prompt, read_conversations
 from rlnlp.data.records import ASSETS, Located, Read, bad_lines_error, embedded_set, read_records, text_fault
 from rlnlp.embedded.grammar import corpus
@@ -30,7 +32,7 @@ def prompt_records(key: str, named: Named, reading: Reading, embedded: str, most
     Raises:
         Failure: exit 2, for a domain that is not embedded; exit 3, for a file that cannot be read.
     """
-    found = _rows(key, named, reading, lambda name: _prompts(key, name, reading.encoding, embedded, most))
+    found = _rows(key, named, reading, lambda name: _prompts(key, name, reading, embedded, most))
     records = read_conversations(key, names_text(named), found.records, as_prompt)
     check_names(key, one_line(names_text(named)), records)
     return Read(records, found.total)
@@ -44,7 +46,7 @@ def text_records(key: str, named: Named, reading: Reading, best: float = 1.0, mo
     Raises:
         Failure: exit 3, for a file that cannot be read, or a record without a score where one is needed.
     """
-    found = _rows(key, named, reading, lambda name: _texts(key, name, reading.encoding, most))
+    found = _rows(key, named, reading, lambda name: _texts(key, name, reading, most))
     records = read_conversations(key, names_text(named), found.records, as_example)
     if best == 1:
         return Read(records, found.total)
@@ -62,7 +64,7 @@ def preference_records(key: str, named: Named, reading: Reading, filed: bool = F
     """
 
     def read(name: str) -> Read:
-        found = _prompts(key, name, reading.encoding, "preferences.jsonl", most)
+        found = _prompts(key, name, reading, "preferences.jsonl", most)
         stem = {FILE: _stem(path_of(name))} if filed else {}
         return Read([(location, {**stem, **record}) for location, record in found.records], found.total)
 
@@ -79,8 +81,7 @@ def text_rows(key: str, named: Named, reading: Reading) -> Located:
     """
 
     def read(name: str) -> Read:
-        own = name == MODERATION
-        return read_records(str(ASSETS / "moderation.jsonl") if own else name, key, "text", reading.encoding)
+        return _from_outside(key, str(ASSETS / "moderation.jsonl") if name == MODERATION else name, "text", reading)
 
     return _rows(key, named, reading, read).records
 
@@ -91,7 +92,7 @@ def file_prompts(key: str, named: Named, reading: Reading) -> Located:
     Raises:
         Failure: exit 3, for a file that cannot be read, or a record that is no prompt.
     """
-    found = _rows(key, named, reading, lambda name: read_records(name, key, "prompt", reading.encoding)).records
+    found = _rows(key, named, reading, lambda name: _from_outside(key, name, "prompt", reading)).records
     records = read_conversations(key, names_text(named), found, as_prompt)
     check_records(key, names_text(named), records, lambda record: prompt_fault({**record, "reference": None}))
     return records
@@ -132,11 +133,11 @@ def _rows(key: str, named: Named, reading: Reading, read: Callable[[str], Read])
     return Read(renamed(records, reading.columns), sum(known) if len(known) == len(totals) else None)
 
 
-def _prompts(key: str, name: str, encoding: str, embedded: str, most: int | None) -> Read:
+def _prompts(key: str, name: str, reading: Reading, embedded: str, most: int | None) -> Read:
     if (own := embedded_set(name, "prompts")) is not None:
         return read_records(str(own), key, "prompt")
     if not is_embedded_language(name):
-        return read_records(name, key, "prompt", encoding, most)
+        return _from_outside(key, name, "prompt", reading, most)
     records, domain = read_records(str(ASSETS / embedded), key, "prompt").records, name.partition("/")[2]
     domains = sorted({record["domain"] for _, record in records})
     if domain and domain not in domains:
@@ -147,13 +148,22 @@ def _prompts(key: str, name: str, encoding: str, embedded: str, most: int | None
     return Read(chosen, len(chosen))
 
 
-def _texts(key: str, name: str, encoding: str, most: int | None) -> Read:
+def _texts(key: str, name: str, reading: Reading, most: int | None) -> Read:
     count = generated_texts(name)
     if count is not None:
         return Read([("", {"text": text}) for text in corpus.texts(count if most is None else 1, 0)], count)
     if (own := embedded_set(name, "texts")) is not None:
         return read_records(str(own), key, "text")
-    return read_records(name, key, "text", encoding, most)
+    return _from_outside(key, name, "text", reading, most)
+
+
+def _from_outside(key: str, name: str, field: str, reading: Reading, most: int | None = None) -> Read:
+    """The rows of a data set of the hub, or of a file, whose lines are ``field`` if it has no columns."""
+    return (
+        hub_records(key, name, reading, most)
+        if is_hub(name)
+        else read_records(name, key, field, reading.encoding, most)
+    )
 
 
 def _stem(path: Path) -> str:

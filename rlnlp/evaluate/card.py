@@ -11,6 +11,7 @@ from rlnlp.errors import command
 from rlnlp.evaluate.summary import Report, escaped, fenced, result_table, settings_table
 from rlnlp.run.manifest import redacted
 
+ADAPTER = "This is an adapter: transformers loads it onto its base where peft is installed (`pip install peft`)."
 USE = """from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model = AutoModelForCausalLM.from_pretrained("policy")
@@ -23,7 +24,13 @@ def model_card(config: Trained, asked: Trained, report: Report, hidden: Sequence
     The values of ``hidden`` are left out.
     """
     algo = asdict(config)["algo"]["name"]
-    front = ["library_name: transformers", "pipeline_tag: text-generation", f"tags: [rlnlp, {algo}]"]
+    lora = config.model.lora
+    adapter = lora.on and not lora.merge
+    front = [
+        f"library_name: {'peft' if adapter else 'transformers'}",
+        "pipeline_tag: text-generation",
+        f"tags: [rlnlp, {algo}]",
+    ]
     if (base := hub_id(config.model.path)) is not None:
         front.insert(0, f"base_model: {base}")
     kind = "reinforcement learning" if isinstance(config, OnPolicyRun) else "supervised fine-tuning"
@@ -41,6 +48,7 @@ def model_card(config: Trained, asked: Trained, report: Report, hidden: Sequence
         settings_table(description(config)),
         fenced(command(algo, *words_of(redacted(asdict(asked), hidden)))),
         "## Use",
+        *([ADAPTER] if adapter else []),
         f"```python\n{USE}\n```",
     ]
     return "\n\n".join(parts) + "\n"

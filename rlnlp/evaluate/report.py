@@ -1,5 +1,6 @@
 """The end of a run: its policy, curves, summary and held-out responses are written, and its report is printed."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ from rlnlp.run.manifest import POLICY, words_to_name
 from rlnlp.run.run import Run
 
 SAMPLES = 3
+ADAPTER = "the adapter, for from_pretrained of peft, and of transformers where peft is installed"
 TYPED = 60  # characters of a prompt that one would type
 
 
@@ -62,7 +64,9 @@ def finish(
 
     ``folder`` has the model that the run hands over.
     """
-    directory, memory = run.directory, peak_memory(device)
+    directory, memory, lora = run.directory, peak_memory(device), run.config.model.lora
+    if lora.on and not lora.merge:
+        report = dataclasses.replace(report, files={**report.files, f"{POLICY}/": ADAPTER})
     with run.display.waiting("drawing the curves"):
         return_freed()  # before matplotlib needs memory too
         draw(directory, report.title, ends, unweighted(run.config), result["policy_step"])

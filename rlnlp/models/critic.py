@@ -1,4 +1,4 @@
-"""The critic: V(s), the expected return from a state, by a head on the policy or by a model of its own."""
+"""The critic: V(s), the expected return from a state, by a head on the policy, an adapter or a model of its own."""
 
 import copy
 import math
@@ -11,6 +11,7 @@ from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.calling import argument_names, hidden_of, named_only
 from rlnlp.models.fast import checkpointed
+from rlnlp.models.lora import Adapter, Adapters, merge
 from rlnlp.models.policy import Policy, policy_output
 from rlnlp.models.reading import Reading, Sharing, reading
 from rlnlp.types import ActorCriticOutput, Rollout
@@ -81,20 +82,48 @@ class Critic(nn.Module):
         self.recomputed: list[nn.Module] = []
 
     @property
-    def hidden_size(self) -> int:
-        """Width of the hidden states."""
+    def light_tokens(self) -> int:
+        """So many tokens have a graph that is small beside the weights with their gradients and moments."""
         return self.head.linear.in_features
 
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
         read = reading(rollout, self.sharing, self.first_position)
-        arguments = {
-            "input_ids": read.tokens, "attention_mask": read.attention, "position_ids": read.positions,
-            "use_cache": False,
-        }  # fmt: skip
         with computing_in(self.dtype, rollout.mask.device), read.attending(self.trunk.config):
-            hidden = hidden_of(self.trunk(**named_only(self.names, arguments)))
+            hidden = hidden_of(self.trunk(**read_by(self.names, read)))
         return read.restored(before_each_token(self.head, hidden, read), rollout.mask.shape[1])
+
+
+class AdapterCritic(nn.Module):
+    """A second adapter of the base of a policy, with a value head: no second copy of the weights."""
+
+    def __init__(self, policy: Policy, adapter: Adapter, adapters: Adapters, head: ValueHead) -> None:
+        super().__init__()
+        self.adapter, self.head, self.adapters = adapter, head, adapters
+        self.base = (policy,)  # in a tuple: its weights are not the critic's
+        self.names = argument_names(policy.lm.base_model)
+
+    @property
+    def light_tokens(self) -> int:
+        """So many tokens have a graph that is small beside what learns with its gradients and moments: none."""
+        return 0
+
+    def forward(self, rollout: Rollout) -> Tensor:
+        """The value of the state before each response token, (B, T)."""
+        (policy,) = self.base
+        read = policy.reading(rollout)
+        device, config = rollout.mask.device, policy.lm.config
+        with self.adapters.using(self.adapter), computing_in(policy.dtype, device), read.attending(config):
+            hidden = hidden_of(policy.lm.base_model(**read_by(self.names, read)))
+        return read.restored(before_each_token(self.head, hidden, read), rollout.mask.shape[1])
+
+
+def read_by(names: frozenset[str], read: Reading) -> dict[str, Any]:
+    """The arguments with which a trunk reads a rollout, of those that are among ``names``."""
+    arguments = {
+        "input_ids": read.tokens, "attention_mask": read.attention, "position_ids": read.positions, "use_cache": False,
+    }  # fmt: skip
+    return named_only(names, arguments)
 
 
 def before_each_token(head: ValueHead, hidden: Tensor, read: Reading) -> Tensor:
@@ -109,9 +138,18 @@ def value_head(policy: Policy) -> ValueHead:
 
 
 def critic_like(policy: Policy) -> Critic:
-    """A critic that starts from a copy of the policy's trunk."""
-    trunk = copy.deepcopy(policy.lm.base_model)
+    """A critic that starts from a copy of the policy's trunk, and learns all of it."""
+    trunk = copy.deepcopy(policy.lm.base_model).requires_grad_(True)
+    if policy.adapter is not None:
+        merge(trunk, policy.adapter)
     return fitted_to(policy, Critic(trunk, value_head(policy), policy.dtype, policy.first_position))
+
+
+def adapter_critic(policy: Policy) -> AdapterCritic:
+    """A critic that starts from a copy of the policy's adapter, on the same weights."""
+    assert policy.adapter is not None, "the settings refuse it without an adapter"
+    assert policy.adapters is not None, "an adapter is used by layers"
+    return AdapterCritic(policy, copy.deepcopy(policy.adapter), policy.adapters, value_head(policy))
 
 
 def fitted_to(policy: Policy, critic: Critic) -> Critic:

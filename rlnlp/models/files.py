@@ -1,16 +1,14 @@
-"""What is wrong with the files of a model or tokenizer, read without torch; and adapters, which name their base."""
+"""What is wrong with the files of a model or tokenizer, read without torch."""
 
 import json
 import struct
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from rlnlp.errors import Exit, Failure, one_line, shell_word
 
 POINTER = b"version https://git-lfs"
-ADAPTER = "adapter_config.json"
 REWARD_RECORD = "rlnlp_reward_model.json"  # beside the files of a reward model of rlnlp
 OF_CLASS = "class"  # what it calls the head of an encoder, which is its class's own
 SCORE_BIAS = "rlnlp_score_bias"  # in the config.json of such a one: what its logit lacks of the score
@@ -76,32 +74,6 @@ def safetensors_fault(path: Path) -> str | None:
     return None
 
 
-def adapter_base(directory: Path) -> str | None:
-    """The base model that an adapter names; None if the directory holds a whole model.
-
-    Raises:
-        Failure: exit 4, for an adapter that peft cannot load or that names no base.
-    """
-    path = directory / ADAPTER
-    if not path.is_file() or (directory / "config.json").is_file():
-        return None
-    what = f"'{one_line(str(directory))}'"
-    fault = json_fault(path) or next(_adapter_weight_faults(directory), None)
-    if fault is not None:
-        raise Failure(Exit.MODEL, f"{what}: {fault}")
-    stored = read_object(path)
-    base = stored.get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
-        raise Failure(Exit.MODEL, f"{what}: {ADAPTER} names no base_model_name_or_path\nadd it: a directory or hub id")
-    peft = find_spec("peft")
-    if peft is None or peft.origin is None:  # a folder of that name is no package
-        raise Failure(
-            Exit.MODEL,
-            f"{what} is an adapter of '{one_line(base)}': loading it needs peft\npip install 'rlnlp[adapters]'",
-        )
-    return base
-
-
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one if there is none."""
     try:
@@ -154,20 +126,6 @@ def _without_safetensors(directory: Path) -> Iterator[str]:
         )
     elif not any(directory.glob("*.safetensors")):
         yield f"there is no model.safetensors{f', only {pickled[0]}' if pickled else ''}\ndownload the weights"
-
-
-def _adapter_weight_faults(directory: Path) -> Iterator[str]:
-    weights = directory / "adapter_model.safetensors"
-    if weights.is_file():
-        if (fault := safetensors_fault(weights)) is not None:
-            yield fault
-    elif (directory / "adapter_model.bin").is_file():
-        yield (
-            "the weights are in adapter_model.bin, which can hold code\n"
-            "if you trust it: load it with peft, then save_pretrained(..., safe_serialization=True)"
-        )
-    else:
-        yield "adapter_model.safetensors is missing\ndownload it"
 
 
 def _pointer(path: Path) -> str:

@@ -5,7 +5,7 @@ own response alone, so that of the (P + C S)^2 scores of a row only P^2 + C S (P
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -82,6 +82,6 @@ def _attending(config: Any, name: str) -> Iterator[None]:
         config._attn_implementation = before
 
 
-def attending_as_now(config: Any) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-    """Contexts for a layer's forward pass, and for its repetition in the backward pass, which must be the same."""
-    return nullcontext(), _attending(config, config._attn_implementation)
+def attending_as_now(config: Any) -> AbstractContextManager[None]:
+    """A context, entered later, in which the model of this config attends as it does now."""
+    return _attending(config, config._attn_implementation)

@@ -9,6 +9,7 @@ from torch import nn
 
 from rlnlp.config.model import Fresh
 from rlnlp.errors import Exit, Failure, one_line, out_of_memory
+from rlnlp.models.adapter_weights import with_adapter
 from rlnlp.models.check import Findings, check_policy
 from rlnlp.models.critic import Critic, ValueHead, fitted_to
 from rlnlp.models.files import SCORE_BIAS
@@ -43,6 +44,8 @@ def pretrained(
             **settings,
         )
         model = model if base is None else with_adapter(model, model_id)
+    except Failure:
+        raise
     except Exception as error:
         if out_of_memory(error):
             raise
@@ -63,13 +66,6 @@ def finite(weight: torch.Tensor) -> bool:
     return bool(weight.sum().isfinite()) or bool(weight.isfinite().all())  # a sum may overflow
 
 
-def with_adapter(model: Any, directory: str) -> Any:
-    """``model`` with the adapter in ``directory`` added into its weights."""
-    from peft import PeftModel
-
-    return PeftModel.from_pretrained(model, directory).merge_and_unload().requires_grad_(True)
-
-
 def load_policy(
     model_id: str, local_only: bool, device: torch.device, known: Mapping[str, Any] | None = None
 ) -> tuple[Policy, Findings]:
@@ -81,10 +77,7 @@ def load_policy(
         Failure: exit 4, if it cannot be loaded whole: every weight must come from the files, and those of a checkpoint
             must be as they were written; or if it fails the check.
     """
-    folder = Path(model_id)
-    of_checkpoint = folder.is_dir() and (folder.parent / MANIFEST).is_file()
-    if of_checkpoint and (fault := next(faults(folder.parent, f"{folder.name}/"), None)) is not None:
-        raise Failure(Exit.MODEL, f"model '{model_id}' is of a damaged checkpoint: {fault}\nuse another one")
+    check_as_written(model_id)
     from transformers import AutoModelForCausalLM
 
     lm, record = pretrained(AutoModelForCausalLM, model_id, f"model '{model_id}'", local_only, device)
@@ -94,6 +87,18 @@ def load_policy(
     policy = Policy(lm.to(device))
     policy.unused = tuple(sorted(record["unexpected_keys"]))
     return policy, check_policy(policy, f"model '{model_id}'", known)
+
+
+def check_as_written(model_id: str) -> None:
+    """Refuse the model of a checkpoint that is not as it was written.
+
+    Raises:
+        Failure: exit 4.
+    """
+    folder = Path(model_id)
+    of_checkpoint = folder.is_dir() and (folder.parent / MANIFEST).is_file()
+    if of_checkpoint and (fault := next(faults(folder.parent, f"{folder.name}/"), None)) is not None:
+        raise Failure(Exit.MODEL, f"model '{model_id}' is of a damaged checkpoint: {fault}\nuse another one")
 
 
 def load_critic(model_id: str, local_only: bool, policy: Policy, tokenizer: Tokenizer | None = None) -> Critic:

@@ -10,15 +10,8 @@ from rlnlp.config.data import path_of
 from rlnlp.config.model import Model
 from rlnlp.config.parse import nearest
 from rlnlp.errors import Exit, Failure, command, one_line
-from rlnlp.models.files import (
-    ADAPTER,
-    OF_CLASS,
-    REWARD_RECORD,
-    adapter_base,
-    check_model_files,
-    check_tokenizer_files,
-    read_object,
-)
+from rlnlp.models.adapter_files import ADAPTER, adapter_base, is_adapter
+from rlnlp.models.files import OF_CLASS, REWARD_RECORD, check_model_files, check_tokenizer_files, read_object
 from rlnlp.run.manifest import REWARD_MODEL, read_settings
 
 CONTEXT_KEYS = ("max_position_embeddings", "n_positions", "max_seq_len", "context_length", "n_ctx")
@@ -181,7 +174,7 @@ def resolve(key: str, name: str, needed: str, allow_download: bool, allow: str =
     if name.partition("/")[0] == "embedded":
         return _embedded(key, name)
     path = Path(name).expanduser()
-    if (path / "policy" / "config.json").is_file():  # a run directory: its result
+    if (path / "policy" / "config.json").is_file() or is_adapter(path / "policy"):  # a run directory: its result
         path /= "policy"
     if needed == "config.json" and path.is_dir() and adapter_base(path) is not None:
         base_of(str(path), allow_download)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -11,10 +12,13 @@ from rlnlp.batching import groups_of, length_sorted_rows, restore_row_order
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution, taken_logits
 from rlnlp.maths.token_statistics import logprobs_and_entropy
+from rlnlp.models.adapter_files import ADAPTER_WEIGHTS
 from rlnlp.models.calling import argument_names, last_logits, named_only, positions
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.locate import UNBOUNDED, context_in
+from rlnlp.models.lora import Adapter, Adapters
 from rlnlp.models.reading import Reading, Sharing, reading, sharing_of
+from rlnlp.run.parts import WEIGHTS
 from rlnlp.types import PolicyOutput, Prompts, Rollout, take
 
 LogprobFn = Callable[[Rollout], Tensor]
@@ -30,6 +34,8 @@ class Policy(nn.Module):
     rows cannot be left out, ``shrinks`` is False. ``sharing``: how responses share a prompt that they have in common,
     None if each is read behind its own. ``drawable``: tokens with a higher id are never drawn, None if all
     may be. ``unused`` names the weights of the files that the model has no place for.
+
+    Where an ``adapter`` learns, the weights of ``lm`` do not; other policies may use them with adapters of their own.
     """
 
     def __init__(self, lm: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -44,12 +50,20 @@ class Policy(nn.Module):
         self.dtype = dtype
         self.recomputed: list[nn.Module] = []
         self.files: Callable[[], Mapping[str, bytes]] = dict
+        self.adapter: Adapter | None = None
+        self.adapters: Adapters | None = None
+        self.adapter_files: Mapping[str, bytes] = {}
 
     @property
     def body(self) -> nn.Module:
-        """The module whose weights are stored."""
-        body: nn.Module = self.lm
+        """The module whose weights are stored: the adapter, if there is one."""
+        body: nn.Module = self.lm if self.adapter is None else self.adapter
         return body
+
+    @property
+    def weights_file(self) -> str:
+        """What the file of the weights of ``body`` is called."""
+        return WEIGHTS if self.adapter is None else ADAPTER_WEIGHTS
 
     @property
     def device(self) -> torch.device:
@@ -104,11 +118,28 @@ class Policy(nn.Module):
         Raises:
             Failure: exit 4, if the architecture cannot.
         """
-        self.recomputed = checkpointed(self.lm)
+        self.recomputed = checkpointed(self.lm) if self.adapters is None else checkpointed(self.lm, self.adapters.again)
+
+    def learn(self, adapter: Adapter, adapters: Adapters) -> None:
+        """Let ``adapter`` learn from now on, and not the weights; ``adapters`` say what the layers use."""
+        self.lm.requires_grad_(False)
+        self.adapter, self.adapters = adapter, adapters
+
+    def adapted(self) -> AbstractContextManager[None]:
+        """A context in which the layers of ``lm`` use the policy's adapter, or none if it has none."""
+        return nullcontext() if self.adapters is None else self.adapters.using(self.adapter)
 
     def reference(self) -> "Policy":
-        """A copy of the policy as it is now, without gradients."""
-        return copy.deepcopy(self).requires_grad_(False)
+        """The policy as it is now, without gradients: a copy, or the same weights without the adapter that learns."""
+        if self.adapter is None:
+            return copy.deepcopy(self).requires_grad_(False)
+        start = Policy(self.lm, self.dtype)
+        start.first_position, start.cached, start.shrinks = self.first_position, self.cached, self.shrinks
+        start.width, start.drawable, start.adapters = self.width, self.drawable, self.adapters
+        start.sharing = self.sharing
+        if not self.adapter.adds_nothing:
+            start.adapter = copy.deepcopy(self.adapter).requires_grad_(False)
+        return start
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> PolicyOutput:
         """Log-probability of each response token and entropy where it was drawn, both (B, T)."""
@@ -136,7 +167,8 @@ class Policy(nn.Module):
 
     def call(self, **arguments: Any) -> Any:
         """The model's outputs for those of the arguments that it reads."""
-        return self.lm(**named_only(self.names, arguments))
+        with self.adapted():
+            return self.lm(**named_only(self.names, arguments))
 
 
 class Decoder:

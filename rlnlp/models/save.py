@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from safetensors.torch import save_file
 
 from rlnlp.config.model import Model
 from rlnlp.device import DTYPES
+from rlnlp.models.adapter_files import ADAPTER_WEIGHTS
+from rlnlp.models.adapter_weights import saved_weights
 from rlnlp.models.files import read_object
+from rlnlp.models.lora import merged_weights
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
 from rlnlp.run.checkpoint import STAGED
@@ -29,21 +33,28 @@ def pretrained_files(policy: Policy, tokenizer: Tokenizer) -> Callable[[], Mappi
 
     @cache
     def files() -> Mapping[str, bytes]:
-        config = copy.deepcopy(lm.config)
-        config.dtype, config.architectures = str(lm.dtype).rpartition(".")[2], [type(lm).__name__]  # as save_pretrained
         with tempfile.TemporaryDirectory() as directory:
-            config.save_pretrained(directory)
-            if lm.can_generate():
-                lm.generation_config.save_pretrained(directory)
+            if policy.adapter is None:
+                config = copy.deepcopy(lm.config)
+                config.dtype, config.architectures = str(lm.dtype).rpartition(".")[2], [type(lm).__name__]  # as saved
+                config.save_pretrained(directory)
+                if lm.can_generate():
+                    lm.generation_config.save_pretrained(directory)
             raw.save_pretrained(directory)
             keep_ends(Path(directory), tokenizer)
-            return {path.name: path.read_bytes() for path in sorted(Path(directory).iterdir()) if path.is_file()}
+            made = {path.name: path.read_bytes() for path in sorted(Path(directory).iterdir()) if path.is_file()}
+            return {**made, **policy.adapter_files}
 
     return files
 
 
 def weights_in(policy: Policy, dtype: torch.dtype) -> dict[str, torch.Tensor] | None:
-    """The state of the model in ``dtype``, what is one tensor there being one here; None for the state as it is."""
+    """The state of the model in ``dtype``, what is one tensor there being one here; None for the state as it is.
+
+    An adapter is added in.
+    """
+    if policy.adapter is not None:
+        return merged_weights(policy.lm, policy.adapter)  # float32: the settings refuse another one
     if dtype == torch.float32:
         return None
     made: dict[int, torch.Tensor] = {}
@@ -68,18 +79,27 @@ def round_weights(policy: Policy, model: Model) -> None:
     """Round the weights to those that ``save_policy`` saves: what is measured then is what is saved."""
     dtype = DTYPES[model.save_dtype]
     if dtype != torch.float32:
-        for weight in policy.parameters():
+        for weight in policy.body.parameters():
             weight.copy_(weight.to(dtype))
 
 
 def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer, model: Model) -> None:
     """Save the policy as ``model`` says, and its tokenizer, as a directory that transformers loads, atomically.
 
+    Of one whose adapter learns, that is the adapter as peft loads it, or with ``model.lora.merge`` whole weights.
+
     Raises:
         Failure: exit 5, if the disk fails.
     """
 
     def write(staged: Path) -> None:
+        if policy.adapter is not None and not model.lora.merge:
+            save_file(
+                saved_weights(policy.adapter, DTYPES[model.save_dtype]), staged / ADAPTER_WEIGHTS, {"format": "pt"}
+            )
+            for name, content in policy.files().items():
+                (staged / name).write_bytes(content)
+            return
         policy.lm.save_pretrained(staged, state_dict=weights_in(policy, DTYPES[model.save_dtype]))
         tokenizer.raw.save_pretrained(staged)
         keep_ends(staged, tokenizer)

@@ -16,6 +16,7 @@ from rlnlp import __version__
 from rlnlp.config.changes import code_in
 from rlnlp.config.choices import plain_word
 from rlnlp.config.data import Named, names_in, path_of
+from rlnlp.config.hub import hub_content, is_hub
 from rlnlp.config.migrate import CONFIG_VERSION, migrate, migrate_facts
 from rlnlp.config.parse import parse
 from rlnlp.config.schema import RUNS, Common
@@ -237,7 +238,9 @@ def digest(path: Path) -> str:
 
 
 def content_id(value: str) -> str:
-    """The sha256 of the file at the path ``value``; ``value`` itself if there is none."""
+    """The sha256 of the file at the path ``value``, or of the copies of that data set of the hub; else ``value``."""
+    if is_hub(value):
+        return hub_content(value)
     path = path_of(value)
     return digest(path) if path.is_file() else value
 

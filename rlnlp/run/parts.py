@@ -30,10 +30,14 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Pretrained(Protocol):
-    """A module that is stored as a folder that transformers loads: the weights of ``body``, and ``files``."""
+    """A module that is stored as a folder that transformers or peft loads: ``files``, and the weights of ``body``.
+
+    These are in ``weights_file``.
+    """
 
     body: nn.Module
     files: Callable[[], Mapping[str, bytes]]
+    weights_file: str
 
 
 Part = nn.Module | torch.optim.Optimizer | Stateful
@@ -52,12 +56,17 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return tensors
 
 
+def stored_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """What a checkpoint holds of a module."""
+    return named_tensors(module.body if isinstance(module, Pretrained) else module)
+
+
 def tensor_files(parts: Parts) -> dict[str, dict[str, Tensor]]:
     """The tensors of all parts that have any, by the name of their file."""
     found = {}
     for name, part in parts.items():
         if isinstance(part, Pretrained) and part.files():
-            found[f"{name}/{WEIGHTS}"] = named_tensors(part.body)
+            found[f"{name}/{part.weights_file}"] = named_tensors(part.body)
         elif isinstance(part, nn.Module):
             found[f"{name}.safetensors"] = named_tensors(part)
         elif isinstance(part, torch.optim.Optimizer):
@@ -129,7 +138,7 @@ def restore_part(directory: Path, name: str, part: Part, plain: Any) -> None:
         Failure: exit 6, if they are of another model or optimizer.
     """
     if isinstance(part, Pretrained) and (directory / name).is_dir():
-        _restore_module(directory / name / WEIGHTS, part.body)
+        _restore_module(directory / name / part.weights_file, part.body)
     elif isinstance(part, nn.Module):
         _restore_module(directory / f"{name}.safetensors", part)
     elif isinstance(part, torch.optim.Optimizer):

@@ -32,6 +32,7 @@ from rlnlp.run.nonfinite import skipped
 from rlnlp.run.parts import Parts, weights_sha256
 from rlnlp.run.progress import Progress, Seconds
 from rlnlp.run.signals import Signals
+from rlnlp.run.tracking.beside import tracked
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,8 +51,7 @@ class Run:
     ) -> None:  # fmt: skip
         self.directory, self.config, self.seed, self.resume_info = directory, config, config.seed, resume_info
         self.asked = config  # what config.yaml holds; of ``config`` nothing is open once the model is loaded
-        self.hidden = hidden  # settings whose values are not written to config.yaml
-        self.started = started  # of the command, on the monotonic clock
+        self.hidden, self.started = hidden, started  # what config.yaml lacks; of the command, on the monotonic clock
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
         self.signals = Signals(lambda text: self.display.log_message(text), self._abandon)
@@ -110,9 +110,8 @@ class Run:
         os._exit(exit_code(stopped))
 
     def _record_end(self, error: BaseException | None) -> None:
-        word, code = status(error)
-        _, seconds, training_seconds = self.seconds()
-        self._record(status=word, exit_code=int(code), seconds=seconds, training_seconds=training_seconds)
+        (word, code), taken = status(error), self.seconds()
+        self._record(status=word, exit_code=int(code), seconds=taken.whole, training_seconds=taken.training)
 
     def keep(self, resource: AbstractContextManager[R]) -> R:
         """Enter ``resource``, which is left when the run ends."""
@@ -191,6 +190,7 @@ class Run:
             resumed = [*self.facts.get("resumed", []), manifest.resumed(self.resume_info)]
             self._record(steps=done, settings_sha256=manifest.settings_sha256(self.asked), resumed=resumed)
             self.log_message(f"resuming after step {done}" if done else "no checkpoint yet: starting at the first step")
+        self.keep(tracked(self.directory, self.facts["id"], self.config.tracker, done, self.log_message, self.signals))
         self.display.begin(total, self.progress.files["metrics"].rows())
 
     def next_steps(self, last: int, over: Callable[[], bool], first: int = 1) -> Iterator[int]:
@@ -292,8 +292,7 @@ class Run:
 
     def write_log(self, text: str) -> None:
         """Append to train.log."""
-        self._log.write(text + "\n")
-        self._log.flush()
+        print(f"{text}\n", end="", file=self._log, flush=True)  # in one piece: the tracker's lines come from a thread
 
     def _record(self, **values: Any) -> None:
         self.facts.update(values, **self.progress.totals)

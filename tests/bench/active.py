@@ -151,7 +151,7 @@ def fresh(config: RlhfRun) -> RoundModel:
     """A reward model that has seen nothing."""
     language = build.reading_language(config.model, config.device, config.seed)
     fit = config.algo.reward_model
-    count = 0 if fit.frozen_trunk else sum(weights.numel() for weights in language.trainable())
+    count = 0 if fit.frozen_trunk else language.size()
     algo = dataclasses.replace(config.algo, reward_model=with_rates(fit, count, {}))
     return round_model(dataclasses.replace(config, algo=algo), language)
 

@@ -16,7 +16,8 @@ from pathlib import Path
 import side_by_side as bench
 from workload import WORKLOADS
 
-NEEDED, NEEDED_SHARED, BEGINS = 1.5, 3.0, 5.0
+NEEDED, NEEDED_SHARED, NEEDED_ADAPTERS, BEGINS = 1.5, 3.0, 2.2, 5.0
+ADAPTERS = ["model.lora.rank=16", "algo.critic=adapter"]
 
 
 def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
@@ -24,6 +25,8 @@ def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
     own = {
         "float32": ["algo.critic=separate", f"algo.critic_path={bench.folder(a) / 'reward'}"],
         "bfloat16": ["algo.critic=separate", f"algo.critic_path={bench.folder(a) / 'reward'}", "device.dtype=bfloat16"],
+        "adapters": ADAPTERS,
+        "adapters-bfloat16": [*ADAPTERS, "device.dtype=bfloat16"],
         "shared": ["algo.critic=shared"],
         "shared-bfloat16": ["algo.critic=shared", "device.dtype=bfloat16"],
     }
@@ -70,11 +73,15 @@ def main() -> None:
     floors = {
         "trl-plain": plain["ppo"], "trl-tuned": plain["ppo"], "float32": plain["ppo"], "shared": plain["shared"],
         "trl-bf16": half["ppo"], "bfloat16": half["ppo"], "shared-bfloat16": half["shared"],
+        "adapters": plain["ppo"], "adapters-bfloat16": half["ppo"],
     }  # fmt: skip
     bench.table(found, WORKLOADS[a.workload].batch, floors)
     print("\nfour models on both sides:")
     bench.verdict(found, "float32", ["trl-plain", "trl-tuned"], NEEDED)
     bench.verdict(found, "bfloat16", ["trl-bf16"], NEEDED)
+    print("two adapters on one base, and no second copy of it, against four models:")
+    bench.verdict(found, "adapters", ["trl-plain", "trl-tuned"], NEEDED_ADAPTERS)
+    bench.verdict(found, "adapters-bfloat16", ["trl-plain", "trl-tuned", "trl-bf16"], NEEDED_ADAPTERS)
     print("another algorithm, policy and critic on one trunk, against four models:")
     bench.verdict(found, "shared", ["trl-plain", "trl-tuned"], NEEDED_SHARED)
     bench.verdict(found, "shared-bfloat16", ["trl-plain", "trl-tuned", "trl-bf16"], NEEDED_SHARED)

@@ -129,7 +129,7 @@ def test_the_time_left_is_that_of_the_remaining_jobs_at_the_mean_time_of_those_d
     assert progress.left() == ""
     progress.seconds, progress.jobs = [100.0, 200.0], 2
     assert progress.left() == "; about 5 minutes left"
-    assert progress.label(tmp_path, "seed=3").startswith(f"job 3 of 4 in {tmp_path}: seed=3")
+    assert progress.label(2, tmp_path, "seed=3").startswith(f"job 3 of 4 in {tmp_path}: seed=3")
     progress.jobs = 3
     assert progress.left() == "; about 2 minutes left"
     progress.jobs = 4

@@ -275,7 +275,7 @@ def test_settings_that_do_not_go_together_are_told(changes, line):
         ({"cliprange": 1.0}, "cliprange must be > 0 and < 1, got 1.0"),
         ({"target_kl": 0.0}, "target_kl must be > 0, got 0.0"),
         ({"lam": 1.1}, "lam must be >= 0 and <= 1, got 1.1"),
-        ({"critic": "none"}, "critic must be one of shared, separate, got 'none'"),
+        ({"critic": "none"}, "critic must be one of shared, separate, adapter, got 'none'"),
     ],
 )  # fmt: skip
 def test_settings_of_ppo_that_do_not_go_together_are_told(changes, line):

@@ -75,6 +75,33 @@ def test_each_stage_of_rlhf_has_the_rates_of_its_algorithm_and_of_the_model_that
     assert again.policy.name == algo.policy.name
 
 
+@pytest.mark.parametrize(
+    ("words", "rates_of"),
+    [
+        (["algo=sft"], {"learning_rate": 2e-4}),
+        (["algo=reinforce"], {"learning_rate": 1e-4}),
+        (["algo=ppo", "algo.critic=adapter"], {"learning_rate": 1e-4, "critic_learning_rate": 1e-4}),
+        (["algo=ppo", "algo.critic=shared"], {"learning_rate": 1e-4, "critic_learning_rate": 1e-5}),  # its head
+        (["algo=ppo", "algo.critic=separate"], {"learning_rate": 1e-4, "critic_learning_rate": 1e-5}),  # all weights
+    ],
+)
+def test_an_adapter_has_ten_times_the_rate_of_its_base(words, rates_of):
+    algo = parse_run_config(runs.settings([*words, "model.lora.rank=8"])).algo
+    found = with_rates(algo, 134_515_008, {}, adapter=True)
+    assert {key: vars(found)[key] for key in rates_of} == pytest.approx(rates_of)
+    recorded = with_rates(algo, 134_515_008, dict.fromkeys(rates_of, 0.5), adapter=True)
+    assert {key: vars(recorded)[key] for key in rates_of} == dict.fromkeys(rates_of, 0.5)
+
+
+def test_of_rounds_the_policy_is_the_adapter_and_the_reward_model_is_not():
+    algo = parse_run_config(runs.settings(["algo=rlhf", "model.lora.rank=8", "algo.policy.critic=adapter"])).algo
+    plain, _ = with_stage_rates(algo, 134_515_008, 134_515_008, {})
+    found, _ = with_stage_rates(algo, 134_515_008, 134_515_008, {}, adapter=True)
+    assert found.policy.learning_rate == pytest.approx(10 * plain.policy.learning_rate)
+    assert found.policy.critic_learning_rate == pytest.approx(10 * plain.policy.critic_learning_rate)
+    assert found.reward_model == plain.reward_model
+
+
 def test_a_small_reward_model_learns_faster_from_the_few_judgements_of_rounds_than_from_a_file_of_them():
     rounds = with_stage_rates(parse_run_config(runs.settings(["algo=rlhf"])).algo, 1, 1_152_000, {})[0]
     alone = with_rates(parse_run_config(runs.settings(["algo=reward-model"])).algo, 1_152_000, {})

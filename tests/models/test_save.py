@@ -15,7 +15,7 @@ from rlnlp.config.differing import words_of
 from rlnlp.errors import Failure
 from rlnlp.evaluate.card import hub_id, model_card
 from rlnlp.evaluate.summary import Report
-from rlnlp.models import files
+from rlnlp.models import adapter_files
 from rlnlp.models.load import load_policy
 from rlnlp.run.manifest import redacted
 from support import runs, small
@@ -120,10 +120,11 @@ def adapter(place, base, **changes):
     return place
 
 
-def test_an_adapter_without_peft_names_the_extra(model_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "find_spec", lambda name: None)
+def test_an_adapter_that_only_peft_loads_names_the_extra(model_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapter_files, "find_spec", lambda name: None)
     path = adapter(tmp_path / "a", model_dir)
-    with pytest.raises(Failure, match=r"is an adapter of '.*': loading it needs peft\npip install 'rlnlp\[adapters\]'"):
+    what = r"is an adapter of '.*' of a kind that only peft loads\npip install 'rlnlp\[lora\]'"
+    with pytest.raises(Failure, match=what):
         checked_config(runs.settings([f"model.path={path}"]))
 
 
@@ -149,7 +150,7 @@ def test_what_is_wrong_with_an_adapter_is_told(spoil, words, model_dir, tmp_path
 
 
 def test_a_base_that_is_not_there_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "find_spec", lambda name: type("Spec", (), {"origin": "x"}))
+    monkeypatch.setattr(adapter_files, "find_spec", lambda name: type("Spec", (), {"origin": "x"}))
     path = adapter(tmp_path / "a", "./nowhere")
     with pytest.raises(Failure, match=r"base_model_name_or_path '\./nowhere' not found"):
         checked_config(runs.settings([f"model.path={path}"]))

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from mutation import (
+    adapter_mutants,
     chat_mutants,
     check_mutants,
     compare_mutants,
@@ -38,6 +39,7 @@ from mutation import (
     page_server_mutants,
     pair_mutants,
     people_mutants,
+    plugins_mutants,
     ppo_mutants,
     preference_mutants,
     ptx_mutants,
@@ -51,6 +53,7 @@ from mutation import (
     statistics_mutants,
     sweep_mutants,
     terminal_mutants,
+    tracking_mutants,
     trust_mutants,
     use_mutants,
     words_mutants,
@@ -114,6 +117,8 @@ GROUPS_OF = (
     page_mutants, evaluate_mutants, pair_mutants, preference_mutants, feedback_mutants, page_server_mutants,
     reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
     rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants, sharing_mutants,
+    tracking_mutants, plugins_mutants,
+    adapter_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(

@@ -133,7 +133,7 @@ GROUPS = [
          "return [learner, self._critic(critic_loss)]",
          "return [learner]"),
         ("two graphs live", "with torch.set_grad_enabled(small and torch.is_grad_enabled()):", "if True:"),
-        ("one graph lives at most", "rollout.attention.numel() <= self.critic.hidden_size", "False"),
+        ("one graph lives at most", "rollout.attention.numel() <= self.critic.light_tokens", "False"),
     ]),
     ("algos/ppo.py", (GRADIENT,), [
         ("filters are scored with", "SeparateActorCritic(policy, critic, drawn.unfiltered(), algo)",

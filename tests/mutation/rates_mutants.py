@@ -14,8 +14,8 @@ GROUPS = [
             ("a rate that is given is decided anew", "if vars(algo)[name] is None]", "]"),
             ("rounds fit a reward model at the rate of a run of its own",
              "OF_ROUNDS if isinstance(algo, RewardModelStage) else RATES", "RATES"),
-            ("a resumed run decides anew", "rate if isinstance(rate, float) else by_size", "by_size"),
-            ("the critic has the policy's rate by size", 'CRITIC if key.startswith("critic") else own', "own"),
+            ("a resumed run decides anew", "rate if isinstance(rate, float) else usual", "usual"),
+            ("the critic has the policy's rate by size", "CRITIC if of_critic else own", "own"),
         ],
     ),
     (

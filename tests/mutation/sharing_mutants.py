@@ -6,8 +6,8 @@ GROUPS = [
     ("models/group_attention.py", (READING,), [
         ("heads that share keys read those of others", "shared * count * size, prompt)", "shared * count * size, -1)"),
         ("padding before a prompt is seen in it", "before & sees[:, 0, :1, None, None, :prompt]", "before & True"),
-        ("what is computed again attends as usual", "nullcontext(), _attending(config, config._attn_implementation)",
-         "nullcontext(), nullcontext()"),
+        ("what is computed again attends as usual", "return _attending(config, config._attn_implementation)",
+         'return _attending(config, "eager")'),
         ("an attention with more to it is taken", "if more.get(name) is not None", "if False"),
     ]),
     ("models/reading.py", (READING,), [

@@ -22,7 +22,7 @@ GROUPS = [
         "cli/sweep_progress.py", (TABLE,),
         [
             ("complete jobs take time", "self.seconds += [] if before else [seconds]", "self.seconds += [seconds]"),
-            ("the time left of all jobs", "rest = (self.total or 0) - self.jobs", "rest = self.total or 0"),
+            ("the time left of all jobs", "(self.total or 0) - self.jobs if", "(self.total or 0) if"),
         ],
     ),
     (

@@ -2,7 +2,10 @@
 
 from rlnlp.config.data import PromptData, TextData
 
-READING = {"columns": {}, "encoding": "utf-8", "template": "auto", "system": None, "template_args": {}}
+READING = {
+    "columns": {}, "encoding": "utf-8", "split": "train", "heldout_split": "test", "allow_download": False,
+    "template": "auto", "system": None, "template_args": {},
+}  # fmt: skip
 
 
 def prompt_data(prompts, heldout=None, **changes) -> PromptData:

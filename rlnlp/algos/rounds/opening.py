@@ -2,10 +2,11 @@
 
 import time
 
-from rlnlp.algos.opening import FILTERED, disk_text, known, modules_of
+from rlnlp.algos.opening import FILTERED, WHOLE_CRITIC, disk_text, known, modules_of
 from rlnlp.algos.rounds.draws import heldout_draws
 from rlnlp.algos.rounds.loop import DRAWS, Loop
 from rlnlp.algos.rounds.parts import parts_of
+from rlnlp.config.algos import Ppo
 from rlnlp.config.description import duration
 from rlnlp.errors import counted
 
@@ -15,6 +16,8 @@ def tell(loop: Loop) -> None:
     config, run, setup = loop.config, loop.run, loop.setup
     modules = modules_of(parts_of(loop))
     run.describe(known(config, setup.policy.device, setup.rows, modules))
+    if config.model.lora.on and isinstance(config.algo.policy, Ppo) and config.algo.policy.critic == "separate":
+        run.log_message(WHOLE_CRITIC)
     if setup.distribution.filtered:
         run.log_message(FILTERED)
     with run.display.waiting("trying a step"):

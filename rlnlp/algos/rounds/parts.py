@@ -68,7 +68,11 @@ def loaded(config: RlhfRun, run: Run) -> tuple[RlhfRun, build.Language, build.La
     run.computes_on(language.device, config.device.threads)
     known: dict[str, Any] = run.facts.get("decided", {})
     algo, decided = with_stage_rates(
-        algo, learned_parameters(algo.policy, language), learned_parameters(algo.reward_model, reading), known
+        algo,
+        learned_parameters(algo.policy, language),
+        learned_parameters(algo.reward_model, reading),
+        known,
+        config.model.lora.on,
     )
     config = replace(config, algo=algo)
     run.decide(config, decided)

@@ -112,7 +112,7 @@ def stages(config: Any, directory: Path, run: Run, report: Report) -> None:
     load = load_reading_language if isinstance(config, RewardModelRun) else load_language
     asked, (config, language) = config, load(config, run)
     look_at_language(language, report)
-    look_at_rates("algo", asked.algo, config.algo, language, report)
+    look_at_rates("algo", asked.algo, config.algo, language, config.model.lora.on, report)
     with run.display.waiting("reading the data"):
         prepared: Prepared[Any, Any] = import_module(
             f"rlnlp.algos.{config.algo.name.replace('-', '_')}"
@@ -168,17 +168,19 @@ def _seconds_of_texts(around: Any, config: Any) -> float:
 
 
 def look_at_rates(
-    group: str, asked: Any, algo: Any, language: build.Language | build.EncoderLanguage, report: Report
+    group: str, asked: Any, algo: Any, language: build.Language | build.EncoderLanguage, adapter: bool, report: Report
 ) -> None:
     """Find a learning rate far above what a model of this size learns with, among the settings ``asked`` of ``group``.
 
-    ``algo`` are these settings with all rates.
+    ``algo`` are these settings with all rates; ``adapter`` as in ``with_rates``.
     """
     learning = learned_parameters(algo, language)
     for key in ("learning_rate", "critic_learning_rate"):
         given = vars(asked).get(key)
-        usual = vars(with_rates(replace(algo, **{key: None}), learning, {}))[key] if given is not None else None
-        if usual is not None and given > BOLD * usual:
+        if given is None:
+            continue
+        usual = vars(with_rates(replace(algo, **{key: None}), learning, {}, adapter))[key]
+        if given > BOLD * usual:
             full = f"{group}.{key}"
             what = f"{full} is {given:.2g}; a model of {learning:,} parameters is trained with about {usual:.2g}"
             report.warn("learning-rate", what, f"leave it out, or set {full}={usual:.2g}")

@@ -27,8 +27,8 @@ def stages(config: RlhfRun, directory: Path, run: Run, report: Report) -> None:
     asked = config.algo
     config, language, reading = loaded(config, run)
     look_at_language(language, report)
-    look_at_rates("algo.policy", asked.policy, config.algo.policy, language, report)
-    look_at_rates("algo.reward_model", asked.reward_model, config.algo.reward_model, reading, report)
+    look_at_rates("algo.policy", asked.policy, config.algo.policy, language, config.model.lora.on, report)
+    look_at_rates("algo.reward_model", asked.reward_model, config.algo.reward_model, reading, False, report)
     with run.display.waiting("reading the data"):
         loop = rlhf_loop(replace(config, data=replace(config.data, feedback=None)), run)
     look_at_rows(loop.setup, report)
