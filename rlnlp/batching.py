@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
+from itertools import chain, groupby
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -73,18 +74,46 @@ def chunks(batch: Batch, count: int, size: int) -> Iterator[Batch]:
         yield take(batch, rows)
 
 
-def length_sorted_rows(rollout: Rollout, size: int) -> tuple[Tensor, ...]:
-    """Row numbers of a rollout, at most ``size`` at a time, rows of similar length together: little padding."""
-    order: Tensor = rollout.attention.sum(1).argsort(stable=True)
-    return torch.split(order, size)
+def length_sorted_rows(rollout: Rollout, size: int, together: bool = False) -> tuple[Tensor, ...]:
+    """Row numbers of a rollout, at most ``size`` at a time, rows of similar length together: little padding.
+
+    ``together``: responses to one prompt are not torn apart, unless they are more than ``size``.
+    """
+    lengths = rollout.attention.sum(1)
+    if not together:
+        order: Tensor = lengths.argsort(stable=True)
+        return torch.split(order, size)
+    group = groups_of(rollout.prompts)
+    of_each = lengths.tolist()
+    longest = [0] * (max(group) + 1)
+    for number, length in zip(group, of_each, strict=True):
+        longest[number] = max(longest[number], length)
+    rows = sorted(range(len(group)), key=lambda i: (longest[group[i]], group[i], of_each[i]))
+    pieces = [
+        own[i : i + size]
+        for own in (list(members) for _, members in groupby(rows, key=group.__getitem__))
+        for i in range(0, len(own), size)
+    ]
+    parts = parts_at_once([(len(piece), longest[group[piece[0]]]) for piece in pieces], size)
+    return tuple(torch.tensor([*chain(*pieces[part])], device=lengths.device) for part in parts)
 
 
-def micro_batches(batch: Batch, rollout: Rollout, size: int) -> Iterator[Batch]:
-    """``batch`` at most ``size`` responses of its rollout at a time, sorted by length; itself if that is all of it."""
+def groups_of(prompts: Prompts) -> list[int]:
+    """The number of each row's prompt, equal for equal ones, counted as they come."""
+    rows = prompts.tokens.masked_fill(~prompts.mask, -1).tolist()
+    numbers: dict[tuple[int, ...], int] = {}
+    return [numbers.setdefault(tuple(row), len(numbers)) for row in rows]
+
+
+def micro_batches(batch: Batch, rollout: Rollout, size: int, together: bool = False) -> Iterator[Batch]:
+    """``batch`` at most ``size`` responses of its rollout at a time, sorted by length; itself if that is all of it.
+
+    ``together`` is as in ``length_sorted_rows``.
+    """
     if len(rollout.mask) <= size:
         yield batch
     else:
-        yield from (take(batch, rows) for rows in length_sorted_rows(rollout, size))
+        yield from (take(batch, rows) for rows in length_sorted_rows(rollout, size, together))
 
 
 def restore_row_order(parts: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
@@ -92,11 +121,16 @@ def restore_row_order(parts: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
     return torch.cat(parts)[torch.cat(rows).argsort()]
 
 
-def forward_in_micro_batches(forward: Callable[[Rollout], Output], rollout: Rollout, size: int) -> Output:
-    """``forward`` of ``rollout``, ``size`` responses at a time without a gradient; as it is if that is all of it."""
+def forward_in_micro_batches(
+    forward: Callable[[Rollout], Output], rollout: Rollout, size: int, together: bool = False
+) -> Output:
+    """``forward`` of ``rollout``, ``size`` responses at a time without a gradient; as it is if that is all of it.
+
+    ``together`` is as in ``length_sorted_rows``.
+    """
     if len(rollout.mask) <= size:
         return forward(rollout)
-    rows = length_sorted_rows(rollout, size)
+    rows = length_sorted_rows(rollout, size, together)
     with torch.no_grad():
         outputs = [forward(take(rollout, part)) for part in rows]
     names = [f.name for f in fields(outputs[0])]

@@ -3,8 +3,11 @@
 import random
 
 import pytest
+import torch
 
-from rlnlp.batching import parts_at_once
+from rlnlp.batching import length_sorted_rows, micro_batches, parts_at_once
+from rlnlp.types import Rollout, take
+from support import small
 
 SIZES = [(2, 10), (2, 10), (1, 30), (1, 31), (5, 4), (1, 100), (1, 1)]  # texts of an item, tokens of its longest
 
@@ -43,3 +46,24 @@ def test_no_part_is_more_than_it_may_be_and_none_could_have_taken_the_next_item(
         assert [item for part in parts for item in sizes[part]] == sizes
         assert all(fits(sizes[part]) or len(sizes[part]) == 1 for part in parts)
         assert not any(fits(sizes[part.start : part.stop + 1]) for part in parts[:-1])
+
+
+def of_groups(group, lengths):
+    prompts = take(small.prompts([3], [4], [5]), torch.tensor(group))
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths).unsqueeze(1)
+    return Rollout(prompts, mask.long(), mask, torch.cat([prompts.mask, mask], 1), mask[:, 0])
+
+
+def test_responses_to_one_prompt_are_not_torn_apart_unless_they_are_too_many():
+    rollout = of_groups([0, 1, 2, 0, 1, 2, 0, 1], [2, 9, 1, 3, 4, 3, 5, 2])
+
+    def cut(size):
+        return [part.tolist() for part in length_sorted_rows(rollout, size, together=True)]
+
+    assert cut(8) == [[2, 5, 0, 3, 6, 7, 4, 1]], "groups by their longest response, shorter ones first"
+    assert cut(6) == [[2, 5, 0, 3, 6], [7, 4, 1]]
+    assert cut(4) == [[2, 5], [0, 3, 6], [7, 4, 1]]
+    assert cut(2) == [[2, 5], [0, 3], [6], [7, 4], [1]]
+    assert [part.tolist() for part in length_sorted_rows(rollout, 4)] == [[2, 0, 7, 3], [5, 4, 6, 1]]
+    parts = list(micro_batches(rollout, rollout, 4, together=True))
+    assert [len(set(part.prompts.rows.tolist())) for part in parts] == [1, 1, 1]

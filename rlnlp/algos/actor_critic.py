@@ -33,9 +33,14 @@ class Learner:
 
 
 class ActorCritic(Protocol):
-    """A policy and a critic. ``parts`` is what a checkpoint holds of them."""
+    """A policy and a critic. ``parts`` is what a checkpoint holds of them; ``shares`` is as in ``Policy``."""
 
     parts: Parts
+
+    @property
+    def shares(self) -> bool:
+        """True if responses may share their prompt."""
+        ...
 
     def start_critic_at(self, value: float) -> None:
         """The mean return of the first rollout is known: a fresh critic may start from it."""
@@ -64,6 +69,11 @@ class SharedActorCritic:
         self.distribution, self.algo = distribution, algo
         self.optimizers = {**optimizers(policy, algo), **critic_optimizers(head, algo)}
         self.parts: Parts = {"policy": policy, "critic": head, **self.optimizers}
+
+    @property
+    def shares(self) -> bool:
+        """True if responses may share their prompt."""
+        return self.model.policy.shares
 
     def start_critic_at(self, value: float) -> None:
         """Nothing: on the enumerated language of the tests a seed of five then fell from .98 of the gain to .96."""
@@ -105,6 +115,11 @@ class SeparateActorCritic:
         self.policy, self.critic, self.distribution, self.algo = policy, critic, distribution, algo
         self.optimizers, self.critic_optimizers = optimizers(policy, algo), critic_optimizers(critic, algo)
         self.parts: Parts = {"policy": policy, "critic": critic, **self.optimizers, **self.critic_optimizers}
+
+    @property
+    def shares(self) -> bool:
+        """True if responses may share their prompt."""
+        return self.policy.shares
 
     def start_critic_at(self, value: float) -> None:
         """A fresh critic says ``value`` everywhere: the constant need not be learned from large errors first."""

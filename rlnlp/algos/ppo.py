@@ -71,7 +71,7 @@ def train(
             model.start_critic_at(mean_return(rewards, rollout.mask, algo))
         critic_only = step <= algo.critic_warmup_steps
         with torch.set_grad_enabled(algo.minibatch == algo.responses and not critic_only):  # or no update would use it
-            first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size))
+            first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size, model.shares))
         old = first.detached
         kl = k1(old.logprobs, ref_logprobs)
         penalty = ESTIMATORS[algo.kl_estimator](old.logprobs, ref_logprobs)
@@ -149,7 +149,7 @@ def update_policy(
         learners = learners or model.learners(policy_loss, value_loss, batch.rollout, first.take())
         figures: dict[str, float] = {}
         for learner in learners:
-            parts = of_rollout(batch, algo.micro_batch_size)
+            parts = of_rollout(batch, algo.micro_batch_size, model.shares)
             _, found = accumulate_gradient(parts, learner.loss_fn, batch.rollout.mask, algo.loss_reduction)
             figures |= found
             if not updates:
@@ -233,7 +233,7 @@ def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run, st
     rollout = setup.collect(setup.prompts(step).repeat(algo.num_generations), run.rng("trial", step))
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     with torch.no_grad():
-        first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size))
+        first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size, model.shares))
     experience = make_experience(rollout, first.detached, rewards, algo)
     batches = minibatches(experience, algo.minibatch, 1, partial(run.rng, "minibatches", 0))
     ready = time.monotonic()

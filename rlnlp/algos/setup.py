@@ -1,6 +1,6 @@
 """What every on-policy algorithm is built on: the policy, its prompts, how it is sampled, rewarded and compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -125,6 +125,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     tokenizer = table.tokenizer
     distribution = build.distribution(config.sampler, tokenizer.end)
     size = config.algo.micro_batch_size
+    language.share_prompts(config.device)
     start = policy.reference()
     reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
@@ -145,7 +146,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        output: PolicyOutput = forward_in_micro_batches(unfiltered, rollout, size)
+        output: PolicyOutput = forward_in_micro_batches(unfiltered, rollout, size, policy.shares)
         return output.logprobs
 
     def kl(rollout: Rollout) -> Tensor:
@@ -164,10 +165,20 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
         partial(view, choosing, "heldout"), partial(view, reporting, "reporting"),
     )  # fmt: skip
     observe = Observer(config, table, views.choosing, run)
-    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
+    notes = [*table.notes, *sharing_notes(config, policy)]
+    rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, notes)
     begin = opener(config, run, language.device, rows, partial(measure_result, run, views))
     return OnPolicySetup(
         policy, start, tokenizer, table, rows, distribution, prompts, collect, collect_first, terms, given,
         run.timed("reward", reward), logprobs, run.timed("kl", reference), run.timed("kl", kl), begin,
         partial(save_result, run, policy_result(run, policy, tokenizer), views, score_gain), observe,
     )  # fmt: skip
+
+
+def sharing_notes(config: OnPolicyRun, policy: Policy) -> Iterator[str]:
+    """Whether the responses to a prompt share it, if there are several."""
+    count = config.algo.num_generations
+    if count > 1 and policy.shares:
+        yield f"computed once for its {count} responses where that is less work (device.share_prompts=auto)"
+    elif count > 1 and config.device.share_prompts == "auto":
+        yield f"computed for each of its {count} responses: this model cannot share a prompt"

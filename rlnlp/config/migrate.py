@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from rlnlp.config.algos import Ppo, Sft
 from rlnlp.config.conversations import AUTO, Conversations
 from rlnlp.config.data import PromptData, Reading, TextData
-from rlnlp.config.model import Model, Sampler
+from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.observing import Checkpoint, Heldout
 from rlnlp.config.reward import Reward, RewardTerm, built_in_name
 from rlnlp.config.schema import RUNS, Common
@@ -65,6 +65,7 @@ STEPS = (  # in the order of their versions
     Step(4, Reward, added={"workers": 0}),
     Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
     Step(4, Sampler, added={"stop": None}),
+    Step(7, Device, added={"share_prompts": "never"}),
     Step(7, Common, added={"tracker": {"name": "none", "project": "rlnlp", "run_name": None, "offline": False}}),
     Step(7, Reading, added={"split": "train", "heldout_split": "test", "allow_download": False}),
     Step(7, Model, added={"lora": {"rank": None, "alpha": 32.0, "target_modules": "all-linear", "merge": False}}),

@@ -105,6 +105,9 @@ class Device:
 
     name: str = setting("auto, cpu, cuda, cuda:N or mps", verl="trainer.device")
     threads: int = setting("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
+    share_prompts: Literal["auto", "never"] = setting(
+        "auto computes the prompt of several responses once, where that is less work; the same up to rounding"
+    )
     dtype: Literal["float32", "bfloat16"] = setting(
         "what is computed in; weights and optimizer stay float32",
         trl="bf16", verl=f"{ACTOR}.fsdp_config.mixed_precision.param_dtype",

@@ -1,7 +1,7 @@
 """Whether a model is what training takes it for: a causal language model that gives a text the same logits anywhere.
 
 A few short texts are read alone and in a batch, forwards and token by token. What must hold is refused otherwise; what
-only forbids a shortcut turns the shortcut off.
+only forbids a shortcut turns it off.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from rlnlp.errors import Exit, Failure, counted, describe, out_of_memory
 from rlnlp.models.calling import hidden_of
 from rlnlp.models.gradients import gradient_fault, gradient_norms
 from rlnlp.models.policy import Decoder, Policy
+from rlnlp.models.reading_check import shares_prompts
 from rlnlp.types import Prompts, Rollout
 
 LENGTHS = ((7, 5), (4, 3), (2, 4))  # tokens of each text's prompt and response: padding on both sides
@@ -36,11 +37,12 @@ class Findings:
     cached: bool
     shrinks: bool
     width: int | None
+    shares: bool
 
     def apply(self, policy: Policy) -> None:
         """Let ``policy`` be used so."""
-        policy.first_position, policy.cached, policy.shrinks = self.first_position, self.cached, self.shrinks
-        policy.width = self.width
+        policy.first_position, policy.width = self.first_position, self.width
+        policy.cached, policy.shrinks = self.cached, self.shrinks
 
     def notes(self) -> Iterator[str]:
         """What the user should know."""
@@ -61,11 +63,10 @@ def check_policy(policy: Policy, what: str, known: Mapping[str, Any] | None = No
         Failure: exit 4 with the name of the finding, if the model is not what training takes it for.
     """
     content = content_of(policy)
-    if known is not None and known.get("content") == content and known.keys() == Findings.__annotations__.keys():
-        found = Findings(**known)
-    else:
+    if known is None or known.get("content") != content or known.keys() != Findings.__annotations__.keys():
         with exact_products(), torch.no_grad():
-            found = _Check(policy, what).findings(content)
+            known = vars(_Check(policy, what).findings(content))
+    found = Findings(**known)
     found.apply(policy)
     return found
 
@@ -125,7 +126,8 @@ class _Check:
         self._padding()
         cached, shrinks = self._cache()
         self._gradient()
-        return Findings(content, self.policy.first_position, cached, shrinks, self.width)
+        first, shares = self.policy.first_position, shares_prompts(self.policy, self.rollout(), TOLERANCE * self.scale)
+        return Findings(content, first, cached, shrinks, self.width, shares)
 
     def _read(self, *texts: list[int]) -> Tensor:
         """The logits (B, L, V) of texts of one length, without anything that is for padding."""
@@ -201,13 +203,12 @@ class _Check:
 
     def _batch(self) -> Tensor:
         """The logits of all responses from one padded batch, (B, T, V)."""
-        logits: Tensor = self._tried(lambda: self.policy.outputs(self.rollout()).logits).float()
+        logits: Tensor = self._tried(lambda: self.policy.outputs(self.policy.reading(self.rollout())).logits).float()
         return logits
 
     def rollout(self) -> Rollout:
         """The texts as one padded batch."""
-        prompts, device = self._prompts(), self.policy.device
-        longest = max(r for _, r in self.lengths)
+        prompts, device, longest = self._prompts(), self.policy.device, max(r for _, r in self.lengths)
         rows = [text[p:] + text[:1] * (longest - r) for text, (p, r) in zip(self.texts, self.lengths, strict=True)]
         mask = torch.arange(longest, device=device) < torch.tensor([[r] for _, r in self.lengths], device=device)
         attention = torch.cat([prompts.mask, mask], dim=1)

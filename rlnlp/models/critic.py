@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlnlp.batching import pad_to, trim_padding
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution
-from rlnlp.models.calling import argument_names, hidden_of, named_only, positions
+from rlnlp.models.calling import argument_names, hidden_of, named_only
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.lora import Adapter, Adapters, merge
 from rlnlp.models.policy import Policy, policy_output
+from rlnlp.models.reading import Reading, Sharing, reading
 from rlnlp.types import ActorCriticOutput, Rollout
 
 
@@ -47,11 +47,11 @@ class PolicyWithValueHead(nn.Module):
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> ActorCriticOutput:
         """As the policy, and the value of the state before each response token, (B, T)."""
-        trimmed, width = trim_padding(rollout), rollout.mask.shape[1]
-        outputs = self.policy.outputs(trimmed, output_hidden_states=True)
-        out = policy_output(outputs.logits, trimmed, distribution)
-        values = before_each_token(self.head, hidden_of(outputs), trimmed)
-        return ActorCriticOutput(pad_to(out.logprobs, width), pad_to(out.entropy, width), pad_to(values, width))
+        read, width = self.policy.reading(rollout), rollout.mask.shape[1]
+        outputs = self.policy.outputs(read, output_hidden_states=True)
+        out = policy_output(outputs.logits, read.rollout, distribution)
+        found = (out.logprobs, out.entropy, before_each_token(self.head, hidden_of(outputs), read))
+        return ActorCriticOutput(*(read.restored(figures, width) for figures in found))
 
 
 class ValuesOfHead(nn.Module):
@@ -63,10 +63,10 @@ class ValuesOfHead(nn.Module):
 
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T), with a gradient for the head only."""
-        trimmed = trim_padding(rollout)
+        read = self.policy.reading(rollout)
         with torch.no_grad():
-            hidden = hidden_of(self.policy.outputs(trimmed, output_hidden_states=True))
-        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
+            hidden = hidden_of(self.policy.outputs(read, output_hidden_states=True))
+        return read.restored(before_each_token(self.head, hidden, read), rollout.mask.shape[1])
 
 
 class Critic(nn.Module):
@@ -78,6 +78,7 @@ class Critic(nn.Module):
         super().__init__()
         self.trunk, self.head, self.dtype, self.first_position = trunk.eval(), head, dtype, first_position
         self.names = argument_names(trunk)
+        self.sharing: Sharing | None = None
         self.recomputed: list[nn.Module] = []
 
     @property
@@ -87,10 +88,10 @@ class Critic(nn.Module):
 
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
-        trimmed = trim_padding(rollout)
-        with computing_in(self.dtype, rollout.mask.device):
-            hidden = hidden_of(self.trunk(**read_by(self.names, trimmed, self.first_position)))
-        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
+        read = reading(rollout, self.sharing, self.first_position)
+        with computing_in(self.dtype, rollout.mask.device), read.attending(self.trunk.config):
+            hidden = hidden_of(self.trunk(**read_by(self.names, read)))
+        return read.restored(before_each_token(self.head, hidden, read), rollout.mask.shape[1])
 
 
 class AdapterCritic(nn.Module):
@@ -110,26 +111,25 @@ class AdapterCritic(nn.Module):
     def forward(self, rollout: Rollout) -> Tensor:
         """The value of the state before each response token, (B, T)."""
         (policy,) = self.base
-        trimmed = trim_padding(rollout)
-        with self.adapters.using(self.adapter), computing_in(policy.dtype, rollout.mask.device):
-            hidden = hidden_of(policy.lm.base_model(**read_by(self.names, trimmed, policy.first_position)))
-        return pad_to(before_each_token(self.head, hidden, trimmed), rollout.mask.shape[1])
+        read = policy.reading(rollout)
+        device, config = rollout.mask.device, policy.lm.config
+        with self.adapters.using(self.adapter), computing_in(policy.dtype, device), read.attending(config):
+            hidden = hidden_of(policy.lm.base_model(**read_by(self.names, read)))
+        return read.restored(before_each_token(self.head, hidden, read), rollout.mask.shape[1])
 
 
-def read_by(names: frozenset[str], rollout: Rollout, first_position: int) -> dict[str, Any]:
-    """The arguments with which a trunk reads the tokens before each of a rollout, of those that are among ``names``."""
-    read = rollout.attention[:, :-1]
+def read_by(names: frozenset[str], read: Reading) -> dict[str, Any]:
+    """The arguments with which a trunk reads a rollout, of those that are among ``names``."""
     arguments = {
-        "input_ids": rollout.tokens[:, :-1], "attention_mask": read.long(),
-        "position_ids": positions(read, first_position), "use_cache": False,
+        "input_ids": read.tokens, "attention_mask": read.attention, "position_ids": read.positions, "use_cache": False,
     }  # fmt: skip
     return named_only(names, arguments)
 
 
-def before_each_token(head: ValueHead, hidden: Tensor, rollout: Rollout) -> Tensor:
-    """Values of the positions before the response tokens, 0 where the mask is False. (B, P + T - 1, D) -> (B, T)."""
-    values: Tensor = head(hidden[:, -rollout.mask.shape[1] :])
-    return values.masked_fill(~rollout.mask, 0)
+def before_each_token(head: ValueHead, hidden: Tensor, read: Reading) -> Tensor:
+    """Values of the positions before the response tokens, 0 where the mask is False. (R, L, D) -> (N, T)."""
+    values: Tensor = head(read.hidden(hidden))
+    return values.masked_fill(~read.rollout.mask, 0)
 
 
 def value_head(policy: Policy) -> ValueHead:
@@ -153,6 +153,8 @@ def adapter_critic(policy: Policy) -> AdapterCritic:
 
 
 def fitted_to(policy: Policy, critic: Critic) -> Critic:
-    """``critic``, recomputing its layers if the policy does."""
+    """``critic``, recomputing its layers and sharing prompts if the policy does, whose check holds for its class."""
+    if isinstance(critic.trunk, type(policy.lm.base_model)):
+        critic.sharing = policy.sharing
     critic.recomputed = checkpointed(critic.trunk) if policy.recomputed else []
     return critic

@@ -1,7 +1,7 @@
 """What makes a pass cheaper and changes no result: a pass that is kept, layers that are recomputed."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import noop_context_fn
 
 from rlnlp.errors import Exit, Failure
+from rlnlp.models.group_attention import attending_as_now
 from rlnlp.types import PolicyOutput, Rollout
 
 Output = TypeVar("Output", bound=Tensor | PolicyOutput)
@@ -63,16 +64,26 @@ class Recomputed:
     transformers recomputes in training mode only, where dropout is on as well. ``contexts`` are around both passes.
     """
 
-    def __init__(self, forward: Callable[..., Any], contexts: Contexts = noop_context_fn) -> None:
-        self.forward, self.contexts = forward, contexts
+    def __init__(self, forward: Callable[..., Any], config: Any, contexts: Contexts = noop_context_fn) -> None:
+        self.forward, self.config, self.contexts = forward, config, contexts
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the layer gives."""
         if not torch.is_grad_enabled():
             return self.forward(*args, **kwargs)
         return torch.utils.checkpoint.checkpoint(
-            self.forward, *args, use_reentrant=False, context_fn=self.contexts, **kwargs
+            self.forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs
         )
+
+    def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        once, again = self.contexts()
+        return once, _both(attending_as_now(self.config), again)
+
+
+@contextmanager
+def _both(one: AbstractContextManager[None], other: AbstractContextManager[None]) -> Iterator[None]:
+    with one, other:
+        yield
 
 
 def checkpointed(model: Any, contexts: Contexts = noop_context_fn) -> list[nn.Module]:
@@ -88,5 +99,5 @@ def checkpointed(model: Any, contexts: Contexts = noop_context_fn) -> list[nn.Mo
         raise Failure(Exit.MODEL, f"model.gradient_checkpointing: {type(model).__name__} has no layers that can do it")
     for layer in layers:
         if not isinstance(layer.forward, Recomputed):  # a copy of a policy that recomputes has them already
-            layer.forward = Recomputed(layer.forward, contexts)
+            layer.forward = Recomputed(layer.forward, model.config, contexts)
     return layers

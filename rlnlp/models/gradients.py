@@ -32,5 +32,6 @@ def gradient_norms(policy: Policy, rollout: Rollout) -> Tensor:
 def _gradients(policy: Policy, rollout: Rollout, weights: list[torch.nn.Parameter]) -> tuple[Tensor | None, ...]:
     if not weights:
         return ()
-    loss = policy.outputs(rollout).logits.float().log_softmax(-1)[..., 0][rollout.mask].sum()
+    read = policy.reading(rollout)
+    loss = policy.outputs(read).logits.float().log_softmax(-1)[..., 0][read.rollout.mask].sum()
     return torch.autograd.grad(loss, weights, allow_unused=True)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rlnlp.batching import length_sorted_rows, pad_to, restore_row_order, trim_padding
+from rlnlp.batching import groups_of, length_sorted_rows, restore_row_order
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution, taken_logits
 from rlnlp.maths.token_statistics import logprobs_and_entropy
@@ -17,8 +17,9 @@ from rlnlp.models.calling import argument_names, last_logits, named_only, positi
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.locate import UNBOUNDED, context_in
 from rlnlp.models.lora import Adapter, Adapters
+from rlnlp.models.reading import Reading, Sharing, reading, sharing_of
 from rlnlp.run.parts import WEIGHTS
-from rlnlp.types import PolicyOutput, Rollout, take
+from rlnlp.types import PolicyOutput, Prompts, Rollout, take
 
 LogprobFn = Callable[[Rollout], Tensor]
 Answer = TypeVar("Answer")
@@ -30,7 +31,8 @@ class Policy(nn.Module):
     ``files`` gives the content of its config and tokenizer by file name: beside the weights of ``body`` they make a
     folder that transformers loads. ``first_position`` is that of a text's first token. Where the cache of keys and
     values does not work, ``cached`` is False and each token of a response costs a pass over all of it; where only its
-    rows cannot be left out, ``shrinks`` is False. ``drawable``: tokens with a higher id are never drawn, None if all
+    rows cannot be left out, ``shrinks`` is False. ``sharing``: how responses share a prompt that they have in common,
+    None if each is read behind its own. ``drawable``: tokens with a higher id are never drawn, None if all
     may be. ``unused`` names the weights of the files that the model has no place for.
 
     Where an ``adapter`` learns, the weights of ``lm`` do not; other policies may use them with adapters of their own.
@@ -41,6 +43,7 @@ class Policy(nn.Module):
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
         self.names = argument_names(lm)
         self.first_position, self.cached, self.shrinks = 0, True, True
+        self.sharing: Sharing | None = None
         self.width: int | None = None
         self.unused: tuple[str, ...] = ()
         self.drawable: int | None = None
@@ -100,6 +103,15 @@ class Policy(nn.Module):
         """The weights that learn."""
         return [p for p in self.parameters() if p.requires_grad]
 
+    @property
+    def shares(self) -> bool:
+        """True if responses may share their prompt: they should not be torn apart."""
+        return self.sharing is not None
+
+    def share_prompts(self) -> None:
+        """Let responses share their prompt from now on, where that is less work."""
+        self.sharing = sharing_of(self.lm, self.context)
+
     def recompute_layers(self) -> None:
         """Recompute layers in the backward pass from now on: less memory, more time.
 
@@ -124,31 +136,33 @@ class Policy(nn.Module):
         start = Policy(self.lm, self.dtype)
         start.first_position, start.cached, start.shrinks = self.first_position, self.cached, self.shrinks
         start.width, start.drawable, start.adapters = self.width, self.drawable, self.adapters
+        start.sharing = self.sharing
         if not self.adapter.adds_nothing:
             start.adapter = copy.deepcopy(self.adapter).requires_grad_(False)
         return start
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> PolicyOutput:
         """Log-probability of each response token and entropy where it was drawn, both (B, T)."""
-        trimmed, width = trim_padding(rollout), rollout.mask.shape[1]
-        out = policy_output(self.outputs(trimmed).logits, trimmed, distribution)
-        return PolicyOutput(pad_to(out.logprobs, width), pad_to(out.entropy, width))
+        read, width = self.reading(rollout), rollout.mask.shape[1]
+        out = policy_output(self.outputs(read).logits, read.rollout, distribution)
+        return PolicyOutput(read.restored(out.logprobs, width), read.restored(out.entropy, width))
 
-    def outputs(self, rollout: Rollout, **wanted: Any) -> Any:
-        """The model's outputs, logits of the response positions only: no others go through the head."""
-        read, width = rollout.attention[:, :-1], rollout.responses.shape[1]  # nothing is predicted from the last token
-        # By number, not by count: a frozen head would multiply the slice of a count many times slower than a matrix.
-        before = torch.arange(read.shape[1] - width, read.shape[1], device=read.device)
-        with computing_in(self.dtype, rollout.mask.device):
+    def reading(self, rollout: Rollout) -> Reading:
+        """``rollout`` as the policy reads it."""
+        return reading(rollout, self.sharing, self.first_position)
+
+    def outputs(self, read: Reading, **wanted: Any) -> Any:
+        """The model's outputs, logits (N, T, V) of the response positions only: no others go through the head."""
+        with computing_in(self.dtype, read.tokens.device), read.attending(self.lm.config):
             out = self.call(
-                input_ids=rollout.tokens[:, :-1],
-                attention_mask=read.long(),
-                position_ids=positions(read, self.first_position),
+                input_ids=read.tokens,
+                attention_mask=read.attention,
+                position_ids=read.positions,
                 use_cache=False,
-                logits_to_keep=before,
+                logits_to_keep=read.before,
                 **wanted,
             )
-        out.logits = last_logits(out.logits, before)[..., : self.drawable]
+        out.logits = read.of_responses(last_logits(out.logits, read.before))[..., : self.drawable]
         return out
 
     def call(self, **arguments: Any) -> Any:
@@ -161,7 +175,8 @@ class Decoder:
     """Logits of the next token for a batch of texts that grow; the key-value cache grows with them."""
 
     def __init__(self, policy: Policy) -> None:
-        self.policy, self.cache = policy, None
+        self.policy: Policy = policy
+        self.cache: Any = None
         self.read: Tensor | None = None  # all tokens so far, where the model has no cache
 
     def __call__(self, tokens: Tensor, attention: Tensor) -> Tensor:
@@ -169,6 +184,21 @@ class Decoder:
 
         ``attention`` (B, L) marks the real tokens of the whole text so far.
         """
+        if self.cache is None and self.policy.cached and self.policy.shrinks and self.policy.sharing is not None:
+            return self._each_prompt_once(tokens, attention)
+        return self._logits(tokens, attention)
+
+    def _each_prompt_once(self, prompts: Tensor, attention: Tensor) -> Tensor:
+        """The logits after ``prompts`` (B, n), with the same keys and values for equal ones."""
+        group = groups_of(Prompts(prompts, attention, torch.arange(len(prompts), device=prompts.device)))
+        first = [group.index(number) for number in range(max(group) + 1)]
+        logits, rows = self._logits(prompts[first], attention[first]), torch.tensor(group, device=prompts.device)
+        if len(first) == len(group):
+            return logits
+        self.cache.batch_select_indices(rows)
+        return logits[rows]
+
+    def _logits(self, tokens: Tensor, attention: Tensor) -> Tensor:
         if not self.policy.cached:
             tokens = self.read = tokens if self.read is None else torch.cat([self.read, tokens], dim=1)
         out = self.policy.call(
@@ -205,7 +235,7 @@ def logprob_fn(policy: Policy, distribution: Distribution, micro_batch_size: int
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        rows = length_sorted_rows(rollout, micro_batch_size)
+        rows = length_sorted_rows(rollout, micro_batch_size, policy.shares)
         return restore_row_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
 
     return logprobs

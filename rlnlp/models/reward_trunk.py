@@ -10,10 +10,8 @@ from rlnlp.device import computing_in
 from rlnlp.models.calling import argument_names, hidden_of, named_only, positions
 from rlnlp.models.locate import UNBOUNDED, context_in
 from rlnlp.models.reward_pooling import Pool, pooled
-from rlnlp.models.shared_prompt import Size, answers_in_a_row, attention_bias, shared_rows
+from rlnlp.models.shared_prompt import Size, answers_in_a_row, attention_bias, shared_rows, size_of, window_of
 from rlnlp.models.text_tokens import TextBatch
-
-WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")  # of a config: further back is not seen
 
 
 class CausalTrunk(nn.Module):
@@ -48,17 +46,12 @@ class CausalTrunk(nn.Module):
     @cached_property
     def size(self) -> Size:
         """Of the model, as far as it tells what a pass costs."""
-        facts = self.body.config.get_text_config()
-        weights = sum(weight.numel() for weight in self.body.parameters())
-        embedding = self.body.get_input_embeddings().weight.numel()
-        return Size(weights - embedding, int(facts.num_hidden_layers), self.width)
+        return size_of(self.body)
 
     @cached_property
     def longest_row(self) -> int:
         """The longest row of a prompt and its answers: none that is longer than what a token sees, or than a text."""
-        facts = self.body.config.get_text_config().to_dict()
-        windows = [int(facts[name]) for name in WINDOWS if isinstance(facts.get(name), int)]
-        return min([self.context, *windows])
+        return window_of(self.body.config, self.context)
 
     def forward(self, batch: TextBatch) -> Tensor:
         """One vector for each text, (B, D)."""

@@ -19,7 +19,7 @@ Llama, 1.6 million      64       12 + 24   .46                         .39      
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from rlnlp.models.text_tokens import TextBatch
 
 PAYS = 0.95  # of the work of reading each text for itself, at most
 ATTENTION = 2  # its elementwise work counts as much again as its products
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")  # of a config: further back is not seen
 
 
 class Size(NamedTuple):
@@ -40,7 +41,29 @@ class Size(NamedTuple):
 
     def work(self, rows: int, length: int) -> float:
         """Of a forward pass over ``rows`` rows of ``length`` tokens, in multiplications."""
-        return rows * length * (self.weights + ATTENTION * 2 * self.layers * self.width * length)
+        return rows * self._work(length, length * length)
+
+    def group_work(self, prompt: int, count: int, response: int) -> float:
+        """The same of one row of ``count`` responses behind a prompt, where scores that mean nothing are left out."""
+        behind = count * response
+        return self._work(prompt + behind, prompt * prompt + behind * (prompt + response))
+
+    def _work(self, tokens: int, scores: int) -> float:
+        return tokens * self.weights + ATTENTION * 2 * self.layers * self.width * scores
+
+
+def size_of(body: Any) -> Size:
+    """The size of a model of transformers without its head, as far as it tells what a pass costs."""
+    facts = body.config.get_text_config()
+    weights = sum(weight.numel() for weight in body.parameters())
+    embedding = body.get_input_embeddings().weight.numel()
+    return Size(weights - embedding, int(facts.num_hidden_layers), int(facts.hidden_size))
+
+
+def window_of(config: Any, context: int) -> int:
+    """The longest text of which the last token sees the first, in a model with this ``context``."""
+    facts = config.get_text_config().to_dict()
+    return min([context, *(int(facts[name]) for name in WINDOWS if isinstance(facts.get(name), int))])
 
 
 @dataclass(frozen=True)
@@ -70,7 +93,7 @@ def answers_in_a_row(batch: TextBatch, size: Size, longest: int) -> int:
     most, count = max(group.count(g) for g in set(group)), 1
     while count < most:
         count *= 2
-        rows = [prompts[group[row[0]]] + sum(answers[i] for i in row) for row in _rows(group, count)]
+        rows = [prompts[group[row[0]]] + sum(answers[i] for i in row) for row in rows_of_groups(group, count)]
         if max(rows) <= longest and (work := size.work(len(rows), max(rows))) <= least:
             best, least = count, work
     return best
@@ -81,7 +104,7 @@ def shared_rows(batch: TextBatch, count: int, first: int = 0) -> Rows:
     lengths, answers, group = _lengths(batch)
     prompts = [row[len(row) - n :] for row, n in zip(batch.prompts.tolist(), lengths, strict=True)]
     said = [row[:n] for row, n in zip(batch.answers.tolist(), answers, strict=True)]
-    rows = _rows(group, count)
+    rows = rows_of_groups(group, count)
     length = max(lengths[group[row[0]]] + sum(answers[i] for i in row) for row in rows)
     tokens, positions, segments = [], [], []
     places: list[list[int]] = [[] for _ in group]
@@ -123,7 +146,7 @@ def _lengths(batch: TextBatch) -> tuple[list[int], list[int], list[int]]:
     return batch.prompt_mask.sum(1).tolist(), batch.answer_mask.sum(1).tolist(), batch.group.tolist()
 
 
-def _rows(group: Sequence[int], count: int) -> list[list[int]]:
+def rows_of_groups(group: Sequence[int], count: int) -> list[list[int]]:
     """The answers of each row: those of one prompt in their order, at most ``count``."""
     order = sorted(range(len(group)), key=group.__getitem__)
     rows = []

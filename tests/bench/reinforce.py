@@ -1,4 +1,4 @@
-"""RLOO of TRL (1.16 is the newest) and our REINFORCE with a leave-one-out baseline on workloads S and T.
+"""RLOO of TRL (1.16 is the newest) and our REINFORCE with a leave-one-out baseline on workloads S, T and L.
 
 ``python tests/bench/reinforce.py --peer-python PYTHON --workload T``. One update per rollout, learning rate 3e-6; every
 process trains alone on the machine. The base is TRL's fastest sound configuration.
@@ -9,7 +9,7 @@ import argparse
 import side_by_side as bench
 from workload import WORKLOADS
 
-NEEDED = {"S": 1.4, "T": 1.8}
+NEEDED = {"S": 1.4, "T": 1.8, "L": 3.5}
 
 
 def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
@@ -20,6 +20,7 @@ def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
         "trl-bf16": bench.peer(a, "rloo", "eager", "medium", "--bf16"),
         "float32": bench.ours(a, *settings(a)),
         "bfloat16": bench.ours(a, *settings(a), "device.dtype=bfloat16"),
+        "apart": bench.ours(a, *settings(a), "device.share_prompts=never"),
     }
     return {name: every[name] for name in (a.only.split(",") if a.only else every)}
 
@@ -42,10 +43,13 @@ def main() -> None:
     print(f"workload {a.workload}, {a.threads} threads, {a.rounds} rounds of {a.steps} steps")
     found = bench.alternated(tools(a), a.rounds)
     plain, half = (bench.floors(a, dtype)["reinforce"] for dtype in ("float32", "bfloat16"))
-    floors = {"trl-plain": plain, "trl-tuned": plain, "float32": plain, "trl-bf16": half, "bfloat16": half}
+    floors = {"trl-plain": plain, "trl-tuned": plain, "apart": plain, "trl-bf16": half}
+    if a.workload != "L":  # a floor is of prompts that are not shared
+        floors |= {"float32": plain, "bfloat16": half}
     bench.table(found, WORKLOADS[a.workload].batch, floors)
     bench.verdict(found, "float32", ["trl-plain", "trl-tuned"], NEEDED[a.workload])
     bench.verdict(found, "bfloat16", ["trl-bf16"], NEEDED[a.workload])
+    bench.verdict(found, "float32", ["apart"], 1.0)
 
 
 if __name__ == "__main__":

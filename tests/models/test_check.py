@@ -84,6 +84,8 @@ def test_a_sound_model_is_used_with_what_it_can_do(kind):
     assert (found.first_position, found.cached, found.shrinks) == SOUND[kind]
     assert (policy.first_position, policy.cached, policy.shrinks) == SOUND[kind]
     assert policy.hidden_size == found.width == 32
+    assert found.shares == (kind not in ("bloom", "lfm2", "mamba")), "a bias or a state counts where a token stands"
+    assert policy.sharing is None, "until the settings allow it"
     assert len(list(found.notes())) == (kind in ("lfm2", "mamba"))
 
 

@@ -20,7 +20,7 @@ GROUPS = [
              "            if apart <= 1e9:\n                return cached, shrinks"),
             ("recomputing may change gradients",
              "float((again - plain).abs().max()", "0 * float((again - plain).abs().max()"),
-            ("findings of other weights are taken over", 'known.get("content") == content', "True"),
+            ("findings of other weights are taken over", 'known.get("content") != content', "False"),
             ("tokens with a meaning are read", "if i not in meant]", "]"),
         ],
     ),

@@ -1,0 +1,42 @@
+"""Mistakes in computing a prompt once: what is seen, where tokens stand, which rows belong together, when it pays."""
+
+READING, CHECK, BATCHING = "models/test_reading", "models/test_check", "test_batching"
+RUN = "algos/test_sharing"
+GROUPS = [
+    ("models/group_attention.py", (READING,), [
+        ("heads that share keys read those of others", "shared * count * size, prompt)", "shared * count * size, -1)"),
+        ("padding before a prompt is seen in it", "before & sees[:, 0, :1, None, None, :prompt]", "before & True"),
+        ("what is computed again attends as usual", "return _attending(config, config._attn_implementation)",
+         'return _attending(config, "eager")'),
+        ("an attention with more to it is taken", "if more.get(name) is not None", "if False"),
+    ]),
+    ("models/reading.py", (READING,), [
+        ("positions go on over the responses", "at[:, :, prompt:].flatten(1)", "at[:, :, prompt:].flatten(1) * 0"),
+        ("a first token is predicted from its own place", "(count, 1), prompt - 1)", "(count, 1), prompt)"),
+        ("what fills a row up counts", "rollout.mask & there.unsqueeze(1)", "rollout.mask"),
+        ("figures stay in the order of the rows", "figures if self.order is None else figures[self.order]", "figures"),
+        ("a window is no limit", "if prompt + response > self.window:", "if False:"),
+        ("any saving counts", "1, PAYS * self.size", "1, 1.0 * self.size"),
+        ("the last count that pays is taken", "if work <= least:", "if work <= 1e30:"),
+    ]),
+    ("models/shared_prompt.py", (READING,), [
+        ("responses do not look at the prompt", "behind * (prompt + response))", "behind * response)"),
+    ]),
+    ("models/policy.py", (READING,), [
+        ("each row of a group has the first row's prompt", "batch_select_indices(rows)\n        return",
+         "batch_select_indices(rows * 0)\n        return"),
+    ]),
+    ("models/critic.py", (READING,), [
+        ("a critic never shares", "        critic.sharing = policy.sharing\n", "        pass\n"),
+    ]),
+    ("models/reading_check.py", (CHECK,), [
+        ("every model may share", "<= tolerance", "<= 1e30"),
+    ]),
+    ("batching.py", (BATCHING,), [
+        ("groups are torn apart", "if not together:", "if True:"),
+        ("a part has more than fits", "for i in range(0, len(own), size)", "for i in range(0, len(own), len(own))"),
+    ]),
+    ("build.py", (RUN,), [
+        ("never is auto", 'if where.share_prompts == "auto" and', "if"),
+    ]),
+]  # fmt: skip
