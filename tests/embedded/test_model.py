@@ -9,7 +9,7 @@ import torch
 
 from rlnlp import build
 from rlnlp.batching import left_padded
-from rlnlp.config.model import Device, Fresh, Model, Sampler
+from rlnlp.config.model import Device, Fresh, Lora, Model, Sampler
 from rlnlp.data.records import ASSETS
 from rlnlp.embedded.grammar import corpus
 from rlnlp.rollout.sampling import sampler
@@ -31,7 +31,9 @@ def _precision():
 def generated(path, count):
     """``count`` texts of the model at ``path``, from an empty prompt."""
     language = build.language(
-        Model(str(path), None, False, FRESH, False, False, "float32"), Device("cpu", 1, "float32"), 0
+        Model(str(path), None, False, FRESH, False, Lora(None, 32.0, "all-linear", False), False, "float32"),
+        Device("cpu", 1, "auto", "float32"),
+        0,
     )
     tokenizer, rng = language.tokenizer, np.random.default_rng(12)
     collect = sampler(language.policy, build.distribution(PLAIN, tokenizer.end), 100, tokenizer.pad)

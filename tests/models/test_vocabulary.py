@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rlnlp import build
-from rlnlp.config.model import Device, Fresh, Model
+from rlnlp.config.model import Device, Fresh, Lora, Model
 from rlnlp.errors import Failure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.load import load_policy, load_tokenizer
@@ -21,11 +21,16 @@ WORDS = len(small.tokenizer())
 
 
 def settings(path, **changes):
-    return replace(Model(str(path), None, False, Fresh(1, 8, 1, 8), False, False, "float32"), **changes)
+    return replace(
+        Model(
+            str(path), None, False, Fresh(1, 8, 1, 8), False, Lora(None, 32.0, "all-linear", False), False, "float32"
+        ),
+        **changes,
+    )
 
 
 def language(path, stop=(), **changes):
-    return build.language(settings(path, **changes), Device("cpu", 1, "float32"), 0, stop)
+    return build.language(settings(path, **changes), Device("cpu", 1, "auto", "float32"), 0, stop)
 
 
 def saved(place, rows):

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from rlnlp import build
-from rlnlp.config.model import Device, Fresh, Model
+from rlnlp.config.model import Device, Fresh, Lora, Model
 from rlnlp.errors import Failure
 from rlnlp.maths.distribution import Distribution
 from rlnlp.rollout.sampling import sample
@@ -52,8 +52,10 @@ def measured(family: str, place: Path) -> dict[str, str]:
 
 def language(path: Path) -> build.Language:
     """The model in ``path`` as a run loads it."""
-    model = Model(str(path), None, False, Fresh(1, 8, 1, 8), False, False, "float32")
-    return build.language(model, Device("cpu", 1, "float32"), 0)
+    model = Model(
+        str(path), None, False, Fresh(1, 8, 1, 8), False, Lora(None, 32.0, "all-linear", False), False, "float32"
+    )
+    return build.language(model, Device("cpu", 1, "auto", "float32"), 0)
 
 
 def refusal(failure: Failure) -> str:
