@@ -66,11 +66,6 @@ class Language:
         """How many weights the model has, without those of an adapter."""
         return sum(p.numel() for p in self.policy.lm.parameters())
 
-    def share_prompts(self, where: Device) -> None:
-        """Let the policy's responses share their prompts, if the settings and the check of the model allow it."""
-        if where.share_prompts == "auto" and (self.findings is None or self.findings.shares):
-            self.policy.share_prompts()
-
 
 @dataclass(frozen=True)
 class EncoderLanguage:
@@ -187,7 +182,7 @@ def loaded_policy(settings: GenerateRun) -> LoadedPolicy:
     """
     model, drawn = replace(settings.model, gradient_checkpointing=False), settings.sampler
     loaded = language(model, settings.device, settings.seed, drawn.stop_texts)
-    loaded.share_prompts(settings.device)
+    loaded.policy.share_prompts(settings.device.share_prompts)
     sampled = distribution(drawn, loaded.tokenizer.end)
     chat = chat_of(settings.data, loaded.tokenizer)
     return LoadedPolicy(loaded.policy, chat, sampled, drawn.max_new_tokens, settings.seed, loaded.notes)

@@ -125,7 +125,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     tokenizer = table.tokenizer
     distribution = build.distribution(config.sampler, tokenizer.end)
     size = config.algo.micro_batch_size
-    language.share_prompts(config.device)
+    policy.share_prompts(config.device.share_prompts)
     start = policy.reference()
     reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)

@@ -42,7 +42,7 @@ class Findings:
     def apply(self, policy: Policy) -> None:
         """Let ``policy`` be used so."""
         policy.first_position, policy.width = self.first_position, self.width
-        policy.cached, policy.shrinks = self.cached, self.shrinks
+        policy.cached, policy.shrinks, policy.may_share = self.cached, self.shrinks, self.shares
 
     def notes(self) -> Iterator[str]:
         """What the user should know."""

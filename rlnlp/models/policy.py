@@ -43,6 +43,7 @@ class Policy(nn.Module):
         self.lm = lm.eval()  # no dropout: sampling, old and new log-probabilities are of one distribution
         self.names = argument_names(lm)
         self.first_position, self.cached, self.shrinks = 0, True, True
+        self.may_share = True
         self.sharing: Sharing | None = None
         self.width: int | None = None
         self.unused: tuple[str, ...] = ()
@@ -108,9 +109,10 @@ class Policy(nn.Module):
         """True if responses may share their prompt: they should not be torn apart."""
         return self.sharing is not None
 
-    def share_prompts(self) -> None:
-        """Let responses share their prompt from now on, where that is less work."""
-        self.sharing = sharing_of(self.lm, self.context)
+    def share_prompts(self, how: str) -> None:
+        """With ``auto``, let responses share their prompt from now on, where that is less work and a check allows it."""
+        if how == "auto" and self.may_share:
+            self.sharing = sharing_of(self.lm, self.context)
 
     def recompute_layers(self) -> None:
         """Recompute layers in the backward pass from now on: less memory, more time.

@@ -18,7 +18,7 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
     attention = torch.cat([asked.mask, mask], dim=1)
     mixed = Rollout(asked, rollout.responses[said], mask, attention, rollout.ended[said])
     try:
-        policy.share_prompts()
+        policy.share_prompts("auto")
         read = grouped(mixed, ROWS, policy.first_position)
         got = policy.outputs(read).logits[read.order]
     except Exception as error:  # a model that attends in its own way may raise anything

@@ -36,7 +36,7 @@ GROUPS = [
         ("groups are torn apart", "if not together:", "if True:"),
         ("a part has more than fits", "for i in range(0, len(own), size)", "for i in range(0, len(own), len(own))"),
     ]),
-    ("build.py", (RUN,), [
-        ("never is auto", 'if where.share_prompts == "auto" and', "if"),
+    ("models/policy.py", (RUN,), [
+        ("never is auto", 'if how == "auto" and', "if"),
     ]),
 ]  # fmt: skip
