@@ -23,10 +23,12 @@ def optimizers(module: torch.nn.Module, algo: Optimization) -> Optimizers:
         {"params": [p for p in rest if p.ndim >= 2], "weight_decay": algo.weight_decay},
         {"params": [p for p in rest if p.ndim < 2], "weight_decay": 0.0},
     ]
-    adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=algo.peak_rate, fused=True)
-    if not inner:
-        return {"optimizer": adamw}
-    return {"optimizer": adamw, "muon": torch.optim.Muon(inner, lr=algo.peak_rate, weight_decay=algo.weight_decay)}
+    made: Optimizers = {}
+    if rest:  # an adapter is inner matrices alone
+        made["optimizer"] = torch.optim.AdamW([g for g in groups if g["params"]], lr=algo.peak_rate, fused=True)
+    if inner:
+        made["muon"] = torch.optim.Muon(inner, lr=algo.peak_rate, weight_decay=algo.weight_decay)
+    return made
 
 
 def state_bytes(module: torch.nn.Module, algo: Optimization) -> int:
