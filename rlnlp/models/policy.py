@@ -110,7 +110,7 @@ class Policy(nn.Module):
         return self.sharing is not None
 
     def share_prompts(self, how: str) -> None:
-        """With ``auto``, let responses share their prompt from now on, where that is less work and a check allows it."""
+        """With ``auto``, let responses share their prompt from now on, where a check allows it and it is less work."""
         if how == "auto" and self.may_share:
             self.sharing = sharing_of(self.lm, self.context)
 
