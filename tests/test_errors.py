@@ -15,7 +15,7 @@ NOUNS = (
 NEVER_ONE = {  # no number of one: sizes of vocabularies and contexts, constants, numbers of several, decimals; words
     "{BUDGET} steps", "{len(steps)} steps", "{tokens:,} tokens", "{rows} tokens", "{len(tokenizer.raw)} tokens",
     "{context} tokens", "{every:,} steps",
-    "{self.responses} responses", "{count} jobs", "{what} prompts",
+    "{self.responses} responses", "{count} responses", "{count} jobs", "{what} prompts",
     "{number(after[0], 1)} tokens", "{what} texts", "{mean:.1f} tokens", "{FEW} prompts", "{WORDS_A_MINUTE:,} words",
     "{len(reader.start) + 2} tokens", "{token_count(tokenizer):,} tokens", "{mean['response_tokens']:.1f} tokens",
 }  # fmt: skip

@@ -31,7 +31,7 @@ class Common(Seeded):
     checkpoint: Checkpoint = setting("saving")
     heldout: Heldout = setting("measuring")
     samples: Samples = setting("keeping responses")
-    tracker: Tracker = setting("showing the metrics in TensorBoard, W&B or MLflow")
+    tracker: Tracker = setting("the metrics in a tracker too")
 
     @property
     def chosen_by_heldout(self) -> bool:

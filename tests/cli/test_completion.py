@@ -90,7 +90,7 @@ def found(line: str) -> list[str]:
         ("rlnlp train rew", ["reward=", "reward."]),
         ("rlnlp train ++see", ["++seed="]),
         ("rlnlp train hydra.r", ["hydra.run."]),
-        ("rlnlp train algo.critic=", ["algo.critic=shared", "algo.critic=separate"]),
+        ("rlnlp train algo.critic=", ["algo.critic=shared", "algo.critic=separate", "algo.critic=adapter"]),
         ("rlnlp reinforce algo.baseline=e", ["algo.baseline=ema"]),
         ("rlnlp train algo.whiten_rewards=", ["algo.whiten_rewards=true", "algo.whiten_rewards=false"]),
         ("rlnlp train algo.target_kl=", ["algo.target_kl=null"]),

@@ -66,7 +66,7 @@ def advised(err: str) -> list[str]:
         ("seed", ["seed=..."]),
         ("gpt2", ["model=gpt2"]),
         ("sft", ["algo=sft"]),
-        ("default", [f"{group}=default" for group in ("data", "device", "model", "reward", "sampler")]),
+        ("default", [f"{group}=default" for group in ("data", "device", "model", "reward", "sampler", "tracker")]),
         ("help", ["--help"]),
         ("algo.name=sft", ["algo=sft"]),
         ("reward.terms.length.clip=0,1", ["reward.terms.length.clip=[0,1]"]),

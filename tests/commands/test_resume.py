@@ -195,8 +195,10 @@ def test_free_settings_change_no_byte_of_training(wholes, broken_off):
     values = {"checkpoint.result": "last", "heldout.patience": 99}  # others choose another end of the same steps
     own = {key for key, _, _ in declared(RUNS["reinforce"])}
     keys = [key for key in declarations() if key in own and resume_class(key) == FREE and key != "algo.total_steps"]
-    free = [f"{key}={values.get(key, 1)}" for key in keys]
-    runs.go_on(directory, *[word for word in free if not word.startswith("model.")], "model.allow_download=true")
+    of_files = ("model.", "data.", "tracker.")
+    free = [f"{key}={values.get(key, 1)}" for key in keys if not key.startswith(of_files)]
+    more = ["model.allow_download=true", "data.allow_download=true", "tracker.project=other", "tracker.run_name=mine"]
+    runs.go_on(directory, *free, *more)
     name = "policy/model.safetensors"
     assert (directory / name).read_bytes() == (wholes("reinforce") / name).read_bytes()
     figures = [{k: v for k, v in row.items() if "heldout" not in k} for row in rows(directory / "metrics.jsonl")]
