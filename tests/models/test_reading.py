@@ -7,6 +7,7 @@ import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from rlnlp.models.critic import PolicyWithValueHead, critic_like, value_head
+from rlnlp.models.group_attention import UNKNOWN, group_attention
 from rlnlp.models.policy import Policy, logprob_fn
 from rlnlp.models.reading import Sharing, reading
 from rlnlp.models.shared_prompt import Size, size_of
@@ -156,3 +157,11 @@ def test_the_size_of_a_model_is_that_of_its_weights_but_the_embedding():
     body = small.lm(16).base_model
     # Of each of 2 layers 4 x 32 x 32 for attention, 3 x 32 x 128 for the feed-forward block, 2 x 32 of norms; 32 more.
     assert size_of(body) == Size(2 * (4 * 1024 + 3 * 4096 + 64) + 32, 2, 32)
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_attention_that_does_more_to_its_scores_is_refused(name):
+    query, sees = torch.zeros(1, 2, 3, 4), torch.ones(1, 1, 1, 3, dtype=torch.bool)  # two tokens of a prompt, one more
+    assert group_attention(torch.nn.Identity(), query, query, query, sees, **{name: None})[0].shape == (1, 3, 2, 4)
+    with pytest.raises(NotImplementedError, match=f"attention with {name}"):
+        group_attention(torch.nn.Identity(), query, query, query, sees, **{name: 1.0})
