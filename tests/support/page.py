@@ -3,7 +3,7 @@
 import http.client
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -26,20 +26,22 @@ class Served:
     def request(self, method: str, path: str, body: bytes | str = b"", **headers: str):
         """One request with these headers and no others but Host: status, headers, JSON or text."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-        sent = {"Host": f"127.0.0.1:{self.port}", **{name.replace("_", "-"): value for name, value in headers.items()}}
-        body = body.encode() if isinstance(body, str) else body
-        if body:
-            sent.setdefault("Content-Length", str(len(body)))
-        for name, value in sent.items():
-            if value is not None:
-                connection.putheader(name, value)
-        connection.endheaders()
-        if body:
-            connection.send(body)
-        answer = connection.getresponse()
-        self.last = text = answer.read().decode()
-        connection.close()
+        with closing(connection):  # whatever becomes of it: the server may be killed meanwhile
+            connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+            sent = {
+                "Host": f"127.0.0.1:{self.port}", **{name.replace("_", "-"): value for name, value in headers.items()}
+            }  # fmt: skip
+            body = body.encode() if isinstance(body, str) else body
+            if body:
+                sent.setdefault("Content-Length", str(len(body)))
+            for name, value in sent.items():
+                if value is not None:
+                    connection.putheader(name, value)
+            connection.endheaders()
+            if body:
+                connection.send(body)
+            answer = connection.getresponse()
+            self.last = text = answer.read().decode()
         try:
             return answer.status, dict(answer.getheaders()), json.loads(text)
         except ValueError:
