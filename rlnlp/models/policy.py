@@ -209,7 +209,8 @@ class Decoder:
             position_ids=positions(attention, self.policy.first_position)[:, -tokens.shape[1] :],
             past_key_values=self.cache,
             use_cache=self.policy.cached,
-            logits_to_keep=1,
+            # By its number, which makes a contiguous row: a frozen head is else copied for each row of the batch.
+            logits_to_keep=torch.tensor([tokens.shape[1] - 1], device=tokens.device),
         )
         self.cache = out.past_key_values if self.policy.cached else None
         logits: Tensor = out.logits[:, -1, : self.policy.drawable]
