@@ -18,6 +18,7 @@ from workload import WORKLOADS
 
 NEEDED, NEEDED_SHARED, NEEDED_ADAPTERS, BEGINS = 1.5, 3.0, 2.2, 5.0
 ADAPTERS = ["model.lora.rank=16", "algo.critic=adapter"]
+ADAPTER = ["model.lora.rank=16", "algo.critic=shared"]
 
 
 def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
@@ -27,6 +28,8 @@ def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
         "bfloat16": ["algo.critic=separate", f"algo.critic_path={bench.folder(a) / 'reward'}", "device.dtype=bfloat16"],
         "adapters": ADAPTERS,
         "adapters-bfloat16": [*ADAPTERS, "device.dtype=bfloat16"],
+        "adapter": ADAPTER,
+        "adapter-bfloat16": [*ADAPTER, "device.dtype=bfloat16"],
         "shared": ["algo.critic=shared"],
         "shared-bfloat16": ["algo.critic=shared", "device.dtype=bfloat16"],
     }
@@ -74,6 +77,7 @@ def main() -> None:
         "trl-plain": plain["ppo"], "trl-tuned": plain["ppo"], "float32": plain["ppo"], "shared": plain["shared"],
         "trl-bf16": half["ppo"], "bfloat16": half["ppo"], "shared-bfloat16": half["shared"],
         "adapters": plain["ppo"], "adapters-bfloat16": half["ppo"],
+        "adapter": plain["shared"], "adapter-bfloat16": half["shared"],
     }  # fmt: skip
     bench.table(found, WORKLOADS[a.workload].batch, floors)
     print("\nfour models on both sides:")
@@ -82,6 +86,9 @@ def main() -> None:
     print("two adapters on one base, and no second copy of it, against four models:")
     bench.verdict(found, "adapters", ["trl-plain", "trl-tuned"], NEEDED_ADAPTERS)
     bench.verdict(found, "adapters-bfloat16", ["trl-plain", "trl-tuned", "trl-bf16"], NEEDED_ADAPTERS)
+    print("one adapter on one base, with a value head, against four models:")
+    bench.verdict(found, "adapter", ["trl-plain", "trl-tuned"], NEEDED_ADAPTERS)
+    bench.verdict(found, "adapter-bfloat16", ["trl-plain", "trl-tuned", "trl-bf16"], NEEDED_ADAPTERS)
     print("another algorithm, policy and critic on one trunk, against four models:")
     bench.verdict(found, "shared", ["trl-plain", "trl-tuned"], NEEDED_SHARED)
     bench.verdict(found, "shared-bfloat16", ["trl-plain", "trl-tuned", "trl-bf16"], NEEDED_SHARED)
