@@ -5,6 +5,9 @@ nats per response. Gao et al. 2022 (arXiv:2210.10760, section 1, the second of t
 numbers) find that the gold reward under reinforcement learning follows R(d) = d (alpha - beta log d), with R(0) = 0.
 Near 0 its slope is infinite, and it does not hold there (their footnote 1). They fit the gold reward well, the proxy's
 less so (section 3.1). Where dR/dd = 0 lies its peak, d* = exp(alpha / beta - 1), at which R = beta d*.
+
+R is 0 again at e d* and falls without an end, which a reward that has a lowest value cannot: what lies beyond says
+nothing of the peak, and is left out.
 """
 
 import math
@@ -71,7 +74,8 @@ def turn_over(kl: Values, gains: Values, rng: np.random.Generator) -> TurnOver:
 
     ``kl`` (T,) are the divergences of T policies from the first one, ``gains`` (T, P) the gains of P prompts: the mean
     over a prompt's responses, less the first policy's. The fit is to the means over prompts, every point with d >= 0.3
-    counting the same. The peak is named only if the interval of beta is above 0 and d* lies within these points.
+    counting the same, up to the first one behind the highest that is back at 0. The peak is named only if the interval
+    of beta is above 0 and d* lies within these points.
 
     Least squares are linear in the gains: each prompt's own alpha and beta average to those of the means. Their
     intervals are those of means by prompt; ``kl`` is taken as known.
@@ -84,11 +88,10 @@ def turn_over(kl: Values, gains: Values, rng: np.random.Generator) -> TurnOver:
         raise ValueError(f"gains of {len(kl)} points need the shape (points, prompts), got {gains.shape}")
     check_values(gains.reshape(-1))
     d = np.sqrt(np.maximum(kl, 0))  # an estimate may be below 0
-    far = d >= NEAR
+    far = (d >= NEAR) & (d <= _back_at_zero(d, gains.mean(1)))
     if far.sum() < FEWEST:
-        return TurnOver(
-            None, None, f"of {FEWEST} points with d = sqrt(KL) >= {NEAR} that are needed there are {far.sum()}"
-        )
+        where = f"with d = sqrt(KL) >= {NEAR}" + ("" if far.sum() == (d >= NEAR).sum() else " and a gain above 0")
+        return TurnOver(None, None, f"of {FEWEST} points {where} that are needed there are {far.sum()}")
     terms = np.stack([d[far], -d[far] * np.log(d[far])], axis=1)
     if np.linalg.matrix_rank(terms) < 2:
         return TurnOver(None, None, "all points have the same KL")
@@ -100,6 +103,13 @@ def turn_over(kl: Values, gains: Values, rng: np.random.Generator) -> TurnOver:
     top = math.exp(curve.alpha / curve.beta - 1)
     nearest = int(np.abs(d - top).argmin())
     return TurnOver(curve, Peak(top, top**2, _kl_interval(alphas, betas), curve.beta * top, nearest))
+
+
+def _back_at_zero(d: Values, gains: Values) -> float:
+    """The distance of the first point behind the highest whose gain is not above 0; infinite if there is none."""
+    top = int(gains.argmax())
+    back = d[(d > d[top]) & (gains <= 0)]
+    return float(back.min()) if gains[top] > 0 and len(back) else math.inf
 
 
 def _why_no_peak(curve: Curve, d: Values) -> str:

@@ -79,6 +79,26 @@ def test_points_near_the_first_policy_do_not_change_the_fit():
     assert found.peak.nearest == 12, "the points are numbered as they were given"
 
 
+def test_beyond_the_point_that_is_back_at_0_a_gain_that_has_a_lowest_value_does_not_move_the_peak():
+    d = np.linspace(0.3, 12, 40)  # of alpha 2 and beta 1: e at d = e, 0 at e^2 = 7.39, -5.8 at 12
+    y = exactly(d, 2.0, 1.0)
+    found = turn_over(d**2, np.where(d[:, None] > 8, -0.5, y), rng())
+    assert found.curve is not None
+    assert found.peak is not None
+    assert (found.curve.points, found.peak.d) == (25, pytest.approx(math.e)), "up to d = 7.5"
+    below = turn_over(D**2, exactly(D, 2.0, 1.0) - 10, rng()).curve
+    assert below is not None
+    assert below.points == 10, "gains that were never above 0 are not back there"
+
+
+def test_with_too_few_points_before_the_gain_is_back_at_0_there_is_no_curve():
+    y = np.where(D[:, None] > 2, -1.0, exactly(D, 2.0, 1.0))  # the seventh is at 2.1
+    found = turn_over(D**2, y, rng())
+    assert (found.curve, found.reason) == (
+        None, "of 8 points with d = sqrt(KL) >= 0.3 and a gain above 0 that are needed there are 7"
+    )  # fmt: skip
+
+
 def test_with_seven_points_that_are_far_enough_there_is_no_curve():
     d = np.concatenate([[0.0, 0.1, 0.2], np.linspace(0.3, 3, 7)])
     found = turn_over(d**2, exactly(d, 2.0, 1.0), rng())
@@ -95,7 +115,6 @@ def test_of_points_with_one_kl_there_is_no_curve():
     ("alpha", "beta", "reason"),
     [
         (2.2, 1.0, "the curve still rises at the last KL, 9"),  # d* = e^1.2 = 3.32
-        (-0.3, 1.0, "the curve falls already at the first KL, 0.09"),  # d* = e^-1.3 = .27
         (2e6, 1e-3, "the curve still rises at the last KL, 9"),  # d* is no float64
         (1.0, -0.5, "the 95 % interval of beta, -0.5 to -0.5, is not above 0"),
     ],
@@ -105,6 +124,13 @@ def test_a_peak_that_the_data_do_not_hold_is_not_named(alpha, beta, reason):
     assert found.peak is None
     assert found.curve is not None
     assert str(found) == f"no turn-over seen: {reason}"
+
+
+def test_a_peak_before_the_first_point_is_not_named():
+    d = np.linspace(0.3, 0.7, 10)
+    found = turn_over(d**2, exactly(d, -0.3, 1.0), rng())  # d* = e^-1.3 = .27, 0 at .74
+    assert found.peak is None
+    assert str(found) == "no turn-over seen: the curve falls already at the first KL, 0.09"
 
 
 def test_a_peak_at_the_last_point_is_named_and_one_just_behind_it_is_not():

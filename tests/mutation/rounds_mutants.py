@@ -6,7 +6,9 @@ GROUPS = [
     ("maths/overoptimization.py", (OVER,), [
         ("the distance is the KL itself", "d = np.sqrt(np.maximum(kl, 0))", "d = np.maximum(kl, 0)"),
         ("the form of best-of-n is fitted", "-d[far] * np.log(d[far])], axis=1)", "-d[far] ** 2], axis=1)"),
-        ("the form is fitted near the first policy", "far = d >= NEAR", "far = d > 0"),
+        ("the form is fitted near the first policy", "far = (d >= NEAR)", "far = (d > 0)"),
+        ("the form is fitted beyond its zero", "& (d <= _back_at_zero(d, gains.mean(1)))", "& (d >= 0)"),
+        ("the form is cut at gains near the first policy", "(d > d[top]) & (gains <= 0)", "gains <= 0"),
         ("a peak is named of a bend that may be chance", "if low <= 0:", "if curve.beta <= 0:"),
         ("a peak is named beyond the data", "if log_top > math.log(d.max()):", "if False:"),
         ("a peak is named before the data", "if log_top < math.log(d.min()):", "if False:"),

@@ -80,7 +80,8 @@ def words(algo: str, place: Path, *more: str) -> list[str]:
     return [
         f"algo={algo}", f"model.path={model}", f"data.{key}={data}", *steps, "sampler.max_new_tokens=5",
         "heldout.size=1", "checkpoint.every=1", "checkpoint.keep=99", "samples.every=2", "samples.show=0", "device=cpu",
-        "device.threads=1", *OWN.get(algo, []), *(each for word in more for each in (of_stages(word) if algo == "rlhf" else [word])),
+        "device.threads=1", *OWN.get(algo, []),
+        *(each for word in more for each in (of_stages(word) if algo == "rlhf" else [word])),
     ]  # fmt: skip
 
 
