@@ -19,11 +19,12 @@ from rlnlp.config.reward import COLUMNS, REWARDS, RewardTerm
 from rlnlp.config.rlhf import Rlhf
 from rlnlp.config.schema import RUNS, RewardRun
 from rlnlp.data.formats import Record
+from rlnlp.data.records import Located
 from rlnlp.data.sources import FIELDS, check_context_length, data_sources
 from rlnlp.errors import Exit, Failure, one_line
 from rlnlp.models.chat import check_template
 from rlnlp.models.locate import context_length, locate_critic, locate_tokenizer, locate_weights
-from rlnlp.rewards.arguments import MODELS, check_without_reference, text_arguments
+from rlnlp.rewards.arguments import MODELS, check_references, text_arguments
 from rlnlp.rewards.sources import check_model_arguments, user_parameters
 from rlnlp.run.tracking.tracker import check_installed
 
@@ -47,12 +48,12 @@ def settled_config(settings: Any) -> Any:
         Failure: as ``parse_run_config``.
     """
     config = parse_run_config(settings)
-    return usable_config(config, _data(config.data, config.heldout.size)[0])
+    return usable_config(config, _records(_data(config.data, config.heldout.size)[0]))
 
 
 def usable(config: RewardRun) -> tuple[RewardRun, dict[str, str]]:
     """The same of settings without a run; and what is left out, with the reason."""
-    found: RewardRun = usable_config(config, _data(config.data, 0)[0])
+    found: RewardRun = usable_config(config, _records(_data(config.data, 0)[0]))
     return found, left_out(asdict(config), found)
 
 
@@ -101,14 +102,14 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
     """What is wrong with the files that the ``groups`` of settings name; groups with wrong settings are left out."""
     if "model" in groups:
         yield from _model_faults(groups["model"], groups)
-    records: list[Record] | None = None
+    located: Located | None = None
     if "data" in groups:
         held = groups.get("heldout")
         read, whole, found = _data(groups["data"], held.size if isinstance(held, Heldout) else 1)
-        records = read if whole and not found else None
+        located = read if whole and not found else None
         yield from found
         if not found and "model" in groups:
-            yield from _attempt(partial(_check_template, groups["data"], groups["model"], records))
+            yield from _attempt(partial(_check_template, groups["data"], groups["model"], _records(located or [])))
     yield from round_faults(groups)
     if "device" in groups:
         yield from _attempt(partial(_check_device_name, groups["device"].name))
@@ -116,7 +117,7 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
         yield from _attempt(partial(check_installed, groups["tracker"].name))
     if "reward" in groups:
         for name, term in groups["reward"].terms.items():
-            yield from _attempt(partial(_check_term, name, term, records))
+            yield from _attempt(partial(_check_term, name, term, located))
 
 
 def _schema(settings: Any) -> Any:
@@ -188,16 +189,20 @@ def _check_device_name(name: str) -> None:
         raise Failure(Exit.CONFIG, f"device.name must be auto, cpu, cuda, cuda:N or mps, got '{one_line(name)}'{hint}")
 
 
-def _data(data: AnyData, heldout: int) -> tuple[list[Record], bool, list[Failure]]:
+def _records(located: Located) -> list[Record]:
+    return [record for _, record in located]
+
+
+def _data(data: AnyData, heldout: int) -> tuple[Located, bool, list[Failure]]:
     """The records to train and to measure on, whether these are all of them, and what is wrong with them."""
     if isinstance(data, PreferenceData):
         return _judgements(data)
-    records: list[Record] = []
+    records: Located = []
     whole, found, names = True, [], set()
     for source in data_sources(data, heldout):
         try:
             read = source.checked(MOST)
-            records += [record for _, record in read.records]
+            records += read.records
             whole &= read.total == len(read.records)
         except Failure as failure:
             found += [] if source.name in names else [failure]
@@ -205,11 +210,11 @@ def _data(data: AnyData, heldout: int) -> tuple[list[Record], bool, list[Failure
     return records, whole, found
 
 
-def _judgements(data: PreferenceData) -> tuple[list[Record], bool, list[Failure]]:
+def _judgements(data: PreferenceData) -> tuple[Located, bool, list[Failure]]:
     """The same of judged answers, of whose records only the prompts are given."""
     from rlnlp.data.preferences import read_judgements  # numpy, which no other check needs
 
-    records: list[Record] = []
+    records: Located = []
     found: list[Failure] = []
     for key, named in (("data.preferences", data.preferences), ("data.heldout", data.heldout)):
         try:
@@ -217,21 +222,21 @@ def _judgements(data: PreferenceData) -> tuple[list[Record], bool, list[Failure]
         except Failure as failure:
             found.append(failure)
             continue
-        records += [{"messages" if isinstance(row.prompt, list) else "prompt": row.prompt} for row in rows]
+        records += [("", {"messages" if isinstance(row.prompt, list) else "prompt": row.prompt}) for row in rows]
     return records, True, found
 
 
-def _check_template(data: AnyData, model: Model, records: list[Record] | None) -> None:
+def _check_template(data: AnyData, model: Model, records: list[Record]) -> None:
     """Check the chat template, if the data are known to need one.
 
     Raises:
         Failure: exit 2 or 4.
     """
-    spoken = any("messages" in record for record in records or [])
+    spoken = any("messages" in record for record in records)
     check_template(data, locate_tokenizer(model), spoken or (data.system is not None and isinstance(data, PromptData)))
 
 
-def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> None:
+def _check_term(name: str, term: RewardTerm, located: Located | None) -> None:
     """Check a term's function and arguments against the data, as far as these are known.
 
     Raises:
@@ -241,12 +246,11 @@ def _check_term(name: str, term: RewardTerm, records: list[Record] | None) -> No
         parameters = user_parameters(name, term.fn)
         if parameters is not None:
             parameters.check_args(name, term.args)
-        if parameters is not None and records is not None:
-            columns = sorted({column for record in records for column in record} - set(FIELDS))
+        if parameters is not None and located is not None:
+            columns = sorted({column for _, record in located for column in record} - set(FIELDS))
             parameters.check_available(name, [*COLUMNS, *columns, *term.args])
     elif REWARDS[term.fn].startswith(MODELS):
         check_model_arguments(name, term.fn, term.args)
     else:
         function, checked = text_arguments(name, term.fn, term.args)
-        if records is not None and any(record.get("reference") is None for record in records):
-            check_without_reference(function, checked)
+        check_references(function, checked, ((place, record.get("reference")) for place, record in located or []))

@@ -13,6 +13,7 @@ REWARDS = {  # the built-in terms: the name that a config gives, and the functio
             "length", "diversity", "repetition", "similarity", "sentiment", "politeness", "keywords", "pattern",
         )
     },
+    "exact-answer": "rlnlp.rewards.text.exact_answer:exact_answer",
     "coherence": "rlnlp.rewards.model.coherence:coherence_term",
     "classifier": "rlnlp.rewards.model.classifier:classifier",
     "learned": "rlnlp.rewards.model.learned:learned",

@@ -10,7 +10,7 @@ from rlnlp.config.steps_text import FLOAT, optimizer_text, step_lines
 from rlnlp.errors import counted, one_line
 
 GOLD = "gold-"  # how the built-in terms begin that read by the embedded language's grammar
-EMBEDDED = re.compile(r"embedded(/(?!randomwalks).*)?")
+EMBEDDED = re.compile(r"embedded(/(?!randomwalks|opinions).*)?")
 IN_RUN = "feedback.sqlite in the run directory"
 
 

@@ -11,6 +11,7 @@ from rlnlp.config.reward import COLUMNS, REWARDS
 from rlnlp.errors import Exit, Failure
 
 TEXTS = ("prompts", "completions", "references")
+MAX_REPORTED = 5  # places of data that a term cannot use
 MODELS = "rlnlp.rewards.model."  # the package of the terms that are made of models, and import torch
 
 
@@ -108,13 +109,39 @@ def text_arguments(name: str, fn: str, args: Mapping[str, Any]) -> tuple[Callabl
     return function, checked
 
 
+def check_references(
+    function: Callable[..., Any], args: Mapping[str, Any], references: Iterable[tuple[str, str | None]]
+) -> None:
+    """Check that a built-in function of texts can use each of the ``references``, which are given with their places.
+
+    Raises:
+        Failure: exit 3, with the places of those that it cannot use.
+    """
+    faults, last = [], None
+    for location, reference in references:
+        try:
+            _call_with_reference(function, args, reference)
+        except Failure as failure:
+            faults.append(location)
+            last = failure
+    if last is not None:
+        what, advice = str(last).split("\n", 1)
+        more = f" (+{len(faults) - MAX_REPORTED} more)" if len(faults) > MAX_REPORTED else ""
+        places = ", ".join(filter(None, dict.fromkeys(faults[:MAX_REPORTED])))
+        raise Failure(last.code, f"{what}{places and ': ' + places + more}\n{advice}", last.name)
+
+
 def check_without_reference(function: Callable[..., Any], args: Mapping[str, Any]) -> None:
     """Check that a built-in function of texts can do without the reference of a prompt.
 
     Raises:
         Failure: exit 3, if it cannot.
     """
+    _call_with_reference(function, args, None)
+
+
+def _call_with_reference(function: Callable[..., Any], args: Mapping[str, Any], reference: str | None) -> None:
     parameters = inspect.signature(function).parameters
     if "references" in parameters:
-        texts = {"prompts": [""], "completions": [""], "references": [None]}
+        texts = {"prompts": [""], "completions": [""], "references": [reference]}
         function(**{word: value for word, value in texts.items() if word in parameters}, **args)

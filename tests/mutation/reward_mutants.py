@@ -1,8 +1,9 @@
 """Mistakes around the user's reward functions: what they return and leave behind, their processes, what is left out."""
 
-ABSTAINING, SURROUNDINGS, LOADER, CALL, WORKERS, DEFAULTS, USER_CODE = (
+ABSTAINING, SURROUNDINGS, LOADER, CALL, WORKERS, DEFAULTS, USER_CODE, ANSWERS = (
     "rewards/test_abstaining", "rewards/test_surroundings", "rewards/test_loader", "rewards/test_call",
     "rewards/test_workers", "commands/test_default_terms", "run/test_user_code",
+    "rewards/text/test_exact_answer",
 )  # fmt: skip
 
 GROUPS = [
@@ -72,6 +73,32 @@ GROUPS = [
         "run/lock.py", (USER_CODE,),
         [
             ("a forked process holds the lock", "    for lock in _held:\n", "    for lock in ():\n"),
+        ],
+    ),
+    (
+        "rewards/text/exact_answer.py", (ANSWERS,),
+        [
+            ("the first mark has the answer", "for mark in reversed(list(MARK.finditer(text))):",
+             "for mark in MARK.finditer(text):"),
+            ("the first box has the answer", "for box in reversed(list(BOX.finditer(text))):",
+             "for box in BOX.finditer(text):"),
+            ("the first number is the answer", "next(reversed(list(NUMBER.finditer(text))), None)",
+             "NUMBER.search(text)"),
+            ("strict is flexible", 'if method == "flexible" else None', "if method else None"),
+            ("a comma ends a number", '(?:,[0-9]{3})+(?![0-9])|[0-9]+)"', '(?:,[0-9]{9})+(?![0-9])|[0-9]+)"'),
+            ("a minus behind a bracket is a sign", r"(?<![)\]}}])(?P<sign>", "(?P<sign>"),
+            ("signs are lost", '(-1 if "-" in (found["sign"] or "") else 1)', "1"),
+            ("numbers are compared as texts", "float(answer(c, method) == r)", "float(str(r) in c)"),
+            ("a number of any length is read", "if len(found[0]) > LONGEST:", "if False:"),
+            ("nothing is divided by", "if below == 0:", "if False:"),
+        ],
+    ),
+    (
+        "rewards/arguments.py", (ANSWERS,),
+        [
+            ("only the first row is named", "            faults.append(location)\n",
+             "            faults = faults or [location]\n"),
+            ("all rows are named", "faults[:MAX_REPORTED]))", "faults))"),
         ],
     ),
 ]  # fmt: skip
