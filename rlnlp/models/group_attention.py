@@ -4,7 +4,7 @@ A row is a prompt of P tokens and C responses of S tokens each, one behind the o
 own response alone, so that of the (P + C S)^2 scores of a row only P^2 + C S (P + S) mean anything.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -26,8 +26,7 @@ def group_attention(
     Raises:
         NotImplementedError: the model's attention is of another kind.
     """
-    if other := [name for name in UNKNOWN if more.get(name) is not None]:
-        raise NotImplementedError(f"attention with {other[0]}")
+    check_known(more)
     rows, heads, _, width = query.shape
     _, count, size, seen = attention_mask.shape
     kept, prompt = key.shape[1], seen - size
@@ -36,18 +35,28 @@ def group_attention(
 
     asked = query[:, :, :prompt].reshape(rows, kept, shared * prompt, width)
     scores = asked @ key[:, :, :prompt].transpose(2, 3)
-    weights = _weights(scores.view(rows, kept, shared, prompt, prompt), _within_prompt(attention_mask), value)
+    weights = masked_weights(scores.view(rows, kept, shared, prompt, prompt), _within_prompt(attention_mask), value)
     of_prompt = (weights.flatten(2, 3) @ value[:, :, :prompt]).view(rows, heads, prompt, width)
 
     asked = query[:, :, prompt:].reshape(rows, kept, shared * count * size, width)
     before = (asked @ key[:, :, :prompt].transpose(2, 3)).view(rows, kept, shared, count, size, prompt)
     own_keys, own_values = (x[:, :, prompt:].reshape(rows, kept, 1, count, size, width) for x in (key, value))
     own = asked.view(rows, kept, shared, count, size, width) @ own_keys.transpose(4, 5)
-    weights = _weights(torch.cat([before, own], dim=-1), attention_mask[:, None, None], value)
+    weights = masked_weights(torch.cat([before, own], dim=-1), attention_mask[:, None, None], value)
     of_prompts = weights[..., :prompt].reshape(rows, kept, shared * count * size, prompt) @ value[:, :, :prompt]
     of_own = weights[..., prompt:] @ own_values
     of_responses = of_prompts.view(rows, heads, count * size, width) + of_own.view(rows, heads, count * size, width)
     return torch.cat([of_prompt, of_responses], dim=2).transpose(1, 2), None
+
+
+def check_known(more: Mapping[str, Any]) -> None:
+    """Check that a model passes nothing that changes its scores.
+
+    Raises:
+        NotImplementedError: it does.
+    """
+    if other := [name for name in UNKNOWN if more.get(name) is not None]:
+        raise NotImplementedError(f"attention with {other[0]}")
 
 
 def _within_prompt(sees: Tensor) -> Tensor:
@@ -57,7 +66,8 @@ def _within_prompt(sees: Tensor) -> Tensor:
     return before & sees[:, 0, :1, None, None, :prompt]
 
 
-def _weights(scores: Tensor, sees: Tensor, value: Tensor) -> Tensor:
+def masked_weights(scores: Tensor, sees: Tensor, value: Tensor) -> Tensor:
+    """The weights of what ``sees`` is True for, in the precision of ``value``; ``scores`` are spent."""
     hidden = scores.masked_fill_(~sees, torch.finfo(scores.dtype).min)
     return hidden.softmax(-1, dtype=torch.float32).to(value.dtype)
 
@@ -68,12 +78,13 @@ def attending_in_groups(config: Any) -> Iterator[None]:
     from transformers import AttentionInterface
 
     AttentionInterface.register(NAME, group_attention)
-    with _attending(config, NAME):
+    with switched_attention(config, NAME):
         yield
 
 
 @contextmanager
-def _attending(config: Any, name: str) -> Iterator[None]:
+def switched_attention(config: Any, name: str) -> Iterator[None]:
+    """A context in which the model of this config attends by the function that is registered as ``name``."""
     before = config._attn_implementation
     config._attn_implementation = name
     try:
@@ -84,4 +95,4 @@ def _attending(config: Any, name: str) -> Iterator[None]:
 
 def attending_as_now(config: Any) -> AbstractContextManager[None]:
     """A context, entered later, in which the model of this config attends as it does now."""
-    return _attending(config, config._attn_implementation)
+    return switched_attention(config, config._attn_implementation)

@@ -14,13 +14,26 @@ from rlnlp.models.group_attention import attending_in_groups
 from rlnlp.models.shared_prompt import PAYS, Size, rows_of_groups, size_of, window_of
 from rlnlp.types import Rollout, take
 
+LONG = 64  # tokens of a text from which joining keys and values at each token is a large part of sampling
+
 
 @dataclass(frozen=True)
 class Sharing:
-    """How a model that can share prompts does: by its ``size``, for texts of at most ``window`` tokens."""
+    """How a model that can share prompts does: by its ``size``, for texts of at most ``window`` tokens.
+
+    Texts that may have ``decoding_from`` tokens are sampled with the cache of ``decoding.py``.
+    """
 
     size: Size
     window: int
+    decoding_from: int = LONG
+
+    def decodes_in_place(self, prompt: int, new: int) -> bool:
+        """True if responses of up to ``new`` tokens to prompts of ``prompt`` are long enough to grow in room of theirs.
+
+        It depends on lengths alone.
+        """
+        return self.decoding_from <= prompt + new <= self.window
 
     def responses_in_a_row(self, group: Sequence[int], prompt: int, response: int) -> int:
         """How many responses of ``response`` tokens to stand behind a prompt of ``prompt``; 1 where it does not pay.

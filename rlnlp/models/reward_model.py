@@ -115,9 +115,9 @@ class RewardModel(nn.Module):
             return ensemble_mean_minus_uncertainty(scores, self.uncertainty_coef)
         return ensemble_mean(scores)
 
-    def at_once(self, texts: int | None) -> AtOnce:
+    def at_once(self, texts: int | None, tokens: int | None = None) -> AtOnce:
         """How much the model reads at once: so many ``texts``, or None for as many as its size allows."""
-        return at_once([trunk.body for trunk in self.trunks], texts)
+        return at_once([trunk.body for trunk in self.trunks], texts, tokens)
 
     @torch.no_grad()
     def raw_scores(self, texts: Sequence[TextTokens], count: int, tokens: int | None = None) -> Tensor:

@@ -236,7 +236,7 @@ def _look_at_probabilities(around: Any, config: Any, drawn: Drawn, report: Repor
         fix = "set device.dtype=float32, or use another model: its code gives other logits token by token"
         report.add(Finding("drawn-is-not-scored", "error", what, fix, Exit.MODEL))
     if isinstance(config.algo, Ppo) and drawn_from.filtered:
-        gap = sampling_mismatch(policy, drawn_from, size)(rollout, scored)["sampling_mismatch"]
+        gap = sampling_mismatch(policy, drawn_from, config.algo)(rollout, scored)["sampling_mismatch"]
         what = FILTERED.removeprefix("warning: ").partition(";")[0]
         off = "sampler.top_k=0 sampler.top_p=1 sampler.min_new_tokens=0"
         fix = f"set {off}, or use algo=reinforce, which scores with it"
