@@ -26,7 +26,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from rlnlp.models.group_attention import check_known, masked_weights, switched_attention
+from rlnlp.models.block_attention import check_known, masked_weights, scale_of
+from rlnlp.models.group_attention import switched_attention
 
 NAME = "rlnlp_decoding"
 ROOM = 16  # tokens at least by which the responses' room grows
@@ -137,7 +138,7 @@ class ResponseCache:
         if key is not layer.keys:
             raise NotImplementedError("attention to other keys than those of the cache")
         keys, values = layer.prompts
-        asked = (query * (width**-0.5 if scaling is None else scaling)).reshape(rows, kept, heads // kept, width)
+        asked = (query * scale_of(query, scaling)).reshape(rows, kept, heads // kept, width)
         of_prompts = self.groups.apart(self.groups.together(asked) @ keys.transpose(2, 3))
         scores = torch.cat([of_prompts, asked @ key.transpose(2, 3)], dim=-1)
         weights = masked_weights(scores, attention_mask, value)

@@ -12,6 +12,7 @@ from rlnlp.models.reading import each_alone, grouped
 from rlnlp.types import Rollout, take
 
 STEPS = 3  # tokens that are decoded
+FEW = 3  # queries that attend at once, so that the texts have several blocks
 ROWS = ((0, 1, 2), (3,))  # of the responses below: those of a row have one prompt
 
 
@@ -24,8 +25,11 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
     mixed = Rollout(asked, rollout.responses[said], mask, attention, rollout.ended[said])
     try:
         policy.share_prompts("auto")
-        read = grouped(mixed, ROWS, policy.first_position)
-        got = policy.outputs(read).logits[read.order]
+        found = []
+        for block in (None, FEW):
+            read = grouped(mixed, ROWS, policy.first_position, block)
+            found.append(policy.outputs(read).logits[read.order])
+        found.append(policy.outputs(each_alone(mixed, policy.first_position, FEW)).logits)
         decoded = _decoded(policy, mixed) if policy.cached and policy.shrinks else None
     except Exception as error:  # a model that attends in its own way may raise anything
         if out_of_memory(error):
@@ -34,7 +38,7 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
     finally:
         policy.sharing = None
     want = policy.outputs(each_alone(mixed, policy.first_position)).logits
-    apart = float((got - want)[mask].abs().max())
+    apart = max(float((got - want)[mask].abs().max()) for got in found)
     if decoded is not None:
         apart = max(apart, float((decoded - want[:, :STEPS])[mask[:, :STEPS]].abs().max()))
     return apart <= tolerance
