@@ -113,7 +113,8 @@ class Device:
     name: str = setting("auto, cpu, cuda, cuda:N or mps", verl="trainer.device")
     threads: int = setting("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
     share_prompts: Literal["auto", "never"] = setting(
-        "auto computes the prompt of several responses once, where that is less work; the same up to rounding"
+        "auto: the prompt of several responses is computed once where that is less work, long texts in less memory; the"
+        " same up to rounding"
     )
     dtype: Literal["float32", "bfloat16"] = setting(
         "what is computed in; weights and optimizer stay float32",

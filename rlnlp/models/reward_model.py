@@ -101,6 +101,14 @@ class RewardModel(nn.Module):
         return [None] * len(self.heads) if rngs is None else rngs
 
     @torch.no_grad()
+    def hold_in(self, dtype: torch.dtype) -> None:
+        """Hold the weights of the trunks in ``dtype``, and compute in it; heads and scales stay as they are."""
+        for trunk in self.trunks:
+            trunk.dtype = dtype
+            for weight in trunk.body.parameters():
+                weight.data = weight.data.to(dtype)
+
+    @torch.no_grad()
     def normalize(self, gain: Sequence[float], bias: Sequence[float]) -> None:
         """Let each member's score be its gain times the raw one plus its bias, both (M,)."""
         self.gain.copy_(torch.tensor(gain))

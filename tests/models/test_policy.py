@@ -198,7 +198,7 @@ def test_the_reference_stays_as_it_was_when_the_policy_learns():
 
 def test_a_reference_in_bfloat16_takes_half_of_the_memory_and_says_nearly_the_same():
     policy, talk = small.policy(), conversation()
-    half, whole = policy.reference(torch.bfloat16), policy.reference(torch.float32)
+    whole, half = policy.reference(torch.float32), policy.reference(torch.bfloat16)
     want = says(policy, talk, small.plain()).logprobs
     assert torch.equal(says(whole, talk, small.plain()).logprobs, want)
     assert 2 * sum(p.nbytes for p in half.parameters()) == sum(p.nbytes for p in policy.parameters())
