@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from itertools import chain, groupby
+from itertools import groupby
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -74,28 +74,50 @@ def chunks(batch: Batch, count: int, size: int) -> Iterator[Batch]:
         yield take(batch, rows)
 
 
-def length_sorted_rows(rollout: Rollout, size: int, together: bool = False) -> tuple[Tensor, ...]:
-    """Row numbers of a rollout, at most ``size`` at a time, rows of similar length together: little padding.
+def length_sorted_rows(
+    rollout: Rollout, size: int, together: bool = False, tokens: int | None = None
+) -> tuple[Tensor, ...]:
+    """Row numbers of a rollout, cut into parts, rows of similar length together: little padding.
 
-    ``together``: responses to one prompt are not torn apart, unless they are more than ``size``.
+    A part has at most ``size`` rows, and at most ``tokens`` tokens with padding, None for any; a row that has more is a
+    part of its own. ``together``: responses to one prompt are not torn apart, unless they are more than that.
     """
-    lengths = rollout.attention.sum(1)
-    if not together:
-        order: Tensor = lengths.argsort(stable=True)
-        return torch.split(order, size)
-    group = groups_of(rollout.prompts)
-    of_each = lengths.tolist()
+    width, lengths = rollout.prompts.mask.shape[1], rollout.attention.sum(1)
+    prompts = rollout.prompts.mask.sum(1).tolist()
+    texts = list(zip(prompts, rollout.attention[:, width:].sum(1).tolist(), strict=True))
+    single = ([row] for row in lengths.argsort(stable=True).tolist())
+    pieces = _pieces(groups_of(rollout.prompts), texts, size, tokens) if together else single
+    return tuple(torch.tensor(part, device=lengths.device) for part in _parts(pieces, texts, size, tokens))
+
+
+def _pieces(group: list[int], texts: list[tuple[int, int]], size: int, tokens: int | None) -> Iterator[list[int]]:
+    """The rows of each group in pieces that fit a part; ``texts`` are the tokens of each prompt and response."""
+    whole = [prompt + response for prompt, response in texts]
     longest = [0] * (max(group) + 1)
-    for number, length in zip(group, of_each, strict=True):
+    for number, length in zip(group, whole, strict=True):
         longest[number] = max(longest[number], length)
-    rows = sorted(range(len(group)), key=lambda i: (longest[group[i]], group[i], of_each[i]))
-    pieces = [
-        own[i : i + size]
-        for own in (list(members) for _, members in groupby(rows, key=group.__getitem__))
-        for i in range(0, len(own), size)
-    ]
-    parts = parts_at_once([(len(piece), longest[group[piece[0]]]) for piece in pieces], size)
-    return tuple(torch.tensor([*chain(*pieces[part])], device=lengths.device) for part in parts)
+    rows = sorted(range(len(group)), key=lambda i: (longest[group[i]], group[i], whole[i]))
+    for number, members in groupby(rows, key=group.__getitem__):
+        own = list(members)
+        most = size if tokens is None else min(size, max(1, tokens // longest[number]))
+        yield from (own[i : i + most] for i in range(0, len(own), most))
+
+
+def _parts(
+    pieces: Iterable[list[int]], texts: list[tuple[int, int]], size: int, tokens: int | None
+) -> Iterator[list[int]]:
+    """The pieces in their order, as many to a part as fit it."""
+    part: list[int] = []
+    prompt = response = 0
+    for piece in pieces:
+        widest = max(prompt, *(texts[row][0] for row in piece)), max(response, *(texts[row][1] for row in piece))
+        count = len(part) + len(piece)
+        if part and (count > size or (tokens is not None and count * sum(widest) > tokens)):
+            yield part
+            part, widest = [], (max(texts[row][0] for row in piece), max(texts[row][1] for row in piece))
+        part, (prompt, response) = part + piece, widest
+    if part:
+        yield part
 
 
 def groups_of(prompts: Prompts) -> list[int]:
@@ -105,15 +127,21 @@ def groups_of(prompts: Prompts) -> list[int]:
     return [numbers.setdefault(tuple(row), len(numbers)) for row in rows]
 
 
-def micro_batches(batch: Batch, rollout: Rollout, size: int, together: bool = False) -> Iterator[Batch]:
-    """``batch`` at most ``size`` responses of its rollout at a time, sorted by length; itself if that is all of it.
+def micro_batches(
+    batch: Batch, rollout: Rollout, size: int, together: bool = False, tokens: int | None = None
+) -> Iterator[Batch]:
+    """``batch`` in parts by the length of its rollout's responses; itself if all of it fits one.
 
-    ``together`` is as in ``length_sorted_rows``.
+    ``size``, ``together`` and ``tokens`` are as in ``length_sorted_rows``.
     """
-    if len(rollout.mask) <= size:
+    if _fits(rollout, size, tokens):
         yield batch
     else:
-        yield from (take(batch, rows) for rows in length_sorted_rows(rollout, size, together))
+        yield from (take(batch, rows) for rows in length_sorted_rows(rollout, size, together, tokens))
+
+
+def _fits(rollout: Rollout, size: int, tokens: int | None) -> bool:
+    return len(rollout.mask) <= size and (tokens is None or rollout.attention.numel() <= tokens)
 
 
 def restore_row_order(parts: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
@@ -122,15 +150,15 @@ def restore_row_order(parts: list[Tensor], rows: tuple[Tensor, ...]) -> Tensor:
 
 
 def forward_in_micro_batches(
-    forward: Callable[[Rollout], Output], rollout: Rollout, size: int, together: bool = False
+    forward: Callable[[Rollout], Output], rollout: Rollout, size: int, together: bool = False, tokens: int | None = None
 ) -> Output:
-    """``forward`` of ``rollout``, ``size`` responses at a time without a gradient; as it is if that is all of it.
+    """``forward`` of ``rollout``, in parts without a gradient; as it is if all of it fits one.
 
-    ``together`` is as in ``length_sorted_rows``.
+    ``size``, ``together`` and ``tokens`` are as in ``length_sorted_rows``.
     """
-    if len(rollout.mask) <= size:
+    if _fits(rollout, size, tokens):
         return forward(rollout)
-    rows = length_sorted_rows(rollout, size, together)
+    rows = length_sorted_rows(rollout, size, together, tokens)
     with torch.no_grad():
         outputs = [forward(take(rollout, part)) for part in rows]
     names = [f.name for f in fields(outputs[0])]

@@ -1,6 +1,7 @@
 """What goes through a model at once: so many texts, of so many tokens with padding, in their order."""
 
 import random
+from itertools import pairwise
 
 import pytest
 import torch
@@ -46,6 +47,47 @@ def test_no_part_is_more_than_it_may_be_and_none_could_have_taken_the_next_item(
         assert [item for part in parts for item in sizes[part]] == sizes
         assert all(fits(sizes[part]) or len(sizes[part]) == 1 for part in parts)
         assert not any(fits(sizes[part.start : part.stop + 1]) for part in parts[:-1])
+
+
+def of_lengths(prompts, responses):
+    rows = take(small.prompts(*([3] * n for n in range(1, max(prompts) + 1))), torch.tensor(prompts) - 1)
+    mask = torch.arange(max(responses)) < torch.tensor(responses).unsqueeze(1)
+    return Rollout(rows, mask.long(), mask, torch.cat([rows.mask, mask], 1), mask[:, 0])
+
+
+def padded(rollout, part):
+    prompts, responses = rollout.prompts.mask.sum(1)[part], rollout.mask.sum(1)[part]
+    return len(part) * int(prompts.max() + responses.max())
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_micro_batches_hold_at_most_their_tokens_with_padding_and_little_of_that(together):
+    rng = random.Random(1)
+    for _ in range(60):
+        count = rng.randint(1, 24)
+        prompts, responses = ([rng.randint(1, 20) for _ in range(count)] for _ in range(2))
+        rollout, size, tokens = of_lengths(prompts, responses), rng.randint(1, 12), rng.randint(1, 300)
+        parts = length_sorted_rows(rollout, size, together, tokens)
+        assert sorted(torch.cat(parts).tolist()) == list(range(count))
+        assert all(len(part) == 1 or (len(part) <= size and padded(rollout, part) <= tokens) for part in parts)
+        if not together:
+            for part, following in pairwise(parts):
+                more = torch.cat([part, following[:1]])
+                assert len(more) > size or padded(rollout, more) > tokens, "it could have taken the next one"
+
+
+def test_very_different_lengths_cost_less_padding_than_parts_of_a_count():
+    rollout = of_lengths([4] * 16, [2] * 12 + [100] * 4)
+    by_count = sum(padded(rollout, part) for part in length_sorted_rows(rollout, 5))
+    by_tokens = [padded(rollout, part) for part in length_sorted_rows(rollout, 16, tokens=208)]
+    assert sum(by_tokens) < 0.8 * by_count
+    assert max(by_tokens) == 208
+
+
+def test_a_rollout_that_fits_is_given_as_it_is_and_one_of_more_tokens_is_cut():
+    rollout = of_lengths([2, 3], [4, 1])
+    assert next(micro_batches(rollout, rollout, 2, tokens=14)) is rollout
+    assert len(list(micro_batches(rollout, rollout, 2, tokens=13))) == 2
 
 
 def of_groups(group, lengths):

@@ -42,7 +42,7 @@ class Refit:
         model = self.fresh()
         score, batch = scorer(model, self.cache), batches(table, rating_scale(table), model.device)
         counts = bootstrap_weights(table.units, train, algo.ensemble_size, seed).to(model.device)
-        at_once = scored_at_once(model, self.cache, algo.micro_batch_size)
+        at_once = scored_at_once(model, self.cache, algo)
         fitting = Fitting(table, train, batch, score, at_once, counts, algo, seed)
         parts = optimizers(model, algo)
         for step in range(1, steps + 1):

@@ -71,7 +71,7 @@ def train(
             model.start_critic_at(mean_return(rewards, rollout.mask, algo))
         critic_only = step <= algo.critic_warmup_steps
         with torch.set_grad_enabled(algo.minibatch == algo.responses and not critic_only):  # or no update would use it
-            first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size, model.shares))
+            first = FirstPass(scored(model, rollout, algo))
         old = first.detached
         kl = k1(old.logprobs, ref_logprobs)
         penalty = ESTIMATORS[algo.kl_estimator](old.logprobs, ref_logprobs)
@@ -92,6 +92,12 @@ def train(
             step, episodes=len(rollout.mask), tokens=int(rollout.mask.sum()),
             **observe(step, rollout, scores, kl, figures),
         )  # fmt: skip
+
+
+def scored(model: ActorCritic, rollout: Rollout, algo: Ppo) -> ActorCriticOutput:
+    """The forward pass of a rollout, in micro-batches without a gradient if it does not fit one."""
+    size, tokens = algo.micro_batch_size, algo.micro_batch_tokens
+    return forward_in_micro_batches(model.forward, rollout, size, model.shares, tokens)
 
 
 def mean_return(rewards: Tensor, mask: Tensor, algo: Ppo) -> float:
@@ -149,7 +155,7 @@ def update_policy(
         learners = learners or model.learners(policy_loss, value_loss, batch.rollout, first.take())
         figures: dict[str, float] = {}
         for learner in learners:
-            parts = of_rollout(batch, algo.micro_batch_size, model.shares)
+            parts = of_rollout(batch, algo.micro_batch_size, model.shares, algo.micro_batch_tokens)
             _, found = accumulate_gradient(parts, learner.loss_fn, batch.rollout.mask, algo.loss_reduction)
             figures |= found
             if not updates:
@@ -206,7 +212,7 @@ def main(config: PpoRun, run: Run) -> None:
         run.log_message(FILTERED)
     train(
         made.model, setup.prompts, setup.collect, setup.reward, setup.reference,
-        sampling_mismatch(setup.policy, setup.distribution, algo.micro_batch_size), control, setup.observe,
+        sampling_mismatch(setup.policy, setup.distribution, algo), control, setup.observe,
         without_texts, algo, run,
     )  # fmt: skip
     finish_run(run, before, setup.save_result(), setup.observe.health)
@@ -233,7 +239,7 @@ def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run, st
     rollout = setup.collect(setup.prompts(step).repeat(algo.num_generations), run.rng("trial", step))
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     with torch.no_grad():
-        first = FirstPass(forward_in_micro_batches(model.forward, rollout, algo.micro_batch_size, model.shares))
+        first = FirstPass(scored(model, rollout, algo))
     experience = make_experience(rollout, first.detached, rewards, algo)
     batches = minibatches(experience, algo.minibatch, 1, partial(run.rng, "minibatches", 0))
     ready = time.monotonic()
@@ -272,13 +278,11 @@ def initial_critic(setup: OnPolicySetup, config: PpoRun) -> Critic | AdapterCrit
     return load_critic(start, not config.model.allow_download, setup.policy, setup.tokenizer)
 
 
-def sampling_mismatch(
-    policy: Policy, drawn: Distribution, micro_batch_size: int
-) -> Callable[[Rollout, Tensor], dict[str, float]]:
+def sampling_mismatch(policy: Policy, drawn: Distribution, algo: Ppo) -> Callable[[Rollout, Tensor], dict[str, float]]:
     """The mean over tokens of log p (as drawn) - log p (as scored), nats; nothing where no filter is on."""
     if not drawn.filtered:
         return lambda rollout, logprobs: {}
-    as_drawn = logprob_fn(policy, drawn, micro_batch_size)
+    as_drawn = logprob_fn(policy, drawn, algo.micro_batch_size, algo.micro_batch_tokens)
     return lambda rollout, logprobs: {
         "sampling_mismatch": float(masked_mean(as_drawn(rollout) - logprobs, rollout.mask))
     }

@@ -98,7 +98,7 @@ def mixed_in(policy: Policy, texts: PretrainingTexts | None, algo: PpoStage | Re
 
     def add(step: int, update: int) -> dict[str, float]:
         batch = texts.batch((steps_before + step - 1) * updates + update + 1, size)
-        parts = micro_batches(batch, batch, algo.micro_batch_size)
+        parts = micro_batches(batch, batch, algo.micro_batch_size, tokens=algo.micro_batch_tokens)
         return accumulate_gradient(parts, loss_fn, batch.mask, "tokens")[1]
 
     return add

@@ -60,7 +60,7 @@ def train(
         rollout = collect(prompts(step).repeat(algo.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         with torch.set_grad_enabled(not distribution.filtered):  # with filters, the update needs a pass of its own
-            first = FirstPass(forward_in_micro_batches(unfiltered, rollout, algo.micro_batch_size, policy.shares))
+            first = FirstPass(scored(unfiltered, policy, rollout, algo))
         old_logprobs = first.detached.logprobs
         kl = k1(old_logprobs, reference(rollout))
         rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
@@ -90,6 +90,14 @@ def train(
         )  # fmt: skip
 
 
+def scored(
+    forward: Callable[[Rollout], PolicyOutput], policy: Policy, rollout: Rollout, algo: Reinforce
+) -> PolicyOutput:
+    """``forward`` of a rollout, in micro-batches without a gradient if it does not fit one."""
+    size, tokens = algo.micro_batch_size, algo.micro_batch_tokens
+    return forward_in_micro_batches(forward, rollout, size, policy.shares, tokens)
+
+
 def accumulate(
     policy: Policy, distribution: Distribution, experience: Experience, first: FirstPass[PolicyOutput], algo: Reinforce
 ) -> tuple[float, float]:
@@ -104,7 +112,7 @@ def accumulate(
         loss = policy_gradient(out.logprobs, part.advantages) - algo.entropy_coef * out.entropy
         return TokenLosses(loss, part.rollout.mask, {"entropy": out.entropy})
 
-    micro_batches = of_rollout(experience, algo.micro_batch_size, policy.shares)
+    micro_batches = of_rollout(experience, algo.micro_batch_size, policy.shares, algo.micro_batch_tokens)
     loss, figures = accumulate_gradient(micro_batches, loss_fn, experience.rollout.mask, algo.loss_reduction)
     return loss, figures["entropy"]
 
@@ -133,7 +141,7 @@ def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run, step: int) -> fl
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     unfiltered = partial(setup.policy, distribution=setup.distribution.unfiltered())
     with torch.set_grad_enabled(not setup.distribution.filtered):
-        first = FirstPass(forward_in_micro_batches(unfiltered, rollout, algo.micro_batch_size, setup.policy.shares))
+        first = FirstPass(scored(unfiltered, setup.policy, rollout, algo))
     experience = Experience(rollout, first.detached.logprobs, rewards)
     accumulate(setup.policy, setup.distribution, experience, first, algo)
     setup.policy.zero_grad(set_to_none=True)

@@ -82,10 +82,14 @@ def prepare(
     model = build.reward_model(algo, language, seed)
     with run.display.waiting("reading the judged answers"):
         table = preference_table(config.data, config.heldout.size, seed, reader, algo.loss == "regression")
-    cache = FeatureCache(model, table, model.at_once(algo.micro_batch_size)) if algo.frozen_trunk else None
+    cache = (
+        FeatureCache(model, table, model.at_once(algo.micro_batch_size, algo.micro_batch_tokens))
+        if algo.frozen_trunk
+        else None
+    )
     counts = bootstrap_weights(table.units, table.train, algo.ensemble_size, seed).to(model.device)
     batch = batches(table, rating_scale(table), model.device)
-    at_once = scored_at_once(model, cache, algo.micro_batch_size)
+    at_once = scored_at_once(model, cache, algo)
     fitting = Fitting(table, table.train, batch, scorer(model, cache), at_once, counts, algo, seed)
     notes = [*table.notes, *at_once_note(model, algo)]
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, notes)
@@ -96,7 +100,7 @@ def prepare(
 
 def at_once_note(model: RewardModel, algo: FitRewardModel) -> list[str]:
     """How much is read at once, where that follows from the size of the model."""
-    if algo.micro_batch_size is not None:
+    if algo.micro_batch_size is not None or algo.micro_batch_tokens is not None:
         return []
     texts, tokens = model.at_once(None)
     return [f"answers at once: at most {texts}, of {tokens:,} tokens in all"]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rlnlp import build
 from rlnlp.batching import AtOnce, parts_at_once
-from rlnlp.config.reward_model import PAIRS
+from rlnlp.config.reward_model import PAIRS, RewardModelFit
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
 from rlnlp.data.preference_table import PreferenceTable
@@ -64,9 +64,9 @@ class FeatureCache:
         return self.spent / known * int(self.lengths[~self.known].sum()) if known else 0.0
 
 
-def scored_at_once(model: RewardModel, cache: FeatureCache | None, texts: int | None) -> AtOnce:
-    """How much is scored together: ``texts``, or None for what the model's size allows; kept features are small."""
-    found = model.at_once(texts)
+def scored_at_once(model: RewardModel, cache: FeatureCache | None, algo: RewardModelFit) -> AtOnce:
+    """How much is scored together: as ``algo`` says, or as the model's size allows; kept features are small."""
+    found = model.at_once(algo.micro_batch_size, algo.micro_batch_tokens)
     return found if cache is None else AtOnce(found.texts)
 
 
@@ -161,4 +161,6 @@ def scores_of_model(
     for i, response in enumerate(policy.generate(asked, count)):
         texts.append(reader.tokens(asked[i // count], response["response"]))
     numbers = [i // count for i in range(len(texts))]
-    return model.raw_scores(texts, *model.at_once(config.algo.micro_batch_size)), numbers
+    return model.raw_scores(
+        texts, *model.at_once(config.algo.micro_batch_size, config.algo.micro_batch_tokens)
+    ), numbers

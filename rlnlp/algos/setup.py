@@ -20,6 +20,7 @@ from rlnlp.data.given import GivenTexts
 from rlnlp.data.order import rows_of_step
 from rlnlp.data.prompts import PromptTable, prompt_table
 from rlnlp.data.sources import check_context_length
+from rlnlp.device import DTYPES
 from rlnlp.evaluate.best import Outcome, Views, measure_result, policy_result, save_result
 from rlnlp.evaluate.measure import Measurement, measure, score_gain
 from rlnlp.maths.distribution import Distribution
@@ -124,12 +125,12 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
     table = prompt_table(config.data, config.heldout.size, config.seed, language.tokenizer, policy.context - longest)
     tokenizer = table.tokenizer
     distribution = build.distribution(config.sampler, tokenizer.end)
-    size = config.algo.micro_batch_size
+    size, tokens = config.algo.micro_batch_size, config.algo.micro_batch_tokens
     policy.share_prompts(config.device.share_prompts)
-    start = policy.reference()
-    reference = remembered(logprob_fn(start, distribution.unfiltered(), size))
+    start = policy.reference(DTYPES.get(config.model.reference_dtype))
+    reference = remembered(logprob_fn(start, distribution.unfiltered(), size, tokens))
     untempered = Distribution(1.0, 0, 1.0, 0, tokenizer.end)
-    likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size))
+    likelihood = reference if distribution.temperature == 1 else remembered(logprob_fn(start, untempered, size, tokens))
     given = GivenTexts(table, policy.context, language.device)
     with run.display.waiting("loading the reward"):
         terms, run.facts["code"] = build.reward_terms(
@@ -146,7 +147,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        output: PolicyOutput = forward_in_micro_batches(unfiltered, rollout, size, policy.shares)
+        output: PolicyOutput = forward_in_micro_batches(unfiltered, rollout, size, policy.shares, tokens)
         return output.logprobs
 
     def kl(rollout: Rollout) -> Tensor:

@@ -12,7 +12,7 @@ from rlnlp.algos.opening import Prepared, Rows, opening
 from rlnlp.algos.optim import descend, learning_rate, optimizers
 from rlnlp.algos.setup import load_language
 from rlnlp.algos.update import TokenLosses, accumulate_gradient
-from rlnlp.batching import chunks
+from rlnlp.batching import chunks, micro_batches
 from rlnlp.config.algos import Sft
 from rlnlp.config.schema import SftRun
 from rlnlp.data.order import alike_rows_of_step
@@ -53,8 +53,10 @@ def accumulate(policy: Policy, distribution: Distribution, batch: Rollout, algo:
         out = policy(part, distribution)
         return TokenLosses(negative_log_likelihood(out.logprobs), part.mask, {"entropy": out.entropy})
 
-    micro_batches = chunks(batch, len(batch.mask), algo.micro_batch_size)
-    return accumulate_gradient(micro_batches, loss_fn, batch.mask, "tokens")
+    size, tokens = algo.micro_batch_size, algo.micro_batch_tokens
+    in_order = chunks(batch, len(batch.mask), size)
+    parts = in_order if tokens is None else micro_batches(batch, batch, size, tokens=tokens)
+    return accumulate_gradient(parts, loss_fn, batch.mask, "tokens")
 
 
 def trial_step(

@@ -64,9 +64,11 @@ def accumulate_gradient(
     return loss_sum, {name: figure_sum / tokens for name, figure_sum in sums.items()}
 
 
-def of_rollout(experience: Learned, micro_batch_size: int, together: bool = False) -> Iterator[Learned]:
+def of_rollout(
+    experience: Learned, micro_batch_size: int, together: bool = False, micro_batch_tokens: int | None = None
+) -> Iterator[Learned]:
     """The micro-batches of ``experience``; ``together``: responses to one prompt are not torn apart."""
-    return micro_batches(experience, experience.rollout, micro_batch_size, together)
+    return micro_batches(experience, experience.rollout, micro_batch_size, together, micro_batch_tokens)
 
 
 def mean_figures(rows: list[dict[str, float]]) -> dict[str, float]:

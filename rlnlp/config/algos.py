@@ -26,6 +26,10 @@ class Optimization:
         "responses in memory at once; changes no result", "responses", ge=1,
         trl="per_device_train_batch_size", verl=f"{ACTOR}.ppo_micro_batch_size_per_gpu",
     )  # fmt: skip
+    micro_batch_tokens: int | None = setting(
+        "tokens in memory at once, padding included; null means any; changes no result", "tokens", ge=1,
+        verl=f"{ACTOR}.ppo_max_token_len_per_gpu",
+    )  # fmt: skip
     learning_rate: float | None = setting(
         "peak learning rate; null means by the size of the model", ge=0, trl="learning_rate", verl=f"{ACTOR}.optim.lr"
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-from rlnlp.config.algos import Ppo, Sft
+from rlnlp.config.algos import Optimization, Ppo, Sft
 from rlnlp.config.conversations import AUTO, Conversations
 from rlnlp.config.data import PromptData, Reading, TextData
 from rlnlp.config.model import Device, Model, Sampler
@@ -65,6 +65,8 @@ STEPS = (  # in the order of their versions
     Step(4, Reward, added={"workers": 0}),
     Step(4, Model, added={"resize_embeddings": False, "save_dtype": "float32"}),
     Step(4, Sampler, added={"stop": None}),
+    Step(7, Model, added={"reference_dtype": "same"}),
+    Step(7, Optimization, added={"micro_batch_tokens": None}),
     Step(7, Device, added={"share_prompts": "never"}),
     Step(7, Common, added={"tracker": {"name": "none", "project": "rlnlp", "run_name": None, "offline": False}}),
     Step(7, Reading, added={"split": "train", "heldout_split": "test", "allow_download": False}),

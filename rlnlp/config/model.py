@@ -80,6 +80,10 @@ class Model:
         "compute layers again in the backward pass: less memory, about a third slower",
         trl="gradient_checkpointing", verl="actor_rollout_ref.model.enable_gradient_checkpointing",
     )  # fmt: skip
+    reference_dtype: Literal["same", "float32", "bfloat16"] = setting(
+        "of the copy that the KL is taken to, its weights and what it computes in; same: as the policy",
+        verl="actor_rollout_ref.ref.fsdp_config.model_dtype",
+    )  # fmt: skip
     lora: Lora = setting("learning an adapter instead of the weights")
     resize_embeddings: bool = setting("add rows to the embedding for tokens that the model does not have")
     save_dtype: Literal["float32", "bfloat16"] = setting(
@@ -92,6 +96,9 @@ class Model:
             yield "tokenizer", "must be set when model.path is null: a fresh model has none of its own"
         if self.lora.on and self.path is None:
             yield "lora.rank", f"needs model.path: a fresh model is no base that stays, got {self.lora.rank}"
+        if self.lora.on and self.reference_dtype != "same":
+            why = "must be same with model.lora.rank: the reference is the policy's own weights"
+            yield "reference_dtype", f"{why}, got {self.reference_dtype!r}"
         if self.lora.on and self.resize_embeddings:
             yield "resize_embeddings", "must be false with model.lora.rank: an adapter does not keep rows of its base"
         if self.lora.on and self.lora.merge and self.save_dtype != "float32":
@@ -106,7 +113,8 @@ class Device:
     name: str = setting("auto, cpu, cuda, cuda:N or mps", verl="trainer.device")
     threads: int = setting("threads of torch on the CPU; fixed, because the count changes the last bits", ge=1)
     share_prompts: Literal["auto", "never"] = setting(
-        "auto computes the prompt of several responses once, where that is less work; the same up to rounding"
+        "auto: the prompt of several responses is computed once where that is less work, long texts in less memory; the"
+        " same up to rounding"
     )
     dtype: Literal["float32", "bfloat16"] = setting(
         "what is computed in; weights and optimizer stay float32",

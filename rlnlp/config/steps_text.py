@@ -52,5 +52,6 @@ def _of_reward_model(algo: Optimization) -> list[str]:
     fits = [f"to {', '.join(parts)} of the data"] if parts else []
     fits += ["to shuffled labels"] if algo.shuffled_labels else []
     fits += [f"to {counted(algo.folds, 'fold')}"] if algo.folds else []
-    lines = ["answers at once: by the size of the model and their lengths"] if algo.micro_batch_size is None else []
+    left_open = algo.micro_batch_size is None and algo.micro_batch_tokens is None
+    lines = ["answers at once: by the size of the model and their lengths"] if left_open else []
     return [*lines, f"then fitted {', '.join(fits)}, for the report"] if fits else lines

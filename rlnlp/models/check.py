@@ -18,8 +18,9 @@ from torch import Tensor
 from rlnlp.batching import left_padded
 from rlnlp.errors import Exit, Failure, counted, describe, out_of_memory
 from rlnlp.models.calling import hidden_of
+from rlnlp.models.decoder import Decoder
 from rlnlp.models.gradients import gradient_fault, gradient_norms
-from rlnlp.models.policy import Decoder, Policy
+from rlnlp.models.policy import Policy
 from rlnlp.models.reading_check import shares_prompts
 from rlnlp.types import Prompts, Rollout
 
@@ -126,8 +127,8 @@ class _Check:
         self._padding()
         cached, shrinks = self._cache()
         self._gradient()
-        first, shares = self.policy.first_position, shares_prompts(self.policy, self.rollout(), TOLERANCE * self.scale)
-        return Findings(content, first, cached, shrinks, self.width, shares)
+        shares = shares_prompts(self.policy, self.rollout(), TOLERANCE * self.scale)
+        return Findings(content, self.policy.first_position, cached, shrinks, self.width, shares)
 
     def _read(self, *texts: list[int]) -> Tensor:
         """The logits (B, L, V) of texts of one length, without anything that is for padding."""
@@ -154,8 +155,7 @@ class _Check:
     def _refusal(self, finding: str, problem: str, advice: str) -> Failure:
         return Failure(Exit.MODEL, f"{self.what} cannot be used ({finding}): {problem}\n{advice}", f"model-{finding}")
 
-    def _apart(self, one: Tensor, other: Tensor) -> float:
-        """The largest difference, in standard deviations of the logits."""
+    def _apart(self, one: Tensor, other: Tensor) -> float:  # in standard deviations of the logits
         return float((one - other).abs().max()) / max(self.scale, 1e-30) if one.numel() else 0.0
 
     def _text(self) -> None:
@@ -242,7 +242,7 @@ class _Check:
         )  # fmt: skip
 
     def _decoded_apart(self, shrinks: bool) -> float:
-        prompts, decoder = self._prompts(), Decoder(self.policy)
+        prompts, decoder = self._prompts(), Decoder(self.policy, self.lengths[0][1])
         rows, attention, inputs = torch.arange(len(self.texts), device=self.policy.device), prompts.mask, prompts.tokens
         worst = 0.0
         for t in range(min(4, self.lengths[0][1])):

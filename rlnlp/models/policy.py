@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from rlnlp.batching import groups_of, length_sorted_rows, restore_row_order
+from rlnlp.batching import length_sorted_rows, restore_row_order
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution, taken_logits
 from rlnlp.maths.token_statistics import logprobs_and_entropy
 from rlnlp.models.adapter_files import ADAPTER_WEIGHTS
-from rlnlp.models.calling import argument_names, last_logits, named_only, positions
+from rlnlp.models.calling import argument_names, last_logits, named_only
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.locate import UNBOUNDED, context_in
 from rlnlp.models.lora import Adapter, Adapters
 from rlnlp.models.reading import Reading, Sharing, reading, sharing_of
 from rlnlp.run.parts import WEIGHTS
-from rlnlp.types import PolicyOutput, Prompts, Rollout, take
+from rlnlp.types import PolicyOutput, Rollout, take
 
 LogprobFn = Callable[[Rollout], Tensor]
 Answer = TypeVar("Answer")
@@ -131,8 +131,13 @@ class Policy(nn.Module):
         """A context in which the layers of ``lm`` use the policy's adapter, or none if it has none."""
         return nullcontext() if self.adapters is None else self.adapters.using(self.adapter)
 
-    def reference(self) -> "Policy":
-        """The policy as it is now, without gradients: a copy, or the same weights without the adapter that learns."""
+    def reference(self, dtype: torch.dtype | None = None) -> "Policy":
+        """The policy as it is now, without gradients: a copy, or the same weights without the adapter that learns.
+
+        A copy holds its weights in ``dtype`` and computes in it; None is as the policy does.
+        """
+        if self.adapter is None and dtype is not None:
+            return self._copy_in(dtype)
         if self.adapter is None:
             return copy.deepcopy(self).requires_grad_(False)
         start = Policy(self.lm, self.dtype)
@@ -141,6 +146,12 @@ class Policy(nn.Module):
         start.sharing = self.sharing
         if not self.adapter.adds_nothing:
             start.adapter = copy.deepcopy(self.adapter).requires_grad_(False)
+        return start
+
+    def _copy_in(self, dtype: torch.dtype) -> "Policy":
+        weights = {id(p): nn.Parameter(p.detach().to(dtype, copy=True), requires_grad=False) for p in self.parameters()}
+        start = copy.deepcopy(self, weights)  # buffers stay exact, such as the frequencies of positions
+        start.dtype = torch.float32  # of products of float32 weights; those of others are in theirs
         return start
 
     def forward(self, rollout: Rollout, distribution: Distribution) -> PolicyOutput:
@@ -173,58 +184,6 @@ class Policy(nn.Module):
             return self.lm(**named_only(self.names, arguments))
 
 
-class Decoder:
-    """Logits of the next token for a batch of texts that grow; the key-value cache grows with them."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy: Policy = policy
-        self.cache: Any = None
-        self.read: Tensor | None = None  # all tokens so far, where the model has no cache
-
-    def __call__(self, tokens: Tensor, attention: Tensor) -> Tensor:
-        """The logits after ``tokens``, those that are new since the last call, (B, n) -> (B, V).
-
-        ``attention`` (B, L) marks the real tokens of the whole text so far.
-        """
-        if self.cache is None and self.policy.cached and self.policy.shrinks and self.policy.sharing is not None:
-            return self._each_prompt_once(tokens, attention)
-        return self._logits(tokens, attention)
-
-    def _each_prompt_once(self, prompts: Tensor, attention: Tensor) -> Tensor:
-        """The logits after ``prompts`` (B, n), with the same keys and values for equal ones."""
-        group = groups_of(Prompts(prompts, attention, torch.arange(len(prompts), device=prompts.device)))
-        first = [group.index(number) for number in range(max(group) + 1)]
-        logits, rows = self._logits(prompts[first], attention[first]), torch.tensor(group, device=prompts.device)
-        if len(first) == len(group):
-            return logits
-        self.cache.batch_select_indices(rows)
-        return logits[rows]
-
-    def _logits(self, tokens: Tensor, attention: Tensor) -> Tensor:
-        if not self.policy.cached:
-            tokens = self.read = tokens if self.read is None else torch.cat([self.read, tokens], dim=1)
-        out = self.policy.call(
-            input_ids=tokens,
-            attention_mask=attention.long(),
-            position_ids=positions(attention, self.policy.first_position)[:, -tokens.shape[1] :],
-            past_key_values=self.cache,
-            use_cache=self.policy.cached,
-            # By its number, which makes a contiguous row: a frozen head is else copied for each row of the batch.
-            logits_to_keep=torch.tensor([tokens.shape[1] - 1], device=tokens.device),
-        )
-        self.cache = out.past_key_values if self.policy.cached else None
-        logits: Tensor = out.logits[:, -1, : self.policy.drawable]
-        return logits
-
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these rows of the batch only."""
-        if self.read is not None:
-            self.read = self.read[rows]
-        else:
-            assert self.cache is not None, "called after a first pass"
-            self.cache.batch_select_indices(rows)
-
-
 def policy_output(logits: Tensor, rollout: Rollout, distribution: Distribution) -> PolicyOutput:
     """Log-probability and entropy, both (B, T), from the logits of the response positions, (B, T, V)."""
     position = (rollout.mask.long().cumsum(1) - 1).clamp(min=0)
@@ -233,12 +192,15 @@ def policy_output(logits: Tensor, rollout: Rollout, distribution: Distribution) 
     return PolicyOutput(logprobs.masked_fill(~rollout.mask, 0), entropy.masked_fill(~rollout.mask, 0))
 
 
-def logprob_fn(policy: Policy, distribution: Distribution, micro_batch_size: int) -> LogprobFn:
-    """``rollout -> log pi`` of its responses, (B, T), without a gradient, under ``policy`` as it is when called."""
+def logprob_fn(policy: Policy, distribution: Distribution, size: int, tokens: int | None = None) -> LogprobFn:
+    """``rollout -> log pi`` of its responses, (B, T), without a gradient, under ``policy`` as it is when called.
+
+    ``size`` and ``tokens`` are as in ``length_sorted_rows``.
+    """
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        rows = length_sorted_rows(rollout, micro_batch_size, policy.shares)
+        rows = length_sorted_rows(rollout, size, policy.shares, tokens)
         return restore_row_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
 
     return logprobs

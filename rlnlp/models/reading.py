@@ -1,7 +1,7 @@
 """A rollout as a model reads it: each response behind its own prompt, or those of a group behind one."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,18 +9,39 @@ import torch
 from torch import Tensor
 
 from rlnlp.batching import groups_of, pad_to, trim_padding
+from rlnlp.models.block_attention import BLOCK
 from rlnlp.models.calling import positions
-from rlnlp.models.group_attention import attending_in_groups
+from rlnlp.models.group_attention import attending
 from rlnlp.models.shared_prompt import PAYS, Size, rows_of_groups, size_of, window_of
 from rlnlp.types import Rollout, take
+
+LONG = 64  # tokens of a text from which joining keys and values at each token is a large part of sampling
+LONG_READ = 256  # tokens of a text from which the weights of attention are a large part of the memory of learning
 
 
 @dataclass(frozen=True)
 class Sharing:
-    """How a model that can share prompts does: by its ``size``, for texts of at most ``window`` tokens."""
+    """How a model that can share prompts does: by its ``size``, for texts of at most ``window`` tokens.
+
+    Texts that may have ``decoding_from`` tokens are sampled with the cache of ``decoding.py``; those that have
+    ``blocks_from`` are read with the attention of ``block_attention.py``.
+    """
 
     size: Size
     window: int
+    decoding_from: int = LONG
+    blocks_from: int = LONG_READ
+
+    def decodes_in_place(self, prompt: int, new: int) -> bool:
+        """True if responses of up to ``new`` tokens to prompts of ``prompt`` are long enough to grow in room of theirs.
+
+        It depends on lengths alone.
+        """
+        return self.decoding_from <= prompt + new <= self.window
+
+    def block(self, prompt: int, response: int) -> int | None:
+        """How many queries to attend with at once; None for all. It depends on lengths alone."""
+        return BLOCK if self.blocks_from <= prompt + response <= self.window else None
 
     def responses_in_a_row(self, group: Sequence[int], prompt: int, response: int) -> int:
         """How many responses of ``response`` tokens to stand behind a prompt of ``prompt``; 1 where it does not pay.
@@ -47,7 +68,7 @@ class Reading:
 
     ``before`` (K,) are the columns that the response tokens are predicted from. ``rollout`` has the responses in the
     order of the rows, ``order`` (B,) where each one of the original is among them; None if it is the same. ``shared``:
-    a row has several responses.
+    a row has several responses. ``block``: how many queries attend at once, None for all.
     """
 
     tokens: Tensor
@@ -57,10 +78,11 @@ class Reading:
     rollout: Rollout
     order: Tensor | None
     shared: bool
+    block: int | None = None
 
     def attending(self, config: Any) -> AbstractContextManager[None]:
         """The context in which the model of this config reads it."""
-        return attending_in_groups(config) if self.shared else nullcontext()
+        return attending(config, self.shared, self.block)
 
     def of_responses(self, read: Tensor) -> Tensor:
         """What was read at the columns ``before``, by response: (R, K, D) -> (N, T, D)."""
@@ -86,21 +108,23 @@ def reading(rollout: Rollout, sharing: Sharing | None, first: int) -> Reading:
     if sharing is not None:
         group = groups_of(rollout.prompts)
         shape = rollout.prompts.mask.shape[1], max(1, rollout.mask.shape[1] - 1)
-        count = sharing.responses_in_a_row(group, *shape)
+        count, block = sharing.responses_in_a_row(group, *shape), sharing.block(*shape)
         if count > 1:
-            return grouped(rollout, rows_of_groups(group, count), first)
+            return grouped(rollout, rows_of_groups(group, count), first, block)
+        return each_alone(rollout, first, block)
     return each_alone(rollout, first)
 
 
-def each_alone(rollout: Rollout, first: int) -> Reading:
+def each_alone(rollout: Rollout, first: int, block: int | None = None) -> Reading:
     """A row for each response; nothing is predicted from the last token."""
     read, width = rollout.attention[:, :-1], rollout.responses.shape[1]
     # By number, not by count: a frozen head would multiply the slice of a count many times slower than a matrix.
     before = torch.arange(read.shape[1] - width, read.shape[1], device=read.device)
-    return Reading(rollout.tokens[:, :-1], positions(read, first), read.long(), before, rollout, None, False)
+    attention = read.long() if block is None else read[:, None, None]
+    return Reading(rollout.tokens[:, :-1], positions(read, first), attention, before, rollout, None, False, block)
 
 
-def grouped(rollout: Rollout, rows: Sequence[Sequence[int]], first: int) -> Reading:
+def grouped(rollout: Rollout, rows: Sequence[Sequence[int]], first: int, block: int | None = None) -> Reading:
     """A row for the responses of each of ``rows``, which have one prompt; rows are filled up with the first response.
 
     What is filled up counts nowhere: its mask is False.
@@ -126,7 +150,7 @@ def grouped(rollout: Rollout, rows: Sequence[Sequence[int]], first: int) -> Read
         torch.cat([prompts, responses], dim=1),
         torch.cat([at[:, 0, :prompt], at[:, :, prompt:].flatten(1)], dim=1),
         read.unflatten(0, slots.shape).unsqueeze(2) & behind,
-        before[:, :width].flatten().to(device), ordered, None if same else order, True,
+        before[:, :width].flatten().to(device), ordered, None if same else order, True, block,
     )  # fmt: skip
 
 

@@ -1,12 +1,18 @@
 """Whether a model gives responses that share their prompt the logits that each has behind its own."""
 
+from dataclasses import replace
+
 import torch
+from torch import Tensor
 
 from rlnlp.errors import out_of_memory
+from rlnlp.models.decoder import Decoder
 from rlnlp.models.policy import Policy
 from rlnlp.models.reading import each_alone, grouped
 from rlnlp.types import Rollout, take
 
+STEPS = 3  # tokens that are decoded
+FEW = 3  # queries that attend at once, so that the texts have several blocks
 ROWS = ((0, 1, 2), (3,))  # of the responses below: those of a row have one prompt
 
 
@@ -19,8 +25,12 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
     mixed = Rollout(asked, rollout.responses[said], mask, attention, rollout.ended[said])
     try:
         policy.share_prompts("auto")
-        read = grouped(mixed, ROWS, policy.first_position)
-        got = policy.outputs(read).logits[read.order]
+        found = []
+        for block in (None, FEW):
+            read = grouped(mixed, ROWS, policy.first_position, block)
+            found.append(policy.outputs(read).logits[read.order])
+        found.append(policy.outputs(each_alone(mixed, policy.first_position, FEW)).logits)
+        decoded = _decoded(policy, mixed) if policy.cached and policy.shrinks else None
     except Exception as error:  # a model that attends in its own way may raise anything
         if out_of_memory(error):
             raise
@@ -28,4 +38,20 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
     finally:
         policy.sharing = None
     want = policy.outputs(each_alone(mixed, policy.first_position)).logits
-    return float((got - want)[mask].abs().max()) <= tolerance
+    apart = max(float((got - want)[mask].abs().max()) for got in found)
+    if decoded is not None:
+        apart = max(apart, float((decoded - want[:, :STEPS])[mask[:, :STEPS]].abs().max()))
+    return apart <= tolerance
+
+
+def _decoded(policy: Policy, rollout: Rollout) -> Tensor:
+    """The logits before the first response tokens, token by token in the cache of long texts: (B, STEPS, V)."""
+    assert policy.sharing is not None, "it is tried"
+    policy.sharing = replace(policy.sharing, decoding_from=0)
+    width, steps = rollout.prompts.mask.shape[1], min(STEPS, rollout.mask.shape[1])
+    decoder, tokens = Decoder(policy, steps), rollout.prompts.tokens
+    logits = []
+    for t in range(steps):
+        logits.append(decoder(tokens, rollout.attention[:, : width + t]))
+        tokens = rollout.responses[:, t : t + 1]
+    return torch.stack(logits, dim=1)

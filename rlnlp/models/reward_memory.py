@@ -22,13 +22,13 @@ MEMORY = 4 * 2**30  # bytes that are kept at most, but for a text that needs mor
 TEXTS = 64  # at most: more of a small model's are no faster
 
 
-def at_once(bodies: list[Any], texts: int | None) -> AtOnce:
-    """``texts`` if that is a number; else as many as the models ``bodies``, which learn together, may keep.
+def at_once(bodies: list[Any], texts: int | None, tokens: int | None = None) -> AtOnce:
+    """``texts`` and ``tokens`` if one is a number; else what the models ``bodies``, which learn together, may keep.
 
     It depends on sizes alone, never on the machine: a run can be repeated on any.
     """
-    if texts is not None:
-        return AtOnce(texts)
+    if texts is not None or tokens is not None:
+        return AtOnce(TEXTS if texts is None else texts, tokens)
     sizes = [body.config.get_text_config() for body in bodies]
     token = sum(KEPT * int(size.num_hidden_layers) * int(size.hidden_size) for size in sizes)
     return AtOnce(TEXTS, max(1, MEMORY // token))

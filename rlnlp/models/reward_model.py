@@ -101,6 +101,14 @@ class RewardModel(nn.Module):
         return [None] * len(self.heads) if rngs is None else rngs
 
     @torch.no_grad()
+    def hold_in(self, dtype: torch.dtype) -> None:
+        """Hold the weights of the trunks in ``dtype``, and compute in it; heads and scales stay as they are."""
+        for trunk in self.trunks:
+            trunk.dtype = dtype
+            for weight in trunk.body.parameters():
+                weight.data = weight.data.to(dtype)
+
+    @torch.no_grad()
     def normalize(self, gain: Sequence[float], bias: Sequence[float]) -> None:
         """Let each member's score be its gain times the raw one plus its bias, both (M,)."""
         self.gain.copy_(torch.tensor(gain))
@@ -115,9 +123,9 @@ class RewardModel(nn.Module):
             return ensemble_mean_minus_uncertainty(scores, self.uncertainty_coef)
         return ensemble_mean(scores)
 
-    def at_once(self, texts: int | None) -> AtOnce:
+    def at_once(self, texts: int | None, tokens: int | None = None) -> AtOnce:
         """How much the model reads at once: so many ``texts``, or None for as many as its size allows."""
-        return at_once([trunk.body for trunk in self.trunks], texts)
+        return at_once([trunk.body for trunk in self.trunks], texts, tokens)
 
     @torch.no_grad()
     def raw_scores(self, texts: Sequence[TextTokens], count: int, tokens: int | None = None) -> Tensor:

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution, draw_logits, taken_logits
-from rlnlp.models.policy import Decoder, Policy
+from rlnlp.models.decoder import Decoder
+from rlnlp.models.policy import Policy
 from rlnlp.types import Rollout
 
 
@@ -18,7 +19,7 @@ def as_drawn(policy: Policy, rollout: Rollout, distribution: Distribution) -> tu
     """
     width, longest = rollout.prompts.mask.shape[1], rollout.mask.shape[1]
     tokens, unfiltered = rollout.responses, distribution.unfiltered()
-    decoder, inputs = Decoder(policy), rollout.prompts.tokens
+    decoder, inputs = Decoder(policy, longest), rollout.prompts.tokens
     logprobs, ends = [], []
     with computing_in(policy.dtype, tokens.device):
         for t in range(longest):

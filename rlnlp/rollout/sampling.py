@@ -9,7 +9,8 @@ from torch import Tensor
 from rlnlp.device import computing_in
 from rlnlp.errors import Exit, Failure
 from rlnlp.maths.distribution import Distribution, draw_logits, inverse_cdf
-from rlnlp.models.policy import Decoder, Policy
+from rlnlp.models.decoder import Decoder
+from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Stopper
 from rlnlp.types import Prompts, Rollout
 
@@ -52,7 +53,7 @@ def sample(
     rows = torch.arange(count, device=uniforms.device)  # the rows still in the batch
     alive = torch.ones_like(rows, dtype=torch.bool)
     ended = torch.zeros_like(alive)
-    attention, inputs, decoder = prompts.mask, prompts.tokens, Decoder(policy)
+    attention, inputs, decoder = prompts.mask, prompts.tokens, Decoder(policy, longest)
     with computing_in(policy.dtype, uniforms.device):  # around all tokens: the weights are cast once
         for t in range(longest):
             logits = finite(decoder(inputs, attention), t, rows)

@@ -47,6 +47,7 @@ def settings(kind, name, **changes):
 def gained(seed: int, **changes) -> float:
     """The share of the possible gain after training as the settings say."""
     c = settings(Reinforce, "reinforce", **{
+        "micro_batch_tokens": None,
         "total_steps": 800, "batch_size": 1, "num_generations": 256, "micro_batch_size": 256, "learning_rate": 3e-3,
         "lr_schedule": "linear", "kl_coef": 0.5, **changes,
     })  # fmt: skip
@@ -78,6 +79,7 @@ def gained_by_ppo(seed: int, critic: str, **changes) -> float:
     """The same for PPO."""
     rate = changes.get("learning_rate", 2e-3)
     c = settings(Ppo, "ppo", **{
+        "micro_batch_tokens": None,
         "total_steps": 200, "batch_size": 1, "num_generations": 512, "mini_batch_size": 64, "micro_batch_size": 64,
         "ppo_epochs": 4, "learning_rate": rate, "critic_learning_rate": rate, "lr_schedule": "linear", "kl_coef": 0.5,
         "lam": 1.0, "critic": critic, **changes,

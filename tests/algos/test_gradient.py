@@ -57,6 +57,7 @@ def distribution(request):
 
 def settings(**changes):
     base = Reinforce(
+        micro_batch_tokens=None,
         total_steps=1, batch_size=len(PROMPTS), micro_batch_size=4096, learning_rate=1.0, lr_schedule="constant",
         warmup_steps=0, max_grad_norm=1e9, weight_decay=0.0, optimizer="adamw", name="reinforce",
         num_generations=2, baseline="none", ema_decay=0.9, missing_eos_penalty=0.0,
@@ -204,6 +205,23 @@ def fixed_batch():
     rollout = rollout_of([(0, [1, 3]), (0, [END]), (1, [3, END]), (1, [0, 0]), (1, [END])])
     assert len(set(rollout.mask.sum(1).tolist())) == 2
     return experience(rollout, torch.tensor([0.5, -2.0, 1.0, 3.0, -0.25], dtype=D))
+
+
+@pytest.mark.parametrize("reduction", ["sequences", "tokens"])
+def test_the_tokens_of_a_micro_batch_change_neither_gradient_nor_loss(policy, reduction):
+    found, rows = [], []
+    count = policy.register_forward_pre_hook(lambda _, given: rows.append(len(given[0].mask)))
+    for tokens in (None, 1, 4, 7, 12):
+        policy.zero_grad()
+        cut = settings(micro_batch_tokens=tokens, entropy_coef=0.2, loss_reduction=reduction)
+        figures = accumulate(policy, DRAWN[0], fixed_batch(), cut)
+        found.append((gradient(policy), figures))
+    count.remove()
+    assert rows[:6] == [5, 1, 1, 1, 1, 1], "all together, and each response alone"
+    assert (len(rows), sum(rows)) == (17, 25), "1, 5, 5, 4 and 2 parts"
+    for got, figures in found[1:]:
+        assert unlike(got, found[0][0]) < 1e-6
+        assert figures == pytest.approx(found[0][1], rel=1e-6)
 
 
 @pytest.mark.parametrize("reduction", ["sequences", "tokens"])

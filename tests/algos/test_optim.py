@@ -12,6 +12,7 @@ from support import small
 
 def settings(**changes):
     base = {
+        "micro_batch_tokens": None,
         "total_steps": 10, "batch_size": 1, "micro_batch_size": 1, "learning_rate": 2.0, "lr_schedule": "constant",
         "warmup_steps": 0, "max_grad_norm": 1.0, "weight_decay": 0.0, "optimizer": "adamw", "name": "sft",
         "loss_temperature": 1.0,

@@ -59,13 +59,13 @@ class Watch:
         return loss, found
 
 
-@pytest.mark.parametrize("micro_batch_size", [1, 3, 64])
+@pytest.mark.parametrize(("micro_batch_size", "tokens"), [(1, None), (3, None), (64, None), (64, 14)])
 @pytest.mark.parametrize("critic", ["shared", "separate"])
 @pytest.mark.parametrize("rich", [False, True], ids=["plain", "rich"])
-def test_every_update_leaves_the_gradient_of_the_slow_reference(rich, critic, micro_batch_size, monkeypatch):
+def test_every_update_leaves_the_gradient_of_the_slow_reference(rich, critic, micro_batch_size, tokens, monkeypatch):
     c = slow_ppo.settings(
         critic=critic, micro_batch_size=micro_batch_size, learning_rate=2e-2, critic_learning_rate=5e-2, ppo_epochs=3,
-        total_steps=2, **(RICH if rich else PLAIN),
+        total_steps=2, micro_batch_tokens=tokens, **(RICH if rich else PLAIN),
     )  # fmt: skip
     drawn = small.plain(0.7) if rich else small.plain()
     play = slow_ppo.Play(c, drawn, holes=rich, reference=slow_ppo.policy(1)).wake()

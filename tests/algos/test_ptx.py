@@ -138,6 +138,7 @@ def test_a_step_of_ppo_is_down_the_gradient_of_the_whole_objective_at_once(criti
 def test_a_step_of_reinforce_is_down_the_gradient_of_both_and_is_clipped_after_both(monkeypatch):
     policy, d, asked = slow_ppo.policy(), small.plain(), small.prompts([1, 3], [4])
     algo = Reinforce(
+        micro_batch_tokens=None,
         total_steps=2, batch_size=2, micro_batch_size=3, learning_rate=0.01, lr_schedule="constant", warmup_steps=0,
         max_grad_norm=1e-3, weight_decay=0.0, optimizer="adamw", name="reinforce", num_generations=2, baseline="none",
         ema_decay=0.9, missing_eos_penalty=0.0, normalize_advantages="none", kl_coef=0.1, entropy_coef=0.0,

@@ -103,7 +103,7 @@ def test_a_step_reaches_its_dataclass_wherever_it_is_in_the_schema():
         "several": [{"prompts": 4, "every": 0}],
     }
     assert migrated(Nested, old, 1) == {
-        "policy": {"loss_temperature": 2.0, "name": "sft"},
+        "policy": {"loss_temperature": 2.0, "name": "sft", "micro_batch_tokens": None},
         "data": {
             "best_fraction": 0.5,
             "columns": {},

@@ -196,6 +196,20 @@ def test_the_reference_stays_as_it_was_when_the_policy_learns():
     assert not score(talk).requires_grad
 
 
+def test_a_reference_in_bfloat16_takes_half_of_the_memory_and_says_nearly_the_same():
+    policy, talk = small.policy(), conversation()
+    whole, half = policy.reference(torch.float32), policy.reference(torch.bfloat16)
+    want = says(policy, talk, small.plain()).logprobs
+    assert torch.equal(says(whole, talk, small.plain()).logprobs, want)
+    assert 2 * sum(p.nbytes for p in half.parameters()) == sum(p.nbytes for p in policy.parameters())
+    assert all(buffer.dtype != torch.bfloat16 for buffer in half.buffers()), "frequencies of positions stay exact"
+    found = says(half, talk, small.plain()).logprobs
+    assert found.dtype == torch.float32
+    assert 1e-4 < float((found - want)[talk.mask].abs().max()) < 0.2
+    assert policy.dtype == torch.float32
+    assert all(p.dtype == torch.float32 and p.requires_grad for p in policy.parameters())
+
+
 def gradient(forward, rollout, d, policy=None):
     policy = policy or forward
     policy.zero_grad()

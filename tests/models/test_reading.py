@@ -6,10 +6,11 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from rlnlp.models.block_attention import UNKNOWN, even
 from rlnlp.models.critic import PolicyWithValueHead, critic_like, value_head
-from rlnlp.models.group_attention import UNKNOWN, group_attention
+from rlnlp.models.group_attention import group_attention
 from rlnlp.models.policy import Policy, logprob_fn
-from rlnlp.models.reading import Sharing, reading
+from rlnlp.models.reading import Sharing, each_alone, grouped, reading
 from rlnlp.models.shared_prompt import Size, size_of
 from rlnlp.rollout.sampling import sample
 from rlnlp.types import Rollout, take
@@ -79,6 +80,60 @@ def test_numbers_and_gradients_are_those_of_each_response_alone(kind, longest):
         torch.testing.assert_close(figures, vars(want)[name], rtol=0, atol=1e-5)
     for one, other in zip(torch.autograd.grad(loss(got, whole.mask), weights), slopes, strict=True):
         assert float((one - other).norm()) <= 5e-6 * float(other.norm())
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "qwen2"])
+def test_in_blocks_of_queries_numbers_and_gradients_are_the_same(kind, together, monkeypatch):
+    policy, whole = Policy(dict(models())[kind]), rollout()
+    model = with_head(policy)
+    weights = list(model.parameters())
+    if not together:
+        monkeypatch.setattr("rlnlp.models.reading.PAYS", 0.0)
+    policy.sharing = Sharing(WHEREVER, 64, blocks_from=1000)
+    want = model(whole, PLAIN)
+    slopes = torch.autograd.grad(loss(want, whole.mask), weights)
+    policy.sharing = Sharing(WHEREVER, 64, blocks_from=0)
+    monkeypatch.setattr("rlnlp.models.reading.BLOCK", 3)
+    assert (reading(whole, policy.sharing, 0).shared, reading(whole, policy.sharing, 0).block) == (together, 3)
+    for again in (False, True):
+        if again:
+            policy.recompute_layers()
+        got = model(whole, PLAIN)
+        for name, figures in vars(got).items():
+            torch.testing.assert_close(figures, vars(want)[name], rtol=0, atol=1e-5)
+        for one, other in zip(torch.autograd.grad(loss(got, whole.mask), weights), slopes, strict=True):
+            assert float((one - other).norm()) <= 5e-6 * float(other.norm())
+
+
+def test_only_long_texts_are_read_in_blocks_and_those_that_a_window_does_not_cut():
+    many = Sharing(Size(1, 1, 1), 300)
+    found = [many.block(prompt, 200) for prompt in (55, 56, 100, 101)]
+    assert found == [None, 128, 128, None]
+
+
+@pytest.mark.parametrize(("length", "most", "want"), [(272, 128, 91), (128, 128, 128), (129, 128, 65), (5, 128, 5)])
+def test_blocks_are_of_one_size(length, most, want):
+    assert even(length, most) == want
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_is_kept_for_the_backward_pass_grows_with_the_length_and_not_with_its_square(together):
+    policy = Policy(small.lm(16, layers=1, context=2048))
+
+    def kept(length, block):
+        prompts = small.prompts([3] * 8).repeat(2)
+        mask = torch.ones(2, length, dtype=torch.bool)
+        whole = Rollout(prompts, mask.long() * 3, mask, torch.cat([prompts.mask, mask], 1), mask[:, 0])
+        read = grouped(whole, [[0, 1]], 0, block) if together else each_alone(whole, 0, block)
+        seen = {}
+        with torch.autograd.graph.saved_tensors_hooks(lambda x: seen.setdefault(x.data_ptr(), x), lambda x: x):
+            policy.outputs(read)
+        return sum(x.nbytes for x in seen.values() if x.dtype == torch.float32)
+
+    short, long = kept(200, 32), kept(800, 32)
+    assert long < 4.4 * short
+    assert kept(800, None) > 6 * kept(200, None), "plain attention"
 
 
 def test_a_layer_that_is_computed_again_attends_as_it_did():

@@ -5,7 +5,7 @@ FIT, OPENING = "algos/test_reward_model", "algos/test_opening"
 GROUPS = [
     ("models/reward_memory.py", (MEMORY,), [
         ("models that learn together count as one", "token = sum(KEPT", "token = max(KEPT"),
-        ("a number of answers is not taken", "if texts is not None:", "if False:"),
+        ("a number of answers is not taken", "if texts is not None or tokens is not None:", "if False:"),
         ("no token fits", "max(1, MEMORY // token)", "MEMORY // token"),
     ]),
     ("batching.py", (BATCHING,), [

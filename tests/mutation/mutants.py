@@ -33,6 +33,7 @@ from mutation import (
     face_mutants,
     feedback_mutants,
     fit_mutants,
+    long_mutants,
     memory_mutants,
     model_mutants,
     page_mutants,
@@ -118,7 +119,7 @@ GROUPS_OF = (
     reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
     rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants, sharing_mutants,
     tracking_mutants, plugins_mutants,
-    adapter_mutants,
+    adapter_mutants, long_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -234,8 +235,8 @@ MUTANTS = [
         "models/reading.py", POLICY,
         ("log-probabilities are shifted by one", "torch.arange(read.shape[1] - width, read.shape[1]",
          "torch.arange(read.shape[1] - width - 1, read.shape[1] - 1"),
-        ("padding is attended to when scoring", "positions(read, first), read.long(), before",
-         "positions(read, first), torch.ones_like(read).long(), before"),
+        ("padding is attended to when scoring", "attention = read.long() if",
+         "attention = torch.ones_like(read).long() if"),
     ),
     *_mutants(
         "models/policy.py", POLICY,
@@ -245,8 +246,6 @@ MUTANTS = [
          "torch.arange(rollout.mask.shape[1]).expand(rollout.mask.shape)"),
         ("dropout stays on", "lm.eval()", "lm"),
         ("the reference follows the policy", "copy.deepcopy(self).requires_grad_(False)", "copy.copy(self)"),
-        ("the sampler moves a padded prompt", "positions(attention, self.policy.first_position)[:, -tokens.shape[1] :]",
-         "torch.arange(attention.shape[1]).expand_as(attention)[:, -tokens.shape[1] :]", SAMPLING),
         ("an old answer is remembered", "last[0][0] is not rollout", "False"),
     ),
     *_mutants(

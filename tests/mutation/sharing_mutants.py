@@ -4,10 +4,12 @@ READING, CHECK, BATCHING = "models/test_reading", "models/test_check", "test_bat
 RUN = "algos/test_sharing"
 GROUPS = [
     ("models/group_attention.py", (READING,), [
-        ("heads that share keys read those of others", "shared * count * size, prompt)", "shared * count * size, -1)"),
-        ("padding before a prompt is seen in it", "before & sees[:, 0, :1, None, None, :prompt]", "before & True"),
-        ("what is computed again attends as usual", "return _attending(config, config._attn_implementation)",
-         'return _attending(config, "eager")'),
+        ("a response sees none of its own tokens", " + weights[..., prompt:] @ own_values", ""),
+        ("what is computed again attends as usual", "return switched_attention(config, config._attn_implementation)",
+         'return switched_attention(config, "eager")'),
+    ]),
+    ("models/block_attention.py", (READING,), [
+        ("padding before a prompt is seen in it", "before & real[:, None, None, None, :end]", "before & True"),
         ("an attention with more to it is taken", "if more.get(name) is not None", "if False"),
     ]),
     ("models/reading.py", (READING,), [
@@ -22,7 +24,7 @@ GROUPS = [
     ("models/shared_prompt.py", (READING,), [
         ("responses do not look at the prompt", "behind * (prompt + response))", "behind * response)"),
     ]),
-    ("models/policy.py", (READING,), [
+    ("models/decoder.py", (READING,), [
         ("each row of a group has the first row's prompt", "batch_select_indices(rows)\n        return",
          "batch_select_indices(rows * 0)\n        return"),
     ]),
@@ -33,8 +35,8 @@ GROUPS = [
         ("every model may share", "<= tolerance", "<= 1e30"),
     ]),
     ("batching.py", (BATCHING,), [
-        ("groups are torn apart", "if not together:", "if True:"),
-        ("a part has more than fits", "for i in range(0, len(own), size)", "for i in range(0, len(own), len(own))"),
+        ("groups are torn apart", "size, tokens) if together else single", "size, tokens) if False else single"),
+        ("a part has more than fits", "for i in range(0, len(own), most)", "for i in range(0, len(own), len(own))"),
     ]),
     ("models/policy.py", (RUN,), [
         ("never is auto", 'if how == "auto" and', "if"),

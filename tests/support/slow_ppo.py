@@ -127,7 +127,7 @@ class Play:
         ppo.train(
             self.actor, lambda step: asked, self.collect, self.reward,
             logprob_fn(self.reference, self.drawn.unfiltered(), 64),
-            ppo.sampling_mismatch(self.policy, self.drawn, self.c.micro_batch_size), self.control,
+            ppo.sampling_mismatch(self.policy, self.drawn, self.c), self.control,
             lambda *seen: seen[-1], self.ptx, self.c, self.desk,
         )  # fmt: skip
         return self.desk.rows

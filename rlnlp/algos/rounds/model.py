@@ -51,7 +51,7 @@ class RoundModel:
     @property
     def at_once(self) -> AtOnce:
         """How much the model reads at once."""
-        return self.model.at_once(self.algo.micro_batch_size)
+        return self.model.at_once(self.algo.micro_batch_size, self.algo.micro_batch_tokens)
 
     def restart(self, round: int) -> None:
         """The trunk is as it was at the start, the heads are new, and the optimizers too."""
@@ -67,7 +67,7 @@ class RoundModel:
         cache = FeatureCache(self.model, table, self.at_once) if algo.frozen_trunk else None
         counts = bootstrap_weights(table.units, table.train, algo.ensemble_size, seed).to(device)
         batch = batches(table, RatingScale(), device)
-        at_once = scored_at_once(self.model, cache, algo.micro_batch_size)
+        at_once = scored_at_once(self.model, cache, algo)
         fitting = Fitting(table, table.train, batch, scorer(self.model, cache), at_once, counts, algo, seed)
         reward_model.train(self.model, self.optimizers, fitting, lambda step: {}, steps)
 

@@ -58,7 +58,7 @@ def _by_ppo(config: PpoRun, setup: OnPolicySetup, reward: Reward, observe: Obser
     algo = config.algo
     model = ppo.actor_critic(setup.policy, ppo.initial_critic(setup, config), setup.distribution, algo)
     control = kl_control(algo.kl_coef, algo.kl_target, algo.kl_horizon)
-    mismatch = ppo.sampling_mismatch(setup.policy, setup.distribution, algo.micro_batch_size)
+    mismatch = ppo.sampling_mismatch(setup.policy, setup.distribution, algo)
 
     def optimize(prompts: Callable[[int], Prompts], ptx: Ptx, steps: Steps) -> None:
         ppo.train(

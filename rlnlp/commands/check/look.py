@@ -20,9 +20,10 @@ from rlnlp.algos.reward_model import RewardModelSetup
 from rlnlp.algos.setup import OnPolicySetup, learned_parameters, load_language, load_reading_language
 from rlnlp.algos.sft import written
 from rlnlp.commands.check import rewards
-from rlnlp.commands.check.costs import costs
+from rlnlp.commands.check.costs import Loading, costs
 from rlnlp.commands.check.findings import Finding, Report, row_findings
 from rlnlp.commands.check.judgements import look_at_judgements
+from rlnlp.commands.check.peak import peak
 from rlnlp.config.algos import OnPolicy, Ppo
 from rlnlp.config.rates import with_rates
 from rlnlp.config.schema import RewardModelRun
@@ -119,7 +120,7 @@ def stages(config: Any, directory: Path, run: Run, report: Report) -> None:
         ).prepare(config, language, run)  # fmt: skip
     around = prepared.around
     look_at_rows(around, report)
-    loaded = time.monotonic() - begun
+    loaded = Loading(time.monotonic() - begun, peak(language.device))
     if isinstance(around, RewardModelSetup):
         with run.display.waiting("scoring answers"):
             measured = look_at_judgements(around, SAMPLES, run.rng("check"), report)
@@ -236,7 +237,7 @@ def _look_at_probabilities(around: Any, config: Any, drawn: Drawn, report: Repor
         fix = "set device.dtype=float32, or use another model: its code gives other logits token by token"
         report.add(Finding("drawn-is-not-scored", "error", what, fix, Exit.MODEL))
     if isinstance(config.algo, Ppo) and drawn_from.filtered:
-        gap = sampling_mismatch(policy, drawn_from, size)(rollout, scored)["sampling_mismatch"]
+        gap = sampling_mismatch(policy, drawn_from, config.algo)(rollout, scored)["sampling_mismatch"]
         what = FILTERED.removeprefix("warning: ").partition(";")[0]
         off = "sampler.top_k=0 sampler.top_p=1 sampler.min_new_tokens=0"
         fix = f"set {off}, or use algo=reinforce, which scores with it"

@@ -15,6 +15,7 @@ SEED, ALGO = "seed", "algo.name"
 WITHOUT_EFFECT = (  # on what a run learns or reaches, but for the last bits
     "checkpoint.every", "checkpoint.keep", "checkpoint.keep_models", "samples.every", "samples.show",
     "model.allow_download", "model.save_dtype", "reward.workers", "device.threads", "algo.micro_batch_size",
+    "algo.micro_batch_tokens",
 )  # fmt: skip
 ABSENT = ""  # for the value of a setting that a run does not have
 MEASURING = "heldout.every"  # without effect too, where no measurement chooses a step

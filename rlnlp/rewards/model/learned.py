@@ -1,11 +1,12 @@
 """Reward from a reward model that has learned from judgements: its score of prompt and completion as one text."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
+from rlnlp.device import DTYPES
 from rlnlp.errors import Exit, Failure
 from rlnlp.models.chat import Prompt, Unreadable
 from rlnlp.models.locate import locate_reward_model
@@ -23,17 +24,19 @@ ScoreTexts = Callable[[Sequence[Asked]], Tensor]
 def learned(
     name: str, context: RewardContext, run: str | None = None, path: str | None = None,
     batch_size: Annotated[int, {"ge": 1}] = 16, allow_download: bool = False,
+    dtype: Literal["float32", "bfloat16"] = "float32",
 ) -> Term:  # fmt: skip
     """The score that a reward model gives prompt and completion, of any size and sign; rollout -> (B,).
 
     ``run`` is a run of ``rlnlp reward-model``, whose scores are normalized. ``path`` may be any sequence-classification
     model with one label: its raw logit counts. The model reads the texts with its own tokenizer, and conversations with
-    its own chat template.
+    its own chat template. In ``dtype`` its body is held and computes; bfloat16 takes half of the memory.
 
     Raises:
         Failure: exit 2, for both of the two or neither; exit 4, for a model that is missing or unfit.
     """
-    score = scores_of(*one_source(name, {"run": run, "path": path}), context, batch_size, allow_download)
+    source = one_source(name, {"run": run, "path": path})
+    score = scores_of(*source, context, batch_size, allow_download, DTYPES[dtype])
 
     def term(rollout: Rollout) -> Tensor:
         return score(list(with_prompts(context.texts_of(rollout))))
@@ -41,7 +44,10 @@ def learned(
     return term
 
 
-def scores_of(key: str, source: str, context: RewardContext, batch_size: int, allow_download: bool) -> ScoreTexts:
+def scores_of(
+    key: str, source: str, context: RewardContext, batch_size: int, allow_download: bool,
+    dtype: torch.dtype = torch.float32,
+) -> ScoreTexts:  # fmt: skip
     """The scores of the reward model that the setting ``key`` names as ``source``; its content is noted.
 
     Raises:
@@ -49,6 +55,8 @@ def scores_of(key: str, source: str, context: RewardContext, batch_size: int, al
     """
     loaded = load_reward_model(locate_reward_model(key, source, allow_download), not allow_download, context.device)
     context.note_content(key, weights_sha256({"reward model": loaded.model}))
+    if dtype != torch.float32:
+        loaded.model.hold_in(dtype)
     return scorer(key, loaded, batch_size)
 
 

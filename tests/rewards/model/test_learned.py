@@ -12,6 +12,7 @@ from rlnlp.cli.main import main
 from rlnlp.commands.preflight import faults
 from rlnlp.config.reward import Reward, RewardTerm
 from rlnlp.errors import Failure
+from rlnlp.models.reward_load import load_reward_model
 from rlnlp.rewards.terms import weighted_sum
 from rlnlp.run.manifest import read_facts
 from rlnlp.types import Texts
@@ -72,6 +73,21 @@ def test_neither_the_batch_nor_the_order_changes_a_score_and_equal_texts_have_th
     assert together[0] == together[3]
     backwards = made("learned", run=str(run), batch_size=2)[0](texts(PROMPTS[::-1], COMPLETIONS[::-1]))
     assert backwards[::-1] == pytest.approx(alone, abs=1e-5)
+
+
+def test_in_bfloat16_scores_are_nearly_the_same_and_the_weights_are_those_that_are_noted(run):
+    whole, content = made("learned", run=str(run))
+    half, same = made("learned", run=str(run), dtype="bfloat16")
+    want, got = whole(texts()), half(texts())
+    assert content == same
+    assert got == pytest.approx(want, abs=0.1)
+    assert got != pytest.approx(want, abs=1e-5)
+    model = load_reward_model(str(run / "reward_model"), True, torch.device("cpu")).model
+    scale = [model.gain.clone(), model.bias.clone()]
+    model.hold_in(torch.bfloat16)
+    assert {weight.dtype for weight in model.trunks.parameters()} == {torch.bfloat16}
+    assert {weight.dtype for weight in [*model.heads.parameters(), *model.trunks.buffers()]} == {torch.float32}
+    assert torch.equal(torch.stack(scale), torch.stack([model.gain, model.bias]))
 
 
 def test_conversations_are_shown_by_the_reward_model_s_template_and_not_as_the_policy_reads_them(tmp_path):

@@ -1,0 +1,128 @@
+"""The cache in which responses grow in room that is there, beside that of transformers."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config
+
+from rlnlp.maths.distribution import Distribution
+from rlnlp.models.decoder import Decoder
+from rlnlp.models.decoding import ROOM
+from rlnlp.models.policy import Policy
+from rlnlp.models.reading import LONG, Sharing, sharing_of
+from rlnlp.rollout.sampling import sample
+from rlnlp.types import take
+from support import small
+
+PROMPTS = [[3, 4, 5, 6], [7, 8], [9, 3, 4, 5, 6, 7]]
+GROUP = torch.tensor([0, 1, 0, 2, 1, 0, 2])  # ragged groups, not side by side
+MORE = 2 * ROOM + 3  # so that the room grows
+
+
+def policy(kind="llama"):
+    sizes = {"vocab_size": 16, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "initializer_range": 0.3, "attn_implementation": "eager"}  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        made = {
+            "llama": lambda: AutoModelForCausalLM.from_config(LlamaConfig(**sizes)),
+            "qwen2": lambda: AutoModelForCausalLM.from_config(Qwen2Config(num_key_value_heads=2, **sizes)),
+            "window": lambda: AutoModelForCausalLM.from_config(
+                MistralConfig(sliding_window=8, num_key_value_heads=4, **sizes)
+            ),
+            "gpt2": small.gpt2,
+        }[kind]()
+    return Policy(made)
+
+
+def in_place(made, decoding_from=0):
+    made.sharing = replace(sharing_of(made.lm, made.context), decoding_from=decoding_from)
+    return made
+
+
+def logits(made, steps, drop_at=(), more=MORE):
+    """The logits of each step for the rows that are left, of tokens that are given; and the decoder."""
+    prompts = take(small.prompts(*PROMPTS), GROUP)
+    tokens = torch.randint(3, 16, (len(GROUP), steps), generator=torch.Generator().manual_seed(2))
+    rows, attention, inputs, found = torch.arange(len(GROUP)), prompts.mask, prompts.tokens, []
+    decoder = Decoder(made, more)
+    with torch.no_grad():
+        for t in range(steps):
+            found.append((rows, decoder(inputs, attention)))
+            attention = torch.cat([attention, torch.ones_like(attention[:, :1])], dim=1)
+            inputs = tokens[rows, t : t + 1]
+            if t in drop_at:
+                keep = torch.arange(len(rows))[torch.tensor(drop_at[t])]
+                decoder.keep(keep)
+                rows, attention, inputs = rows[keep], attention[keep], inputs[keep]
+    return found, decoder
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
+def test_logits_are_those_of_the_cache_of_transformers_while_rows_leave(kind):
+    drop_at = {2: [0, 1, 3, 5, 6], 20: [0, 4]}  # at first of some prompts, then all of one prompt
+    want, plain = logits(policy(kind), MORE, drop_at)
+    got, decoder = logits(in_place(policy(kind)), MORE, drop_at)
+    assert plain.responses is None
+    assert decoder.responses is not None
+    for (rows, one), (other_rows, other) in zip(got, want, strict=True):
+        assert torch.equal(rows, other_rows)
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-4)
+    assert len(got[-1][0]) == 2, "rows left"
+
+
+def test_each_prompt_is_held_once_and_leaves_with_its_last_response():
+    _, decoder = logits(in_place(policy()), 6, {2: [1, 4], 4: [0]})
+    layer = decoder.responses.layers[0]
+    assert layer.prompts[0].shape[:3] == (1, 4, 6)
+    assert layer.keys.shape[:3] == (1, 4, ROOM + 1)
+    _, before = logits(in_place(policy()), 2)
+    assert before.responses.layers[0].prompts[0].shape[0] == 3
+    assert before.responses.layers[0].keys.shape[0] == len(GROUP)
+
+
+def test_the_room_of_the_responses_is_made_in_parts_and_never_larger_than_they_can_be():
+    for more in (1, ROOM, MORE):
+        _, decoder = logits(in_place(policy()), more + 1, more=more)
+        layer = decoder.responses.layers[0]
+        assert (layer.filled, layer.keys.shape[2]) == (more, more)
+        assert layer.get_seq_length() == 6 + more
+
+
+def test_only_long_texts_are_sampled_so_and_those_that_a_window_does_not_cut():
+    made, longest = Policy(small.lm(16)), LONG - 6
+    made.sharing = sharing_of(made.lm, 4 * LONG)
+    for more, expected in ((longest - 1, False), (longest, True), (4 * LONG - 6, True), (4 * LONG - 5, False)):
+        _, decoder = logits(made, 1, more=more)
+        assert (decoder.responses is not None) == expected
+    windowed = policy("window")
+    windowed.sharing = Sharing(sharing_of(windowed.lm, 4 * LONG).size, 4 * LONG, 0)
+    _, decoder = logits(windowed, 1)
+    assert decoder.responses is None, "a cache that slides is another kind"
+    _, decoder = logits(policy(), 1, more=10 * LONG)
+    assert decoder.responses is None, "never, without shared prompts"
+
+
+def test_responses_are_those_that_are_drawn_without():
+    prompts = take(small.prompts(*PROMPTS), GROUP.sort().values)
+    numbers = torch.rand(len(GROUP), 40, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    drawn = Distribution(1.5, 0, 1.0, 0, (small.END,))
+    want = sample(policy(), prompts, numbers, drawn, pad=0)
+    got = sample(in_place(policy()), prompts, numbers, drawn, pad=0)
+    assert want.ended.any()
+    assert len(set(want.mask.sum(1).tolist())) > 2
+    assert torch.equal(got.responses, want.responses)
+    assert torch.equal(got.mask, want.mask)
+
+
+def test_in_bfloat16_the_products_are_of_it():
+    from rlnlp.device import computing_in
+
+    made = in_place(policy())
+    with computing_in(torch.bfloat16, torch.device("cpu")):
+        found, decoder = logits(made, 4)
+    plain, _ = logits(policy(), 4)
+    for (_, one), (_, other) in zip(found, plain, strict=True):
+        torch.testing.assert_close(one.float(), other, rtol=0, atol=0.2)
+    assert decoder.responses is not None
