@@ -56,7 +56,7 @@ def test_the_parts_are_those_that_the_algorithm_reads_and_the_choice_in_force_is
     found = parts(page("train", "--help"))
     assert set(found) == {*GROUPS} - {"annotator"}
     assert found["algo"] == ["*ppo", "reinforce", "reward-model", "rlhf", "sft"]
-    assert found["data"] == ["*default", "embedded", "prompts", "rlhf", "support"]
+    assert found["data"] == ["*default", "embedded", "gsm8k", "prompts", "rlhf", "support"]
     assert found["experiment"] == choices_of("experiment")
     for group in ("model", "sampler", "device", "reward"):
         default = ["default"] if group in ("model", "device") else []  # another name of the one in force
@@ -71,7 +71,7 @@ def test_the_stages_of_rlhf_have_the_settings_of_their_algorithm_and_a_line_that
     found = parts(page("rlhf", "--help"))
     assert set(found) == {*GROUPS, "algo@algo.policy"} - {"algo"}
     assert found["annotator"] == ["file", "*simulated", "terminal", "web"]
-    assert found["data"] == ["default", "embedded", "prompts", "*rlhf", "support"]
+    assert found["data"] == ["default", "embedded", "gsm8k", "prompts", "*rlhf", "support"]
     assert found["algo@algo.policy"] == ["*ppo", "reinforce"]
     text = page("train", "algo=rlhf", "algo@algo.policy=reinforce", "--help")
     assert parts(text)["algo@algo.policy"] == ["ppo", "*reinforce"]
