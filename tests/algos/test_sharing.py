@@ -22,7 +22,7 @@ def figures(directory):
 
 @pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c in SLOW)) for c in CASES])
 def test_a_run_that_shares_prompts_has_the_figures_of_one_that_does_not_and_is_resumed(case, tmp_path):
-    words = runs.words(case.split()[0], tmp_path, *CASES[case], "algo.learning_rate=1e-3")
+    words = runs.words(case.split()[0], tmp_path, *CASES[case], "algo.learning_rate=3e-4")
     never, auto = (
         runs.run(runs.settings([*words, f"device.share_prompts={how}"]), tmp_path / how) for how in ("never", "auto")
     )

@@ -31,7 +31,7 @@ def _precision():
 def generated(path, count):
     """``count`` texts of the model at ``path``, from an empty prompt."""
     language = build.language(
-        Model(str(path), None, False, FRESH, False, Lora(None, 32.0, "all-linear", False), False, "float32"),
+        Model(str(path), None, False, FRESH, False, "same", Lora(None, 32.0, "all-linear", False), False, "float32"),
         Device("cpu", 1, "auto", "float32"),
         0,
     )

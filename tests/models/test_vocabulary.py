@@ -23,7 +23,15 @@ WORDS = len(small.tokenizer())
 def settings(path, **changes):
     return replace(
         Model(
-            str(path), None, False, Fresh(1, 8, 1, 8), False, Lora(None, 32.0, "all-linear", False), False, "float32"
+            str(path),
+            None,
+            False,
+            Fresh(1, 8, 1, 8),
+            False,
+            "same",
+            Lora(None, 32.0, "all-linear", False),
+            False,
+            "float32",
         ),
         **changes,
     )

@@ -34,7 +34,7 @@ GROUPS = [
         [
             ("ratings before the first round are not asked", "(algo.rounds + 1) * annotator.ratings",
              "algo.rounds * annotator.ratings"),
-            ("random walks are the embedded language", "embedded(/(?!randomwalks).*)?", "embedded(/.*)?"),
+            ("random walks are the embedded language", "embedded(/(?!randomwalks|opinions).*)?", "embedded(/.*)?"),
         ],
     ),
     (

@@ -53,7 +53,15 @@ def measured(family: str, place: Path) -> dict[str, str]:
 def language(path: Path) -> build.Language:
     """The model in ``path`` as a run loads it."""
     model = Model(
-        str(path), None, False, Fresh(1, 8, 1, 8), False, Lora(None, 32.0, "all-linear", False), False, "float32"
+        str(path),
+        None,
+        False,
+        Fresh(1, 8, 1, 8),
+        False,
+        "same",
+        Lora(None, 32.0, "all-linear", False),
+        False,
+        "float32",
     )
     return build.language(model, Device("cpu", 1, "auto", "float32"), 0)
 
