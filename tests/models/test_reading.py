@@ -220,3 +220,13 @@ def test_attention_that_does_more_to_its_scores_is_refused(name):
     assert group_attention(torch.nn.Identity(), query, query, query, sees, **{name: None})[0].shape == (1, 3, 2, 4)
     with pytest.raises(NotImplementedError, match=f"attention with {name}"):
         group_attention(torch.nn.Identity(), query, query, query, sees, **{name: 1.0})
+
+
+def test_what_fills_a_row_up_is_masked_and_nothing_else_is():
+    whole = rollout()
+    rows = [[0, 2, 5], [1, 4], [3, 6]]  # two of them lack a response
+    read = grouped(whole, rows, 0)
+    shown = read.rollout.mask.unflatten(0, (3, 3))
+    for number, row in enumerate(rows):
+        assert torch.equal(shown[number, : len(row)], whole.mask[row])
+        assert not shown[number, len(row) :].any()
