@@ -32,10 +32,10 @@ def in_two(work, tmp_path: Path) -> list[dict]:
     both = [context.Process(target=answer, args=(work, rank, str(tmp_path / "meet"), answers)) for rank in range(2)]
     for process in both:
         process.start()
-    found = dict(answers.get() for _ in both)
     for process in both:
         process.join(60)
         assert process.exitcode == 0
+    found = dict(answers.get() for _ in both)
     return [found[rank] for rank in range(2)]
 
 
