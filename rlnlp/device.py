@@ -14,6 +14,7 @@ import torch
 
 from rlnlp.config.model import Device
 from rlnlp.errors import Exit, Failure, counted, one_line
+from rlnlp.processes.launch import ALONE, place
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -65,15 +66,25 @@ def cores() -> int:
     return count if quota == "max" else max(1, min(count, int(quota) // int(period)))
 
 
+def processes_text(parallel: str) -> str:
+    """How many processes share the work, and how, in words; nothing of one process."""
+    where = place()
+    if parallel == "none" or where.processes == 1:
+        return ""
+    return f"\n{where.processes} processes ({parallel}), each with its part of every batch"
+
+
 def device_text(device: torch.device, threads: int) -> str:
     """The device in words, with the cores that are idle because of ``threads`` and the setting that uses them."""
     name = f" ({one_line(torch.cuda.get_device_name(device), 60)})" if device.type == "cuda" else ""
     text, count = f"{device}{name}, {counted(threads, 'thread')}", cores()
-    if device.type == "cpu" and threads < count:
+    threads *= place().here
+    if device.type == "cpu" and threads < count and place().here == 1:
         idle = f"{count - threads} of {counted(count, 'core')} {'is' if count - threads == 1 else 'are'} idle"
         text += f": {idle}; device.threads={count} uses all, and changes the last bits"
     if threads > count:
-        text += f": more than there are cores ({count}), which is slow; device.threads={count} is faster"
+        fewer = max(1, count // place().here)
+        text += f": more than there are cores ({count}), which is slow; device.threads={fewer} is faster"
     return text
 
 
@@ -106,7 +117,9 @@ def compute_device(where: Device) -> torch.device:
     if not torch.cpu._is_amx_tile_supported():
         # oneDNN instead of MKL: the same float32 at 2.4 times the speed on AMD. Where AMX is, it would mean bfloat16.
         torch.set_float32_matmul_precision("medium")
-    return find_device(where.name)
+    name = "cuda" if where.name == "auto" and torch.cuda.is_available() else where.name
+    here = place() if where.parallel != "none" else ALONE
+    return find_device(f"cuda:{here.local}" if here.processes > 1 and name == "cuda" else where.name)
 
 
 def find_device(name: str) -> torch.device:

@@ -61,8 +61,14 @@ class Paused(KeyboardInterrupt):
         self.code = code
 
 
+class Lost(KeyboardInterrupt):
+    """Another process of the run is gone; the message says which. The run can be resumed, as after a signal."""
+
+
 def exit_code(error: BaseException) -> Exit:
     """The exit code for ``error``."""
+    if isinstance(error, Lost):
+        return Exit.TERMINATED
     if isinstance(error, Stopped):
         return Exit(128 + error.number)
     if isinstance(error, KeyboardInterrupt) and not isinstance(error, Paused):

@@ -16,8 +16,8 @@ PACKAGE = ROOT / "rlnlp"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ROOMS = (  # folders and loose modules of the package, from the top to the ground: each imports from itself and below
     "__main__", "api", "cli", "commands", "algos", "evaluate", "build", "rollout", "feedback", "rewards", "data",
-    "embedded", "models", "batching", "types", "run", "metrics", "device", "maths", "config", "rng", "errors",
-    "__init__",
+    "embedded", "models", "batching", "types", "run", "metrics", "device", "processes", "maths", "config", "rng",
+    "errors", "__init__",
 )  # fmt: skip
 HANDED_ON = ("rlnlp/__init__.py", "rlnlp.api")  # imported when the names of the Python interface are asked for
 RANK = {name: rank for rank, name in enumerate(ROOMS)}

@@ -15,7 +15,7 @@ from rlnlp.algos.optim import state_bytes
 from rlnlp.config.algos import Optimization
 from rlnlp.config.description import description, duration, measurements, saves, thing
 from rlnlp.config.schema import OneStage, RlhfRun, Trained
-from rlnlp.device import device_text
+from rlnlp.device import device_text, processes_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
 from rlnlp.run.manifest import REWARD_MODEL
@@ -120,7 +120,7 @@ def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -
     return {
         **texts,
         "model": f"{texts['model']}\nparameters: {', '.join(sizes)}",
-        "device": device_text(device, config.device.threads),
+        "device": device_text(device, config.device.threads) + processes_text(config.device.parallel),
         kind: "\n".join([f"{texts[kind].rpartition(', ')[0]}: {rows.train:,} to train on, {held}", *rows.notes]),
     }
 

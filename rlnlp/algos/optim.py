@@ -5,6 +5,8 @@ import math
 import torch
 
 from rlnlp.config.algos import Optimization
+from rlnlp.processes.rows import sum_gradients
+from rlnlp.processes.sharding import clip, total_norm
 
 Optimizers = dict[str, torch.optim.Optimizer]  # parts of a checkpoint, by name
 
@@ -68,16 +70,19 @@ def backward(loss: torch.Tensor) -> None:
 def descend(optimizers: Optimizers, step: int, algo: Optimization) -> float:
     """One step down the gradients that ``backward`` has left; they are cleared. Returns their norm before clipping.
 
+    Where there are several processes, it is the sum of their gradients.
+
     A norm that is not finite makes no step: weights, moments and gradients stay as they are, and ``Run.log``, which is
     given the norm, counts the step as skipped and names the tensor.
     """
     groups = [group for optimizer in optimizers.values() for group in optimizer.param_groups]
     parameters = [p for group in groups for p in group["params"]]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+    sum_gradients(parameters)
+    norm = total_norm([p.grad for p in parameters if p.grad is not None])
     if not bool(norm.isfinite()):
         return float(norm)
     if float(norm) > algo.max_grad_norm:
-        torch.nn.utils.clip_grads_with_norm_(parameters, algo.max_grad_norm, norm)
+        clip(parameters, algo.max_grad_norm, norm)
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             group["lr"] = optimizer.defaults["lr"] * rate_fraction(algo, step)  # a critic may have a rate of its own

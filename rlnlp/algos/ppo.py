@@ -37,6 +37,8 @@ from rlnlp.models.fast import FirstPass
 from rlnlp.models.load import load_critic
 from rlnlp.models.locate import locate_critic
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn
+from rlnlp.models.sharding import share_weights
+from rlnlp.processes.rows import own, whole
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect
 from rlnlp.run.parts import Parts, Stateful
@@ -71,8 +73,8 @@ def train(
             model.start_critic_at(mean_return(rewards, rollout.mask, algo))
         critic_only = step <= algo.critic_warmup_steps
         with torch.set_grad_enabled(algo.minibatch == algo.responses and not critic_only):  # or no update would use it
-            first = FirstPass(scored(model, rollout, algo))
-        old = first.detached
+            first = FirstPass(scored(model, own(rollout), algo))
+        old = whole(first.detached, len(rollout.mask))
         kl = k1(old.logprobs, ref_logprobs)
         penalty = ESTIMATORS[algo.kl_estimator](old.logprobs, ref_logprobs)
         rewards = penalized_rewards(rewards, penalty, rollout.mask, control.coef)
@@ -127,6 +129,7 @@ def update_policy(
     """An optimizer step for each minibatch, until ``target_kl`` is passed; the mean of each update's figures.
 
     ``first`` is a forward pass of the first minibatch, made before any update: with its graph, it is learned from.
+    Where there are several processes, it is of this one's rows, and each learns from its own rows of a minibatch.
     ``more`` adds to the policy's gradient of an update (0, 1, ...). ``take_step`` returns the norm of the gradient.
 
     Raises:
@@ -152,10 +155,11 @@ def update_policy(
     learners: list[Learner] = model.critic_only(value_loss) if critic_only else []
     updates: list[dict[str, float]] = []
     for number, batch in enumerate(batches):
-        learners = learners or model.learners(policy_loss, value_loss, batch.rollout, first.take())
+        mine = own(batch)
+        learners = learners or model.learners(policy_loss, value_loss, mine.rollout, first.take())
         figures: dict[str, float] = {}
         for learner in learners:
-            parts = of_rollout(batch, algo.micro_batch_size, model.shares, algo.micro_batch_tokens)
+            parts = of_rollout(mine, algo.micro_batch_size, model.shares, algo.micro_batch_tokens)
             _, found = accumulate_gradient(parts, learner.loss_fn, batch.rollout.mask, algo.loss_reduction)
             figures |= found
             if not updates:
@@ -225,7 +229,9 @@ def prepare(config: PpoRun, language: Language, run: Run) -> Prepared[OnPolicySe
         Failure: as ``on_policy_setup``, or exit 4 for a critic that does not fit.
     """
     setup, algo = on_policy_setup(config, language, run), config.algo
-    model = actor_critic(setup.policy, initial_critic(setup, config), setup.distribution, algo)
+    critic = initial_critic(setup, config)
+    share_weights(config.device, setup.policy, critic)
+    model = actor_critic(setup.policy, critic, setup.distribution, algo)
     return Prepared(setup, model, model.parts, partial(trial_step, setup, model, algo, run))
 
 
@@ -239,8 +245,8 @@ def trial_step(setup: OnPolicySetup, model: ActorCritic, algo: Ppo, run: Run, st
     rollout = setup.collect(setup.prompts(step).repeat(algo.num_generations), run.rng("trial", step))
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     with torch.no_grad():
-        first = FirstPass(scored(model, rollout, algo))
-    experience = make_experience(rollout, first.detached, rewards, algo)
+        first = FirstPass(scored(model, own(rollout), algo))
+    experience = make_experience(rollout, whole(first.detached, len(rollout.mask)), rewards, algo)
     batches = minibatches(experience, algo.minibatch, 1, partial(run.rng, "minibatches", 0))
     ready = time.monotonic()
     update_policy(model, islice(batches, 1), first, False, partial(without_texts, step), discard_gradient, algo)

@@ -27,6 +27,8 @@ from rlnlp.maths.losses import policy_gradient
 from rlnlp.maths.rewards import penalized_rewards, subtract_missing_eos_penalty
 from rlnlp.models.fast import FirstPass, first_pass_kept
 from rlnlp.models.policy import LogprobFn, Policy
+from rlnlp.models.sharding import share_weights
+from rlnlp.processes.rows import own, whole
 from rlnlp.rewards.terms import Reward
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.parts import Parts, Stateful
@@ -60,8 +62,8 @@ def train(
         rollout = collect(prompts(step).repeat(algo.num_generations), run.rng("sampling", step))
         scores = reward(rollout)
         with torch.set_grad_enabled(not distribution.filtered):  # with filters, the update needs a pass of its own
-            first = FirstPass(scored(unfiltered, policy, rollout, algo))
-        old_logprobs = first.detached.logprobs
+            first = FirstPass(scored(unfiltered, policy, own(rollout), algo))
+        old_logprobs = whole(first.detached.logprobs, len(rollout.mask))
         kl = k1(old_logprobs, reference(rollout))
         rewards = subtract_missing_eos_penalty(scores.rewards, rollout.mask, rollout.ended, algo.missing_eos_penalty)
         returns = penalized_rewards(rewards, kl, rollout.mask, algo.kl_coef).sum(1)
@@ -103,16 +105,18 @@ def accumulate(
 ) -> tuple[float, float]:
     """Leave the gradient of the loss over the whole rollout in the policy. Returns loss, and entropy per token in nats.
 
-    ``first`` is a forward pass at the present weights: with its graph, it is learned from.
+    ``first`` is a forward pass at the present weights: with its graph, it is learned from. Where there are several
+    processes, it and the gradient are of this one's rows.
     """
-    forward = first_pass_kept(partial(policy, distribution=distribution), experience.rollout, first.take())
+    mine = own(experience)
+    forward = first_pass_kept(partial(policy, distribution=distribution), mine.rollout, first.take())
 
     def loss_fn(part: Experience) -> TokenLosses:
         out = forward(part.rollout)
         loss = policy_gradient(out.logprobs, part.advantages) - algo.entropy_coef * out.entropy
         return TokenLosses(loss, part.rollout.mask, {"entropy": out.entropy})
 
-    micro_batches = of_rollout(experience, algo.micro_batch_size, policy.shares, algo.micro_batch_tokens)
+    micro_batches = of_rollout(mine, algo.micro_batch_size, policy.shares, algo.micro_batch_tokens)
     loss, figures = accumulate_gradient(micro_batches, loss_fn, experience.rollout.mask, algo.loss_reduction)
     return loss, figures["entropy"]
 
@@ -130,6 +134,7 @@ def prepare(config: ReinforceRun, language: Language, run: Run) -> Prepared[OnPo
         Failure: as ``on_policy_setup``.
     """
     setup = on_policy_setup(config, language, run)
+    share_weights(config.device, setup.policy)
     trial = partial(trial_step, setup, config.algo, run)
     return Prepared(setup, setup.policy, {"policy": setup.policy}, trial)
 
@@ -141,8 +146,8 @@ def trial_step(setup: OnPolicySetup, algo: Reinforce, run: Run, step: int) -> fl
     rewards, _ = setup.reward(rollout).rewards, setup.reference(rollout)
     unfiltered = partial(setup.policy, distribution=setup.distribution.unfiltered())
     with torch.set_grad_enabled(not setup.distribution.filtered):
-        first = FirstPass(scored(unfiltered, setup.policy, rollout, algo))
-    experience = Experience(rollout, first.detached.logprobs, rewards)
+        first = FirstPass(scored(unfiltered, setup.policy, own(rollout), algo))
+    experience = Experience(rollout, whole(first.detached.logprobs, len(rollout.mask)), rewards)
     accumulate(setup.policy, setup.distribution, experience, first, algo)
     setup.policy.zero_grad(set_to_none=True)
     return time.monotonic() - begun

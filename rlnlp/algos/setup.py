@@ -1,6 +1,6 @@
 """What every on-policy algorithm is built on: the policy, its prompts, how it is sampled, rewarded and compared."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from rlnlp import build
 from rlnlp.algos.observe import Observer
 from rlnlp.algos.opening import Opening, Rows, opener
 from rlnlp.batching import forward_in_micro_batches
+from rlnlp.config import reward as settings
 from rlnlp.config.algos import Optimization
 from rlnlp.config.rates import open_rates, with_rates
 from rlnlp.config.reward_model import RewardModelFit
@@ -27,6 +28,8 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.kl import k1
 from rlnlp.models.policy import LogprobFn, Policy, logprob_fn, remembered
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.processes.rows import own, process_count, whole
+from rlnlp.rewards.divided import divided
 from rlnlp.rewards.model.coherence import coherence
 from rlnlp.rewards.terms import Reward, Term, weighted_sum
 from rlnlp.rollout.sampling import Collect, sampler
@@ -95,7 +98,7 @@ def load_reading_language(
 
 def _decided(config: C, language: build.Language | build.EncoderLanguage, run: Run) -> C:
     """The config with the learning rates that follow from the model's size."""
-    run.computes_on(language.device, config.device.threads)
+    run.computes_on(language.device, config.device.threads, process_count())
     known = run.facts.get("decided", {})
     algo: Any = with_rates(config.algo, learned_parameters(config.algo, language), known, config.model.lora.on)
     asked: Any = run.asked.algo
@@ -137,8 +140,7 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
             config.reward, given, coherence(likelihood, len(tokenizer.raw)), language.device,
             build.function_loader(config.reward, run.signals.user_code, run.keep),
         )  # fmt: skip
-    timed = {name: (run.timed(f"{OF_TERM}{name}", term), weight) for name, (term, weight) in terms.items()}
-    reward = weighted_sum(timed, build.shapings(config.reward))
+    reward = weighted_sum(timed_terms(terms, config.reward, run), build.shapings(config.reward))
     collect, collect_first = (
         run.timed("sampling", sampler(each, distribution, longest, tokenizer.pad, tokenizer.stopper))
         for each in (policy, start)
@@ -147,8 +149,8 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        output: PolicyOutput = forward_in_micro_batches(unfiltered, rollout, size, policy.shares, tokens)
-        return output.logprobs
+        output: PolicyOutput = forward_in_micro_batches(unfiltered, own(rollout), size, policy.shares, tokens)
+        return whole(output.logprobs, len(rollout.mask))
 
     def kl(rollout: Rollout) -> Tensor:
         return k1(logprobs(rollout), reference(rollout))
@@ -174,6 +176,16 @@ def on_policy_setup(config: OnPolicyRun, language: build.Language, run: Run) -> 
         run.timed("reward", reward), logprobs, run.timed("kl", reference), run.timed("kl", kl), begin,
         partial(save_result, run, policy_result(run, policy, tokenizer), views, score_gain), observe,
     )  # fmt: skip
+
+
+def timed_terms(
+    terms: Mapping[str, tuple[Term, float]], reward: settings.Reward, run: Run
+) -> dict[str, tuple[Term, float]]:
+    """The terms with their weights, each with its time in timing.jsonl; several processes share them."""
+    return {
+        name: (run.timed(f"{OF_TERM}{name}", divided(term, reward.terms[name])), weight)
+        for name, (term, weight) in terms.items()
+    }
 
 
 def sharing_notes(config: OnPolicyRun, policy: Policy) -> Iterator[str]:

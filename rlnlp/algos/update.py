@@ -11,6 +11,7 @@ from torch import Tensor
 from rlnlp.algos.optim import backward
 from rlnlp.batching import micro_batches
 from rlnlp.maths.masked import reduce
+from rlnlp.processes.rows import summed
 from rlnlp.types import Experience, take
 
 Batch = TypeVar("Batch")
@@ -47,21 +48,25 @@ def accumulate_gradient(
 ) -> tuple[float, dict[str, float]]:
     """Leave the gradient of the loss over all ``parts`` in the weights. Returns the loss and the mean of each figure.
 
-    ``mask`` (B, T) is that of the whole batch, whose parts are micro-batches. Each divides by the count of the whole
-    batch, so that the cut changes nothing but rounding. ``reduction``: the loss is divided by the number of
-    ``sequences`` or ``tokens``; figures are means over tokens.
+    ``mask`` (B, T) is that of the whole batch, whose parts are micro-batches: those of this process, if there are
+    several. Each divides by the count of the whole batch, so that the cut changes nothing but rounding. Gradients of
+    several processes are added by ``descend``. ``reduction``: the loss is divided by the number of ``sequences`` or
+    ``tokens``; figures are means over tokens.
     """
     tokens = int(mask.sum())
     total = len(mask) if reduction == "sequences" else tokens
-    loss_sum, sums = 0.0, dict[str, float]()
+    loss_sum, own_tokens, sums = 0.0, 0, dict[str, float]()
     for part in parts:
         losses = loss_fn(part)
         loss = reduce(losses.loss, losses.mask, total)
         backward(loss)
         loss_sum += loss.item()
+        own_tokens += int(losses.mask.sum())
         for name, figure in losses.figures.items():
             sums[name] = sums.get(name, 0.0) + reduce(figure.detach().to(loss.dtype), losses.mask, 1).item()
-    return loss_sum, {name: figure_sum / tokens for name, figure_sum in sums.items()}
+    loss_sum, counted, *totals = summed([loss_sum, own_tokens, *sums.values()])
+    assert counted == tokens, "each row is learned from in one process"
+    return loss_sum, {name: total / tokens for name, total in zip(sums, totals, strict=True)}
 
 
 def of_rollout(

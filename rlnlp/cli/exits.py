@@ -3,36 +3,43 @@
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
 from rlnlp.errors import Exit, Failure, describe, exit_code, one_line, out_of_memory, safe_text
+from rlnlp.processes.launch import follows
 
+ALIKE = 5.0  # seconds in which the first of several processes ends by the same error, and torchrun ends the others
 LONGEST = 2**14  # characters of a line: a command to copy is printed whole, and it may hold several paths
 
 
 def guarded(program: str, command: Callable[[], int]) -> int:
-    """The exit code of ``command``; its error is printed to stderr, with RLNLP_TRACE=1 the traceback too."""
+    """The exit code of ``command``; its error is printed to stderr, with RLNLP_TRACE=1 the traceback too.
+
+    Of several processes of a run all but the first are silent for a while: the first says the same, and ends them.
+    """
     try:
         return command()
     except KeyboardInterrupt as interrupt:
-        print_error(f"{program}: interrupted")
+        if not follows():
+            print_error(f"{program}: interrupted")
         return exit_code(interrupt)
     except Failure as failure:
         _trace()
         lines = str(failure).split("\n")
-        print_error(f"{program}: " + "\n  ".join(safe_text(line)[:LONGEST] for line in lines))
+        _tell(f"{program}: " + "\n  ".join(safe_text(line)[:LONGEST] for line in lines))
         return failure.code
     except OSError as error:
         _trace()
-        print_error(f"{program}: {describe(error)}\n  free disk space or fix the disk, then run the command again")
+        _tell(f"{program}: {describe(error)}\n  free disk space or fix the disk, then run the command again")
         return Exit.STORAGE
     except Exception as error:
         _trace()
         if out_of_memory(error):
-            print_error(f"{program}: out of memory: {one_line(str(error))}\n  use smaller batches or a smaller model")
+            _tell(f"{program}: out of memory: {one_line(str(error))}\n  use smaller batches or a smaller model")
             return Exit.MEMORY
-        print_error(f"{program}: {describe(error)}\n  This is a bug in rlnlp; RLNLP_TRACE=1 shows where.")
+        _tell(f"{program}: {describe(error)}\n  This is a bug in rlnlp; RLNLP_TRACE=1 shows where.")
         return Exit.BUG
 
 
@@ -48,6 +55,12 @@ def leave_threads(status: int) -> None:
 def print_error(text: str) -> None:
     """Print to stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def _tell(text: str) -> None:
+    if follows():
+        time.sleep(ALIKE)
+    print_error(text)
 
 
 def _trace() -> None:

@@ -26,6 +26,7 @@ from rlnlp.cli.hydra_words import (
 )
 from rlnlp.cli.plugins import check_direction, check_plugins, with_ours
 from rlnlp.cli.words import check_typed
+from rlnlp.commands.processes import check_alone
 from rlnlp.commands.train import check_device, run_training
 from rlnlp.config.changes import declaration
 from rlnlp.config.choices import conf_dir
@@ -135,6 +136,7 @@ def _sweep(
 
     check_direction(composition.config.hydra.sweeper)
     jobs = checked_jobs(composition)
+    check_alone([job.config for job in jobs or []])
     for config in {job.config.device.name: job.config for job in jobs or []}.values():
         check_device(config)
     directory, planned = composition.directory, [each.number for each in jobs or []]

@@ -11,8 +11,8 @@ from rlnlp.errors import Exit, Failure, one_line
 PAGES = Path(__file__).resolve().parent.parent / "guide"
 TOPICS = (  # in reading order
     "start", "data", "conversations", "models", "rewards", "sampling", "reinforce", "ppo", "reward-models", "rlhf",
-    "people", "runs-and-resume", "evaluation", "sweeps", "nodes", "experiments", "metrics", "settings", "departures",
-    "architecture", "adding-things",
+    "people", "runs-and-resume", "evaluation", "sweeps", "processes", "nodes", "experiments", "metrics", "settings",
+    "departures", "architecture", "adding-things",
 )  # fmt: skip
 PAGE_LINK = re.compile(r"\[([^\]]+)\]\([a-z-]+\.md\)")  # a link from page to page; its text is the command to type
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlnlp.commands.preflight import check_files, parse_run_config, settled_config
+from rlnlp.commands.processes import check_processes
 from rlnlp.commands.train import check_device, run_training, train
 from rlnlp.commands.words import parse_words, run_and_settings
 from rlnlp.config.algos import Optimization
@@ -16,6 +17,7 @@ from rlnlp.config.rlhf import Rlhf
 from rlnlp.config.schema import RUNS, PpoRun
 from rlnlp.config.setting import choosing, leaves, names_in
 from rlnlp.errors import Exit, Failure, command, counted, one_line
+from rlnlp.processes.launch import follows
 from rlnlp.run.manifest import REDACTED, ResumeInfo, check_unchanged, read_config, read_facts, words_to_name
 
 ALLOW = "resume.allow="
@@ -145,6 +147,12 @@ def _stopped_early(facts: Mapping[str, Any]) -> bool:
     return facts.get("status") == "done" and isinstance(result, Mapping) and result.get("stopped_early") is True
 
 
+def _say(text: str) -> None:
+    """Print, in the first of several processes."""
+    if not follows():
+        print(text)
+
+
 def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], allow: frozenset[str]) -> None:
     """Train on in ``directory`` with the settings ``new``, which were ``old``.
 
@@ -164,19 +172,21 @@ def resume_run(directory: Path, old: Mapping[str, Any], new: Mapping[str, Any], 
             config.algo.total_steps, int(facts.get("steps") or 0), directory, steps_of_round(config.algo)
         )  # fmt: skip
     if (done := _all_done(facts, config)) is not None:
-        print(f"{directory} is complete: it has done {done}")
+        _say(f"{directory} is complete: it has done {done}")
         return
     if _stopped_early(facts) and "heldout.patience" not in changed:
-        print(f"{directory} is complete: it stopped early after step {facts['steps']}")
-        print(f"to go on: {command('resume', directory, 'heldout.patience=0')}")
+        _say(f"{directory} is complete: it stopped early after step {facts['steps']}")
+        _say(f"to go on: {command('resume', directory, 'heldout.patience=0')}")
         return
     check_files(config)
+    check_processes(config)
     from rlnlp.run.live import display
 
     with display().waiting("loading torch"):
         check_device(config)
-        from rlnlp.run.run import Run
+        from rlnlp.run.following import running
 
     hidden = [key for key, value in leaves(old) if value == REDACTED]
-    with Run(directory, config, str(facts.get("command", "resume")), ResumeInfo(allow, changed), hidden) as run:
+    word = str(facts.get("command", "resume"))
+    with running(directory, config, word, ResumeInfo(allow, changed), hidden) as run:
         train(config, run)

@@ -8,6 +8,7 @@ from typing import Any
 from rlnlp import STARTED
 from rlnlp.commands.default_terms import left_out
 from rlnlp.commands.preflight import checked_config
+from rlnlp.commands.processes import check_processes
 from rlnlp.config.description import left_out_lines
 
 
@@ -22,13 +23,14 @@ def run_training(
         Failure: whatever the user can fix; what can be told without training leaves no directory.
     """
     config = checked_config(settings)
+    check_processes(config)
     from rlnlp.run.live import display
 
     with display().waiting("loading torch"):
         check_device(config)
-        from rlnlp.run.run import Run
+        from rlnlp.run.following import running
 
-    with Run(directory, config, command, hidden=hidden, started=started) as run:
+    with running(directory, config, command, hidden=hidden, started=started) as run:
         if left := left_out(settings, config):
             run.facts["left_out"] = left
             for line in left_out_lines(left):

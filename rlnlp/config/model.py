@@ -116,6 +116,10 @@ class Device:
         "auto: the prompt of several responses is computed once where that is less work, long texts in less memory; the"
         " same up to rounding"
     )
+    parallel: Literal["none", "ddp", "fsdp"] = setting(
+        "ddp or fsdp: processes that torchrun starts share the work; each has the weights, or a part of them",
+        resume="free", verl=f"{ACTOR}.strategy",
+    )  # fmt: skip
     dtype: Literal["float32", "bfloat16"] = setting(
         "what is computed in; weights and optimizer stay float32",
         trl="bf16", verl=f"{ACTOR}.fsdp_config.mixed_precision.param_dtype",

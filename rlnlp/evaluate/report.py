@@ -24,6 +24,7 @@ from rlnlp.evaluate.findings import result_findings
 from rlnlp.evaluate.health import Health
 from rlnlp.evaluate.measure import Measurement, comparison, heldout_rows
 from rlnlp.evaluate.summary import Line, Report, Row, markdown, report_lines, table_row
+from rlnlp.processes.rows import is_first
 from rlnlp.run.disk import replace, size_text
 from rlnlp.run.manifest import POLICY, words_to_name
 from rlnlp.run.run import Run
@@ -34,7 +35,9 @@ TYPED = 60  # characters of a prompt that one would type
 
 
 def finish_run(run: Run, before: Measurement, outcome: Outcome[Measurement], health: Health) -> None:
-    """Draw the curves, record the result and print it with the findings of ``health``."""
+    """Draw the curves, record the result and print it with the findings of ``health``; in the first process."""
+    if not is_first():
+        return
     after = outcome.after
     result = {**comparison(before, after), **outcome_facts(run, outcome)}
     result["health"] = {**health.verdict(), **dict(result_findings(result, health.settings))}

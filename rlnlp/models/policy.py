@@ -18,6 +18,7 @@ from rlnlp.models.fast import checkpointed
 from rlnlp.models.locate import UNBOUNDED, context_in
 from rlnlp.models.lora import Adapter, Adapters
 from rlnlp.models.reading import Reading, Sharing, reading, sharing_of
+from rlnlp.processes.rows import own, whole
 from rlnlp.run.parts import WEIGHTS
 from rlnlp.types import PolicyOutput, Rollout, take
 
@@ -200,8 +201,10 @@ def logprob_fn(policy: Policy, distribution: Distribution, size: int, tokens: in
 
     @torch.no_grad()
     def logprobs(rollout: Rollout) -> Tensor:
-        rows = length_sorted_rows(rollout, size, policy.shares, tokens)
-        return restore_row_order([policy(take(rollout, part), distribution).logprobs for part in rows], rows)
+        mine = own(rollout)
+        rows = length_sorted_rows(mine, size, policy.shares, tokens)
+        found = restore_row_order([policy(take(mine, part), distribution).logprobs for part in rows], rows)
+        return whole(found, len(rollout.mask))
 
     return logprobs
 

@@ -20,6 +20,8 @@ from rlnlp.models.files import read_object
 from rlnlp.models.lora import merged_weights
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.processes.rows import is_first
+from rlnlp.processes.sharding import full, is_sharded
 from rlnlp.run.checkpoint import STAGED
 from rlnlp.run.disk import apply_umask_and_fsync, replace_directory, storage_failure, sync
 
@@ -55,13 +57,14 @@ def weights_in(policy: Policy, dtype: torch.dtype) -> dict[str, torch.Tensor] | 
     """
     if policy.adapter is not None:
         return merged_weights(policy.lm, policy.adapter)  # float32: the settings refuse another one
-    if dtype == torch.float32:
+    if dtype == torch.float32 and not is_sharded(policy.lm):
         return None
     made: dict[int, torch.Tensor] = {}
     state = policy.lm.state_dict(keep_vars=True)
     for tensor in state.values():
         if id(tensor) not in made:
-            made[id(tensor)] = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
+            whole = full(tensor.detach())
+            made[id(tensor)] = whole.to(dtype) if tensor.is_floating_point() else whole
     return {name: made[id(tensor)] for name, tensor in state.items()}
 
 
@@ -86,11 +89,15 @@ def round_weights(policy: Policy, model: Model) -> None:
 def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer, model: Model) -> None:
     """Save the policy as ``model`` says, and its tokenizer, as a directory that transformers loads, atomically.
 
-    Of one whose adapter learns, that is the adapter as peft loads it, or with ``model.lora.merge`` whole weights.
+    Of one whose adapter learns, that is the adapter as peft loads it, or with ``model.lora.merge`` whole weights. Of
+    several processes the first one saves.
 
     Raises:
         Failure: exit 5, if the disk fails.
     """
+    weights = weights_in(policy, DTYPES[model.save_dtype]) if is_sharded(policy.lm) else None
+    if not is_first():
+        return
 
     def write(staged: Path) -> None:
         if policy.adapter is not None and not model.lora.merge:
@@ -100,7 +107,8 @@ def save_policy(directory: Path, policy: Policy, tokenizer: Tokenizer, model: Mo
             for name, content in policy.files().items():
                 (staged / name).write_bytes(content)
             return
-        policy.lm.save_pretrained(staged, state_dict=weights_in(policy, DTYPES[model.save_dtype]))
+        state = weights or weights_in(policy, DTYPES[model.save_dtype])
+        policy.lm.save_pretrained(staged, state_dict=state)
         tokenizer.raw.save_pretrained(staged)
         keep_ends(staged, tokenizer)
         if model.save_dtype != "float32":

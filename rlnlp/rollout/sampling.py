@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlnlp.device import computing_in
 from rlnlp.errors import Exit, Failure
@@ -12,6 +12,8 @@ from rlnlp.maths.distribution import Distribution, draw_logits, inverse_cdf
 from rlnlp.models.decoder import Decoder
 from rlnlp.models.policy import Policy
 from rlnlp.models.tokenizer import Stopper
+from rlnlp.processes.rows import own, process_count, whole, widest
+from rlnlp.processes.sharding import whole_weights
 from rlnlp.types import Prompts, Rollout
 
 Collect = Callable[[Prompts, np.random.Generator], Rollout]
@@ -26,9 +28,19 @@ def sampler(
         device = prompts.tokens.device
         numbers = rng.random((len(prompts.rows), max_new_tokens))
         uniforms = torch.from_numpy(numbers.astype(np.float32) if device.type == "mps" else numbers).to(device)
-        return sample(policy, prompts, uniforms, distribution, pad, stops)
+        with whole_weights(policy):
+            part = sample(policy, own(prompts), own(uniforms), distribution, pad, stops)
+        return part if process_count() == 1 else _of_all(part, prompts, pad)
 
     return collect
+
+
+def _of_all(part: Rollout, prompts: Prompts, pad: int) -> Rollout:
+    """The responses to all ``prompts``, of which each process has drawn a part."""
+    rows, more = len(prompts.rows), widest(part.mask.shape[1]) - part.mask.shape[1]
+    responses = whole(nn.functional.pad(part.responses, (0, more), value=pad), rows)
+    mask = whole(nn.functional.pad(part.mask, (0, more)), rows)
+    return Rollout(prompts, responses, mask, torch.cat([prompts.mask, mask], dim=1), whole(part.ended, rows))
 
 
 @torch.no_grad()

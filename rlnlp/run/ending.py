@@ -6,6 +6,7 @@ from rlnlp.errors import (
     WAITING,
     Exit,
     Failure,
+    Lost,
     Paused,
     Stopped,
     command,
@@ -14,6 +15,7 @@ from rlnlp.errors import (
     out_of_memory,
     shell_word,
 )
+from rlnlp.processes.launch import again
 from rlnlp.run.checkpoint import checkpoints, step_of
 from rlnlp.run.disk import storage_failure
 from rlnlp.run.nonfinite import broken_weight
@@ -60,7 +62,7 @@ def error_with_advice(
 
 
 def _resume(directory: Path) -> str:
-    return f"continue with: {command('resume', directory)}"
+    return f"continue with: {again(command('resume', directory))}"
 
 
 def _stopped(error: KeyboardInterrupt, directory: Path, progress: Progress) -> Failure:
@@ -74,7 +76,8 @@ def _stopped(error: KeyboardInterrupt, directory: Path, progress: Progress) -> F
     found = checkpoints(progress.folder)
     saved = f"step {step_of(found[-1])} is saved" if found else "no step is saved yet"
     meanwhile = f"; {error.meanwhile}" if isinstance(error, Stopped) and error.meanwhile else ""
-    return Failure(code, f"stopped by {name} after step {progress.done}; {saved}{meanwhile}\n{_resume(directory)}")
+    what = str(error) if isinstance(error, Lost) else f"stopped by {name}"
+    return Failure(code, f"{what} after step {progress.done}; {saved}{meanwhile}\n{_resume(directory)}")
 
 
 def _not_finite(error: Failure, directory: Path, saved: int, parts: Parts) -> Failure:
@@ -83,8 +86,8 @@ def _not_finite(error: Failure, directory: Path, saved: int, parts: Parts) -> Fa
     if tensor is not None and tensor not in text:
         text = text.replace("\n", f"; {tensor} is not\n", 1)
     last = f"the last good checkpoint is of step {saved}" if saved else "no checkpoint was saved yet"
-    again = command("resume", directory, "algo.learning_rate=...", "resume.allow=algo.learning_rate")
-    return Failure(error.code, f"{text}\n{last}; try: {again}")
+    words = command("resume", directory, "algo.learning_rate=...", "resume.allow=algo.learning_rate")
+    return Failure(error.code, f"{text}\n{last}; try: {again(words)}")
 
 
 def _out_of_memory(error: BaseException, directory: Path, step: int, phase: str) -> Failure:

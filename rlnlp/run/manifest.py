@@ -211,7 +211,7 @@ def _plain_yaml(text: str) -> Any:
         loader.dispose()
 
 
-def fingerprint(threads: int, device: str) -> dict[str, Any]:
+def fingerprint(threads: int, device: str, processes: int = 1) -> dict[str, Any]:
     """Hardware and versions that the last bits of a result depend on."""
     import torch
 
@@ -222,6 +222,7 @@ def fingerprint(threads: int, device: str) -> dict[str, Any]:
         "processor": _processor(),
         "threads": threads,
         "device": device,
+        **({"processes": processes} if processes > 1 else {}),
     }
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure
+from rlnlp.processes.sharding import local
 from rlnlp.run.parts import Parts
 
 BUDGET = 3  # steps in a row without an update, after which a run ends
@@ -13,13 +14,13 @@ ADVICE = "lower algo.learning_rate or algo.max_grad_norm, or look for huge rewar
 
 def broken_weight(parts: Parts) -> str | None:
     """The name of the first weight that is not finite."""
-    return next((name for name, tensor in _weights(parts) if not bool(tensor.isfinite().all())), None)
+    return next((name for name, tensor in _weights(parts) if not bool(local(tensor).isfinite().all())), None)
 
 
 def broken_gradient(parts: Parts) -> str | None:
     """The name of the first weight whose gradient is not finite."""
     gradients = ((name, tensor.grad) for name, tensor in _weights(parts))
-    return next((name for name, g in gradients if g is not None and not bool(g.isfinite().all())), None)
+    return next((name for name, g in gradients if g is not None and not bool(local(g).isfinite().all())), None)
 
 
 def skip_message(step: int, names: list[str], parts: Parts) -> str:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from rlnlp.errors import Exit, Failure
+from rlnlp.processes.sharding import full, full_state, is_sharded, part_like
 
 WEIGHTS = "model.safetensors"  # as transformers calls them
 
@@ -45,7 +46,12 @@ Parts = Mapping[str, Part]
 
 
 def named_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """The module's state; a tensor with several names (tied weights) only once."""
+    """The module's state; a tensor with several names (tied weights) only once.
+
+    Of a module in parts the whole, in the first process; all must ask for it.
+    """
+    if is_sharded(module):
+        return full_state(module)
     seen: set[tuple[int, tuple[int, ...]]] = set()
     tensors = {}
     for name, tensor in module.state_dict().items():
@@ -71,7 +77,7 @@ def tensor_files(parts: Parts) -> dict[str, dict[str, Tensor]]:
             found[f"{name}.safetensors"] = named_tensors(part)
         elif isinstance(part, torch.optim.Optimizer):
             state = part.state_dict()["state"]
-            tensors = {f"{i}.{k}": v.contiguous() for i, values in state.items() for k, v in values.items()}
+            tensors = {f"{i}.{k}": full(v).contiguous() for i, values in state.items() for k, v in values.items()}
             found[f"{name}.safetensors"] = tensors
     return found
 
@@ -87,6 +93,8 @@ def weights_sha256(parts: Parts) -> str:
     digest = hashlib.sha256()
     for name, module in parts.items():
         for key, tensor in named_tensors(module).items() if isinstance(module, nn.Module) else ():
+            if tensor.is_meta:
+                continue  # the first process has it
             digest.update(f"{name} {key} {tensor.dtype} {tuple(tensor.shape)}".encode())
             digest.update(tensor.reshape(-1).view(torch.uint8).cpu().numpy().data)
     return digest.hexdigest()
@@ -101,7 +109,9 @@ class StepSnapshot:
         self._versions = list(_versions(parts))
 
     def rollback(self) -> bool:
-        """Restore the JSON state; False, and nothing is changed, if a tensor has changed since."""
+        """Restore the JSON state; False, and nothing is changed, if a tensor has changed since, or may have."""
+        if any(isinstance(part, nn.Module) and is_sharded(part) for part in self.parts.values()):
+            return False
         if self._versions != list(_versions(self.parts)):
             return False
         for name, state in json.loads(self._plain).items():
@@ -148,6 +158,9 @@ def restore_part(directory: Path, name: str, part: Part, plain: Any) -> None:
             state.setdefault(int(index), {})[field] = tensor
         if _parameter_groups(part) != plain["params"]:
             raise Failure(Exit.RUN, f"{directory / name}.safetensors is the state of another optimizer")
+        parameters = [p for group in part.param_groups for p in group["params"]]
+        for i, values in state.items():
+            state[i] = {field: part_like(tensor, parameters[i]) for field, tensor in values.items()}
         part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
     else:
         part.load_state_dict(plain)
@@ -157,4 +170,6 @@ def _restore_module(path: Path, module: nn.Module) -> None:
     tensors, expected = load_file(path), named_tensors(module)
     if {k: t.shape for k, t in tensors.items()} != {k: t.shape for k, t in expected.items()}:
         raise Failure(Exit.RUN, f"{path} has other tensors than the model")
+    state = module.state_dict() if is_sharded(module) else {}
+    tensors = {name: part_like(tensor, state.get(name, tensor)) for name, tensor in tensors.items()}
     module.load_state_dict(tensors, strict=False)

@@ -11,6 +11,7 @@ from torch import nn
 from rlnlp.config.changes import check_total_steps
 from rlnlp.config.migrate import migrate_state
 from rlnlp.errors import Exit, Failure, command
+from rlnlp.processes.rows import barrier
 from rlnlp.run import checkpoint
 from rlnlp.run.checksums import faults, name_of
 from rlnlp.run.jsonl import JsonlFile
@@ -39,7 +40,7 @@ class Progress:
         self.folder, self.keep = directory / "checkpoints", keep
         self.models, self.keep_models = directory / "models", keep_models
         self._models_asked = keep_models
-        self.files = {name: JsonlFile(directory / f"{name}.jsonl") for name in (*DETERMINISTIC, "timing")}
+        self.files = self._opened(directory)
         self.totals = {"episodes": 0, "tokens": 0, "skipped": 0}
         self.consecutive_skips = 0  # steps skipped in a row up to now
         self.best: dict[str, float] = {}
@@ -54,6 +55,9 @@ class Progress:
         self._inputs: dict[str, str] = {}
         self._snapshot: StepSnapshot | None = None
         self._counts = ""
+
+    def _opened(self, directory: Path) -> dict[str, JsonlFile]:
+        return {name: JsonlFile(directory / f"{name}.jsonl") for name in (*DETERMINISTIC, "timing")}
 
     def restore(
         self,
@@ -79,6 +83,7 @@ class Progress:
             state = migrate_state(checkpoint.load(self.folder, parts, log_message), inputs)
             for key in sorted(state["inputs"].keys() | inputs.keys()):
                 self._compare(key, state["inputs"].get(key), inputs.get(key), allow, log_message)
+            barrier()  # before the first process removes any of them
             check_total_steps(total, state["step"], self.folder.parent, round_steps)
             self.totals, self.best, self.consecutive_skips = state["totals"], state["best"], state["consecutive_skips"]
             self.since_best = state["since_best"]
@@ -89,7 +94,7 @@ class Progress:
                     copy = self.files[name].keep_copy()
                     log_message(f"{name}.jsonl is not as the run wrote it; its content is kept as {copy.name}")
             self._retain()
-        checkpoint.remove_later(self.models, self.done)
+        self._remove_later()
         for file in self.files.values():
             file.truncate_after(self.done)
         self.step_seconds = [row["seconds"] for row in self.files["timing"].rows()]
@@ -230,13 +235,18 @@ class Progress:
     def _save_model(self, parts: Parts) -> None:
         self._check_finite(parts)
         self.models.mkdir(exist_ok=True)
-        loadable = {name: part for name, part in parts.items() if isinstance(part, Pretrained)}
-        modules = {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
-        checkpoint.save(self.models, self.done, loadable or modules, {})
+        checkpoint.save(self.models, self.done, self._kept(parts), {})
         kept = self._verified_models | {name_of(self.done)}
         if self.keep_models is not None:
             kept = checkpoint.retain(self.models, self.keep_models, self.best_step, kept)
         self._verified_models = kept
+
+    def _kept(self, parts: Parts) -> Parts:
+        loadable = {name: part for name, part in parts.items() if isinstance(part, Pretrained)}
+        return loadable or {name: part for name, part in parts.items() if isinstance(part, nn.Module)}
+
+    def _remove_later(self) -> None:
+        checkpoint.remove_later(self.models, self.done)
 
     def _retain(self) -> None:
         self._verified = checkpoint.retain(self.folder, self.keep, self.best_step, self._verified)

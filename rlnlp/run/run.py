@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ParamSpec, TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import numpy as np
 import torch
@@ -27,14 +27,12 @@ from rlnlp.run.display import Display
 from rlnlp.run.ending import error_with_advice, status
 from rlnlp.run.live import display
 from rlnlp.run.lock import owned
-from rlnlp.run.manifest import ResumeInfo
 from rlnlp.run.nonfinite import skipped
 from rlnlp.run.parts import Parts, weights_sha256
 from rlnlp.run.progress import Progress, Seconds
 from rlnlp.run.signals import Signals
 from rlnlp.run.tracking.beside import tracked
 
-P = ParamSpec("P")
 R = TypeVar("R")
 
 
@@ -46,7 +44,7 @@ class Run:
     """
 
     def __init__(
-        self, directory: Path, config: Trained, command: str, resume_info: ResumeInfo | None = None,
+        self, directory: Path, config: Trained, command: str, resume_info: manifest.ResumeInfo | None = None,
         hidden: Collection[str] = (), started: float = STARTED,
     ) -> None:  # fmt: skip
         self.directory, self.config, self.seed, self.resume_info = directory, config, config.seed, resume_info
@@ -54,12 +52,13 @@ class Run:
         self.hidden, self.started = hidden, started  # what config.yaml lacks; of the command, on the monotonic clock
         self.facts = manifest.facts(config, command)
         self.display: Display = display()
-        self.signals = Signals(lambda text: self.display.log_message(text), self._abandon)
+        self.signals = Signals(lambda text: self.display.log_message(text), lambda n: self.abandon(Stopped(n)))
         self._unwritten = io.StringIO()
         self._log: TextIO = self._unwritten
         self._accepted = False
         self._parts: Parts = {}
         self._clock = Clock()
+        self.timed = self._clock.timed  # a function with its time counted under a phase in timing.jsonl
         self._training_seconds = self._earlier_seconds = 0.0
 
     def __enter__(self) -> "Run":
@@ -102,10 +101,11 @@ class Run:
         if shown is not None and shown is not error:
             raise shown from error
 
-    def _abandon(self, number: int) -> None:
-        """End the process from another thread, as a signal ends a run, for the main thread does not come back."""
-        stopped = self._with_advice(Stopped(number))
-        self.log_message(f"{stopped}\na reward function did not end: the process ends without it")
+    def abandon(self, error: BaseException) -> None:
+        """End the process from another thread, as ``error`` ends a run, for the main thread does not come back."""
+        stopped = self._with_advice(error)
+        why = "\na reward function did not end: the process ends without it" if isinstance(error, Stopped) else ""
+        self.log_message(f"{stopped}{why}")
         self._record_end(stopped)
         os._exit(exit_code(stopped))
 
@@ -152,10 +152,6 @@ class Run:
         """A fresh generator of the run's stream ``name``, such as ``rng("sampling", step)``."""
         return stream(self.seed, name, *index)
 
-    def timed(self, phase: str, function: Callable[P, R]) -> Callable[P, R]:
-        """``function`` with its time counted under ``phase`` in timing.jsonl."""
-        return self._clock.timed(phase, function)
-
     def steps(self, total: int, parts: Parts) -> Iterator[int]:
         """Restore ``parts`` from the newest checkpoint, if any, and give the steps up to ``total`` that are not done.
 
@@ -181,8 +177,12 @@ class Run:
         allow = self.resume_info.allow if self.resume_info else ()
         inputs |= self.facts.get("code", {})
         self.progress.restore(total, parts, inputs, allow, self.log_message, steps_of_round(self.config.algo))
-        done, self._training_seconds = self.progress.done, self.progress.seconds
+        self._training_seconds = self.progress.seconds
         self.signals.remember(self.progress.step_seconds)
+        self._begin_record(self.progress.done)
+        self.display.begin(total, self.progress.files["metrics"].rows())
+
+    def _begin_record(self, done: int) -> None:
         if self.resume_info is not None:
             self._open_log(self._files)
             self._accepted = True
@@ -191,7 +191,6 @@ class Run:
             self._record(steps=done, settings_sha256=manifest.settings_sha256(self.asked), resumed=resumed)
             self.log_message(f"resuming after step {done}" if done else "no checkpoint yet: starting at the first step")
         self.keep(tracked(self.directory, self.facts["id"], self.config.tracker, done, self.log_message, self.signals))
-        self.display.begin(total, self.progress.files["metrics"].rows())
 
     def next_steps(self, last: int, over: Callable[[], bool], first: int = 1) -> Iterator[int]:
         """From ``first`` on the steps up to ``last`` that are not done, until ``over()`` says so."""
@@ -207,7 +206,8 @@ class Run:
                 self.signals.end_step()
                 self.progress.finish_step(step, self._parts)
                 every = self.config.checkpoint.every
-                self.progress.save_due(self._parts, step == last or (every > 0 and step % every == 0) or over())
+                due = step == last or (every > 0 and step % every == 0) or over() or self.signals.stops()
+                self.progress.save_due(self._parts, due)
             self._training_seconds += time.monotonic() - begun
 
     def save(self) -> None:
@@ -281,9 +281,9 @@ class Run:
         self.config = config
         self._record(decided=dict(decided))
 
-    def computes_on(self, device: torch.device, threads: int) -> None:
+    def computes_on(self, device: torch.device, threads: int, processes: int = 1) -> None:
         """Record hardware and versions; log it if a resumed run has others than before."""
-        then, now = self.facts["fingerprint"], manifest.fingerprint(threads, str(device))
+        then, now = self.facts["fingerprint"], manifest.fingerprint(threads, str(device), processes)
         if then and then != now:
             different = manifest.differences(then, now)
             self.log_message(f"hardware or versions changed ({different}): resuming, but not bit-identical")

@@ -79,6 +79,8 @@ class Signals:
         self._handlers = handled(self._arrive)
         self._abandon, self._in_user_code, self._ending = abandon, False, threading.Lock()
         self._raised: SimpleQueue[int | None] = SimpleQueue()
+        self._given: Callable[[], BaseException | None] = lambda: None
+        self._interrupting = False
         self._last_resort = threading.Thread(target=self._wait_for_user_code, daemon=True)
 
     def __enter__(self) -> "Signals":
@@ -147,11 +149,35 @@ class Signals:
 
         Raises:
             Stopped: if one has arrived.
+            BaseException: what ``interrupt`` was given.
         """
+        if (error := self._given()) is not None:
+            raise error
         if self.arrived is not None:
             self._raise(self.arrived)
 
+    def stops(self) -> bool:
+        """True, in each of several processes, if the first of them is to end after this step."""
+        from rlnlp.processes.rows import agreed  # torch, which a sweep's own process does not need
+
+        return agreed(self.arrived is not None)
+
+    def interrupt(self, given: Callable[[], BaseException | None]) -> None:
+        """From another thread: raise what ``given`` returns in the main one, now or at the end of a deferred block."""
+        self._given, self._interrupting = given, True
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    def relay(self, number: int) -> None:
+        """A signal that only another process of the run got, for all of them."""
+        if self.arrived is None:
+            os.kill(os.getpid(), number)
+
     def _arrive(self, number: int, _: FrameType | None) -> None:
+        if self._interrupting:
+            self._interrupting = False
+            if not self._deferred and (error := self._given()) is not None:
+                raise error
+            return
         first, overdue = self.arrived is None, self._overdue
         self._overdue = False
         if first:

@@ -43,6 +43,7 @@ from mutation import (
     plugins_mutants,
     ppo_mutants,
     preference_mutants,
+    process_mutants,
     ptx_mutants,
     rates_mutants,
     reward_model_mutants,
@@ -119,7 +120,7 @@ GROUPS_OF = (
     reward_model_mutants, use_mutants, fit_mutants, memory_mutants, trust_mutants, terminal_mutants,
     rounds_mutants, ptx_mutants, round_report_mutants, example_mutants, people_mutants, stages_mutants, sharing_mutants,
     tracking_mutants, plugins_mutants,
-    adapter_mutants, long_mutants,
+    adapter_mutants, long_mutants, process_mutants,
 )  # fmt: skip
 MUTANTS = [
     *_mutants(
@@ -278,7 +279,7 @@ MUTANTS = [
          "reduce(losses.loss, losses.mask, losses.mask.sum()) * len(losses.mask) / len(mask)"),
         ("sequences and tokens are swapped", 'reduction == "sequences"', 'reduction == "tokens"'),
         ("only the first micro-batch counts", "for part in parts:", "for part in list(parts)[:1]:"),
-        ("figures are sums", "figure_sum / tokens for", "figure_sum for"),
+        ("figures are sums", "total / tokens for name", "total for name"),
     ),
     *_mutants(
         "algos/baselines.py", OPTIM,
@@ -291,8 +292,8 @@ MUTANTS = [
     ),
     *_mutants(
         "algos/optim.py", OPTIM,
-        ("the clip is never applied", "clip_grads_with_norm_(parameters, algo.max_grad_norm, norm)",
-         'clip_grads_with_norm_(parameters, float("inf"), norm)'),
+        ("the clip is never applied", "clip(parameters, algo.max_grad_norm, norm)",
+         'clip(parameters, float("inf"), norm)'),
         ("a broken loss has a gradient", "loss.isfinite(), torch.ones_like(loss), math.nan", "loss == loss, 1.0, 1.0"),
         ("a broken gradient is taken", "if not bool(norm.isfinite()):", "if False:"),
         ("the schedule is a step ahead", "(step - 1 - algo.warmup_steps)", "(step - algo.warmup_steps)"),

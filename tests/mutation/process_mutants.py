@@ -1,0 +1,33 @@
+"""Mistakes in what several processes do of a batch, and in how they end."""
+
+ROWS, LIFELINE = "processes/test_rows", "processes/test_lifeline"
+
+GROUPS = [
+    (
+        "processes/rows.py", (ROWS,),
+        [
+            ("each process does the first rows", "dist.get_rank() * each)", "0 * each)"),
+            ("rows that fill up are counted", "torch.cat(_gathered(x))[:rows]", "torch.cat(_gathered(x))"),
+            ("a sum is that of one process", "_together(lambda: dist.all_reduce(sums))", "pass"),
+            ("each process decides for itself", "_together(lambda: dist.broadcast(flag, 0))", "pass"),
+        ],
+    ),
+    (
+        "rewards/divided.py", (ROWS,),
+        [("a function sees a part of the batch", "else by_first(term)", "else by_rows(term)")],
+    ),
+    (
+        "processes/lifeline.py", (LIFELINE,),
+        [
+            ("a process that is gone is not missed", "if rank not in self._finished:", "if False:"),
+            ("a process that is done is missed", "self._finished.add(rank)", "pass"),
+            ("an error is raised twice", "fault, self._fault = self._fault, None", "fault = self._fault"),
+            ("the others end with another exit code", "self._leave(Exit.TERMINATED if code is None else code)",
+             "self._leave(Exit.TERMINATED)"),
+        ],
+    ),
+    (
+        "commands/processes.py", (LIFELINE,),
+        [("rows need not come out even", "if isinstance(algo, OnPolicy) and algo.batch_size % count:", "if False:")],
+    ),
+]  # fmt: skip
