@@ -14,7 +14,7 @@ from rlnlp.algos.reward_scores import OVERALL, RESPONSES, normalize, scores_of_m
 from rlnlp.algos.reward_updates import accumulate, loss_of
 from rlnlp.algos.setup import load_language
 from rlnlp.cli.main import main
-from rlnlp.commands.check.costs import costs
+from rlnlp.commands.check.costs import Loading, costs
 from rlnlp.commands.check.findings import Report
 from rlnlp.commands.preflight import checked_config
 from rlnlp.maths.preferences import all_pairs
@@ -187,7 +187,7 @@ def test_the_time_of_a_run_with_a_frozen_trunk_counts_its_features_once(prepared
         " 1 measurement of 3 s"
     )  # three rows were two minutes, and nine are left
     report = Report()
-    costs(made.around.refit.config, tmp_path, made, 0.0, 3.0, report)  # two more steps, the first one known
+    costs(made.around.refit.config, tmp_path, made, Loading(0.0, 0), 3.0, report)  # two more steps, the first one known
     assert report.takes["time"] == (
         "about 4 minutes: 4 minutes once for the features of all texts, 40 steps of 0 s (from 2 trials),"
         " 2 measurements of 3 s"

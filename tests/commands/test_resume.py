@@ -193,6 +193,7 @@ def test_fewer_steps_than_are_done_are_refused(broken_off, capsys):
 def test_free_settings_change_no_byte_of_training(wholes, broken_off):
     directory = broken_off("reinforce")
     values = {"checkpoint.result": "last", "heldout.patience": 99}  # others choose another end of the same steps
+    values |= {"device.parallel": "none"}  # others need several processes
     own = {key for key, _, _ in declared(RUNS["reinforce"])}
     keys = [key for key in declarations() if key in own and resume_class(key) == FREE and key != "algo.total_steps"]
     of_files = ("model.", "data.", "tracker.")

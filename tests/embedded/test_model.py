@@ -32,7 +32,7 @@ def generated(path, count):
     """``count`` texts of the model at ``path``, from an empty prompt."""
     language = build.language(
         Model(str(path), None, False, FRESH, False, "same", Lora(None, 32.0, "all-linear", False), False, "float32"),
-        Device("cpu", 1, "auto", "float32"),
+        Device("cpu", 1, "auto", "none", "float32"),
         0,
     )
     tokenizer, rng = language.tokenizer, np.random.default_rng(12)

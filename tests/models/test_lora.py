@@ -269,7 +269,7 @@ def test_an_adapter_learns_on_where_it_was(place, tmp_path):
     policy = adapted(place)
     folder = saved(policy, tmp_path / "adapter")
     model = build_model(ALL)
-    found = build.adapted_language(replace(model, path=str(folder)), Device("cpu", 1, "auto", "float32"), 0)
+    found = build.adapted_language(replace(model, path=str(folder)), Device("cpu", 1, "auto", "none", "float32"), 0)
     assert torch.equal(logits(found.policy), logits(policy))
     assert torch.equal(logits(found.policy.reference()), logits(policy))
     files = found.policy.files()

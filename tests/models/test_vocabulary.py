@@ -38,7 +38,7 @@ def settings(path, **changes):
 
 
 def language(path, stop=(), **changes):
-    return build.language(settings(path, **changes), Device("cpu", 1, "auto", "float32"), 0, stop)
+    return build.language(settings(path, **changes), Device("cpu", 1, "auto", "none", "float32"), 0, stop)
 
 
 def saved(place, rows):

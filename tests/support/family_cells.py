@@ -63,7 +63,7 @@ def language(path: Path) -> build.Language:
         False,
         "float32",
     )
-    return build.language(model, Device("cpu", 1, "auto", "float32"), 0)
+    return build.language(model, Device("cpu", 1, "auto", "none", "float32"), 0)
 
 
 def refusal(failure: Failure) -> str:
