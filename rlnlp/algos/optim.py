@@ -1,9 +1,11 @@
 """The optimizer step that every algorithm shares."""
 
 import math
+from typing import Any
 
 import torch
 
+from rlnlp.algos.adamw_8bit import adamw_8bit, moment_bytes
 from rlnlp.config.algos import Optimization
 from rlnlp.processes.rows import sum_gradients
 from rlnlp.processes.sharding import clip, total_norm
@@ -15,7 +17,8 @@ def optimizers(module: torch.nn.Module, algo: Optimization) -> Optimizers:
     """AdamW for all that learns; or Muon for the inner matrices, and AdamW for embeddings, head and vectors.
 
     AdamW: Loshchilov and Hutter 2019 (arXiv:1711.05101); only matrices decay. Muon: Jordan et al. 2024 ("Muon: An
-    optimizer for hidden layers in neural networks"); a step is the orthogonal matrix nearest to the momentum.
+    optimizer for hidden layers in neural networks"); a step is the orthogonal matrix nearest to the momentum. With 8
+    bits: ``adamw_8bit``.
     """
     learning = [p for p in module.parameters() if p.requires_grad]
     inner = inner_matrices(module) if algo.optimizer == "muon" else []
@@ -27,14 +30,23 @@ def optimizers(module: torch.nn.Module, algo: Optimization) -> Optimizers:
     ]
     made: Optimizers = {}
     if rest:  # an adapter is inner matrices alone
-        made["optimizer"] = torch.optim.AdamW([g for g in groups if g["params"]], lr=algo.peak_rate, fused=True)
+        filled = [g for g in groups if g["params"]]
+        eight = algo.optimizer == "adamw-8bit"
+        made["optimizer"] = adamw_8bit(filled, algo.peak_rate) if eight else adamw(filled, algo.peak_rate)
     if inner:
         made["muon"] = torch.optim.Muon(inner, lr=algo.peak_rate, weight_decay=algo.weight_decay)
     return made
 
 
+def adamw(groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    """AdamW of torch, all weights in one kernel."""
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
+
+
 def state_bytes(module: torch.nn.Module, algo: Optimization) -> int:
     """Bytes of the state of the ``optimizers`` of ``module``: AdamW has two moments a weight, Muon one."""
+    if algo.optimizer == "adamw-8bit":
+        return sum(moment_bytes(p) for p in module.parameters() if p.requires_grad)
     inner = sum(p.nbytes for p in inner_matrices(module)) if algo.optimizer == "muon" else 0
     return 2 * sum(p.nbytes for p in module.parameters() if p.requires_grad) - inner
 

@@ -4,11 +4,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, get_type_hints
 
 from rlnlp.commands.default_terms import left_out, usable_config
 from rlnlp.commands.preflight_rounds import round_faults
-from rlnlp.config.algos import Ppo
+from rlnlp.config.algos import Optimization, Ppo
 from rlnlp.config.choices import default_choice
 from rlnlp.config.data import PreferenceData, PromptData, TextData
 from rlnlp.config.measuring import with_measurements
@@ -113,6 +114,9 @@ def faults(groups: Mapping[str, Any]) -> Iterator[Failure]:
     yield from round_faults(groups)
     if "device" in groups:
         yield from _attempt(partial(_check_device_name, groups["device"].name))
+    if "algo" in groups:
+        for key, algo in _optimized(groups["algo"]):
+            yield from _attempt(partial(_check_optimizer, key, algo.optimizer))
     if "tracker" in groups:
         yield from _attempt(partial(check_installed, groups["tracker"].name))
     if "reward" in groups:
@@ -176,6 +180,24 @@ def _model_faults(model: Model, groups: Mapping[str, Any]) -> Iterator[Failure]:
         context = model.fresh.context if weights is None else context_length(weights)
         if context is not None:
             yield from _attempt(partial(check_context_length, sampler.max_new_tokens, context))
+
+
+def _optimized(algo: Any) -> list[tuple[str, Optimization]]:
+    """What has an optimizer, with its key."""
+    if isinstance(algo, Rlhf):
+        return [("algo.policy", algo.policy), ("algo.reward_model", algo.reward_model)]
+    return [("algo", algo)]
+
+
+def _check_optimizer(key: str, name: str) -> None:
+    """Check that the package of an optimizer is there.
+
+    Raises:
+        Failure: exit 2, with what to install.
+    """
+    if name == "adamw-8bit" and find_spec("bitsandbytes") is None:
+        what = f"{key}.optimizer={name} needs bitsandbytes"
+        raise Failure(Exit.CONFIG, f"{what}\ninstall it: pip install 'rlnlp[bitsandbytes]'")
 
 
 def _check_device_name(name: str) -> None:

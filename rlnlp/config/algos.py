@@ -33,8 +33,8 @@ class Optimization:
     learning_rate: float | None = setting(
         "peak learning rate; null means by the size of the model", ge=0, trl="learning_rate", verl=f"{ACTOR}.optim.lr"
     )
-    optimizer: Literal["adamw", "muon"] = setting(
-        "muon: orthogonalized steps for inner matrices, AdamW for the rest",
+    optimizer: Literal["adamw", "adamw-8bit", "muon"] = setting(
+        "adamw-8bit: moments of 8 bits; muon: orthogonalized steps for inner matrices, AdamW for the rest",
         resume="never", trl="optim", verl=f"{ACTOR}.optim.optimizer",
     )  # fmt: skip
     lr_schedule: Literal["constant", "linear", "cosine"] = setting(

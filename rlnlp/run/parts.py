@@ -125,7 +125,8 @@ def _versions(parts: Parts) -> Iterator[tuple[int, int]]:
         if isinstance(part, nn.Module):
             yield from ((id(t), t._version) for t in (*part.parameters(), *part.buffers()))
         elif isinstance(part, torch.optim.Optimizer):
-            yield from ((id(t), t._version) for values in part.state.values() for t in values.values())
+            held = (t for values in part.state.values() for t in values.values())
+            yield from ((id(t), t._version) if isinstance(t, Tensor) else (0, t) for t in held)
 
 
 def _is_plain(part: Part) -> bool:
