@@ -64,7 +64,8 @@ def with_stage_rates(
 def with_rates(algo: A, parameters: int, known: Mapping[str, Any], adapter: bool = False) -> A:
     """``algo`` with a number for each rate: the ``known`` one of a run, else one by the ``parameters`` that learn.
 
-    ``adapter``: what learns is an adapter of a base of so many parameters.
+    ``adapter``: what learns is an adapter of a base of so many parameters. A critic that is a head on it, or a second
+    adapter, learns at a rate of adapters too.
     """
     own = OF_ROUNDS if isinstance(algo, RewardModelStage) else RATES.get(vars(algo)["name"], RATES["reinforce"])
     decided: dict[str, Any] = {}
@@ -72,7 +73,7 @@ def with_rates(algo: A, parameters: int, known: Mapping[str, Any], adapter: bool
         rate = known.get(key)
         of_critic = key.startswith("critic")
         ends = CRITIC if of_critic else own
-        by_adapter = adapter and (not of_critic or vars(algo)["critic"] == "adapter")
+        by_adapter = adapter and (not of_critic or vars(algo)["critic"] != "separate")
         usual = by_size(parameters, *ends) * (ADAPTER if by_adapter else 1)
         decided[key] = rate if isinstance(rate, float) else usual
     return replace(algo, **decided)

@@ -124,10 +124,10 @@ def _own_rows(rows: int) -> Tensor:
 
 def _gathered(x: Tensor) -> list[Tensor]:
     """The tensors of the same shape that the processes have."""
-    sent = x.to(torch.uint8) if x.dtype == torch.bool else x.contiguous()
+    sent = (x.to(torch.uint8) if x.dtype == torch.bool else x.contiguous()).to(_device())
     parts = [torch.empty_like(sent) for _ in range(process_count())]
     _together(lambda: dist.all_gather(parts, sent))
-    return [part.to(x.dtype) for part in parts]
+    return [part.to(x) for part in parts]
 
 
 def _buckets(gradients: list[Tensor]) -> Iterable[list[Tensor]]:

@@ -96,9 +96,9 @@ def total_norm(gradients: Sequence[Tensor]) -> Tensor:
     if not parts:
         return norm(gradients)
     of_parts: Any = norm(parts)
+    whole: Tensor = of_parts.full_tensor()
     others = [g for g in gradients if not _is_part(g)]
-    whole: Tensor = torch.linalg.vector_norm(torch.stack([of_parts.full_tensor(), norm(others)]))
-    return whole
+    return torch.linalg.vector_norm(torch.stack([whole, norm(others)])) if others else whole
 
 
 def clip(parameters: Sequence[nn.Parameter], most: float, norm: Tensor) -> None:

@@ -81,7 +81,7 @@ def test_each_stage_of_rlhf_has_the_rates_of_its_algorithm_and_of_the_model_that
         (["algo=sft"], {"learning_rate": 2e-4}),
         (["algo=reinforce"], {"learning_rate": 1e-4}),
         (["algo=ppo", "algo.critic=adapter"], {"learning_rate": 1e-4, "critic_learning_rate": 1e-4}),
-        (["algo=ppo", "algo.critic=shared"], {"learning_rate": 1e-4, "critic_learning_rate": 1e-5}),  # its head
+        (["algo=ppo", "algo.critic=shared"], {"learning_rate": 1e-4, "critic_learning_rate": 1e-4}),  # a new head
         (["algo=ppo", "algo.critic=separate"], {"learning_rate": 1e-4, "critic_learning_rate": 1e-5}),  # all weights
     ],
 )

@@ -49,7 +49,8 @@ GROUPS = [
     ]),
     ("config/rates.py", (f"{RATES}::test_an_adapter_has_ten_times_the_rate_of_its_base",), [
         ("an adapter has the rate of its base", "* (ADAPTER if by_adapter else 1)", "* 1"),
-        ("a head has the rate of an adapter", 'and (not of_critic or vars(algo)["critic"] == "adapter")', ""),
+        ("a critic of all weights has the rate of an adapter",
+         'and (not of_critic or vars(algo)["critic"] != "separate")', ""),
         ("the reward model has the rate of an adapter", 'adapter and name == "policy"', "adapter",
          f"{RATES}::test_of_rounds_the_policy_is_the_adapter_and_the_reward_model_is_not"),
     ]),
