@@ -19,6 +19,7 @@ from rlnlp.maths.resampling import Interval, Values, check_values, mean_interval
 
 NEAR = 0.3  # a smaller d is too close to the first policy for the form to hold
 FEWEST = 8  # points from there on
+FLAT = 0.9  # of the highest gain of the curve: which of these points is the peak is more than the form can tell
 LARGE = 700.0  # the exponential of more is no float64
 
 
@@ -44,16 +45,18 @@ def gains_at(d: Values, alpha: float, beta: float) -> Values:
 
 @dataclass(frozen=True)
 class Peak:
-    """Where a curve is highest, and by how much; ``nearest`` is the number of the point with the nearest d.
+    """Where a curve is highest, and by how much; ``best`` is the number of the point to take.
 
-    ``kl_interval`` is a 95 % confidence interval. It is infinite upwards where the peak may be anywhere.
+    A curve is flat at its top: of the points whose gain by the curve is within 10 % of the highest, ``best`` is the one
+    of the highest gain; where there is none, that of the nearest d. ``kl_interval`` is a 95 % confidence interval,
+    infinite upwards where the peak may be anywhere.
     """
 
     d: float
     kl: float
     kl_interval: Interval
     gain: float
-    nearest: int
+    best: int
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,10 @@ def turn_over(kl: Values, gains: Values, rng: np.random.Generator) -> TurnOver:
     if reason := _why_no_peak(curve, d[far]):
         return TurnOver(curve, None, reason)
     top = math.exp(curve.alpha / curve.beta - 1)
-    nearest = int(np.abs(d - top).argmin())
-    return TurnOver(curve, Peak(top, top**2, _kl_interval(alphas, betas), curve.beta * top, nearest))
+    peak = curve.beta * top
+    at_top = far & (curve.gains(d) >= FLAT * peak)
+    best = np.where(at_top, gains.mean(1), -np.inf).argmax() if at_top.any() else np.abs(d - top).argmin()
+    return TurnOver(curve, Peak(top, top**2, _kl_interval(alphas, betas), peak, int(best)))
 
 
 def _back_at_zero(d: Values, gains: Values) -> float:

@@ -39,9 +39,36 @@ def test_a_curve_without_noise_gives_back_its_numbers_and_a_peak_by_hand():
     assert found.curve.alpha_interval == pytest.approx((2, 2))
     assert (found.peak.d, found.peak.kl, found.peak.gain) == pytest.approx((math.e, 7.389056, math.e))
     assert found.peak.kl_interval == pytest.approx((7.389056, 7.389056))
-    assert (found.peak.nearest, D[found.peak.nearest]) == (8, pytest.approx(2.7)), "of 2.4, 2.7 and 3.0"
+    assert (found.peak.best, D[found.peak.best]) == (8, pytest.approx(2.7)), "of 2.4, 2.7 and 3.0"
     assert (found.curve.points, found.reason, str(found)) == (10, "", "turn-over at KL 7.39")
     assert found.curve.gains(np.array([0.0, 1.0, math.e])) == pytest.approx([0, 2, math.e])
+
+
+def test_of_the_points_at_the_flat_top_the_one_that_measured_best_is_taken():
+    d = np.linspace(0.3, 7.0, 68)  # of alpha 2 and beta 1: R is at least 0.9 e from d = 1.61 to 4.07
+    y = exactly(d, 2.0, 1.0)
+
+    def best(**bumps):
+        bumped = y.copy()
+        for at, by in bumps.items():
+            bumped[int(at[1:])] += by
+        found = turn_over(d**2, bumped, rng()).peak
+        assert found is not None
+        assert found.d == pytest.approx(math.e, rel=0.02)
+        return found.best
+
+    assert d[[14, 24, 36, 40]] == pytest.approx([1.7, 2.7, 3.9, 4.3])
+    assert best() == 24
+    assert best(_36=0.3) == 36
+    assert best(_14=0.3) == 14
+    assert best(_40=0.5, _36=0.3) == 36, "beyond the top a high gain is chance"
+
+
+def test_where_no_point_is_at_the_top_the_nearest_is_taken():
+    d = np.array([0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1, 5.0])  # e lies between the last two
+    found = turn_over(d**2, exactly(d, 2.0, 1.0), rng()).peak
+    assert found is not None
+    assert found.best == 8
 
 
 def test_the_fit_has_the_least_squares_that_a_search_finds():
@@ -76,7 +103,7 @@ def test_points_near_the_first_policy_do_not_change_the_fit():
     assert found.curve is not None
     assert found.peak is not None
     assert (found.curve.alpha, found.curve.beta, found.curve.points) == (pytest.approx(2), pytest.approx(1), 10)
-    assert found.peak.nearest == 12, "the points are numbered as they were given"
+    assert found.peak.best == 12, "the points are numbered as they were given"
 
 
 def test_beyond_the_point_that_is_back_at_0_a_gain_that_has_a_lowest_value_does_not_move_the_peak():

@@ -5,7 +5,7 @@ REPORT, PICTURES, LIVE = "evaluate/test_rounds_report", "evaluate/test_rounds_pi
 GROUPS = [  # file, tests, (name, what stands there, what is put there)
     ("evaluate/rounds/over_optimization.py", (REPORT,), [
         ("the peak is that of the proxy", 'else _peak(of_gold.peak, steps)', 'else _peak(of_proxy.peak, steps)'),
-        ("the step is the number of the point", '"step": steps[peak.nearest]', '"step": peak.nearest'),
+        ("the step is the number of the point", '"step": steps[peak.best]', '"step": peak.best'),
         ("without gold the proxy is the gold", "if gold is None else turn_over(kl, gold, rng)",
          "if False else turn_over(kl, proxy if gold is None else gold, rng)"),
     ]),

@@ -14,8 +14,11 @@ GROUPS = [
         ("a peak is named before the data", "if log_top < math.log(d.min()):", "if False:"),
         ("the peak is where the gain is back at 0", "math.exp(curve.alpha / curve.beta - 1)",
          "math.exp(curve.alpha / curve.beta)"),
-        ("the nearest is told among the far points", "int(np.abs(d - top).argmin())",
-         "int(np.abs(d[far] - top).argmin())"),
+        ("the point nearest to the peak is taken though another is better", "if at_top.any() else", "if False else"),
+        ("the best point is taken wherever it is", "far & (curve.gains(d) >= FLAT * peak)", "far"),
+        ("a point near the first policy is taken", "far & (curve.gains(d) >= FLAT * peak)",
+         "curve.gains(d) >= -np.inf"),
+        ("without a point at the top the first is taken", "np.abs(d - top).argmin()", "0"),
         ("the peak's interval is that of one prompt", "np.cov(alphas, betas) / prompts", "np.cov(alphas, betas)"),
     ]),
     ("maths/decided.py", (DECIDED,), [

@@ -182,7 +182,7 @@ class Loop:
         )  # fmt: skip
 
     def _keep_best(self) -> None:
-        """Of the policies that were kept on the way, that at the peak of the gold reward stays, as the best."""
+        """Of the policies that were kept on the way, the best one at the peak of the gold reward stays."""
         peak = self.over_optimization()["peak"]
         self.run.progress.settle_models(None if peak is None else (peak["step"], peak["gain"]))
 

@@ -23,7 +23,7 @@ def over_optimization(
     ``steps`` are the T policies that were measured, ``kl`` (T,) their divergences from the first policy in nats per
     response, ``proxy`` and ``gold`` (T, P) the gains over it by prompt: of the reward that was optimized, and of the
     gold one, None where there is none. The peak is named by the rules of ``turn_over``; ``step`` is that of the
-    measured policy with the nearest d. What is infinite is None.
+    measured policy that is best at the top of the curve. What is infinite is None.
 
     Raises:
         ValueError: the shapes do not fit, there is no prompt, or a number is not finite.
@@ -55,7 +55,7 @@ def _curve(curve: Curve | None) -> dict[str, Any] | None:
 
 def _peak(peak: Peak, steps: Sequence[int]) -> dict[str, Any]:
     return {
-        "step": steps[peak.nearest], "d": peak.d, "kl": peak.kl, "kl_interval": _finite(peak.kl_interval),
+        "step": steps[peak.best], "d": peak.d, "kl": peak.kl, "kl_interval": _finite(peak.kl_interval),
         "gain": peak.gain,
     }  # fmt: skip
 
