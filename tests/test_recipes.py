@@ -78,7 +78,8 @@ def hh_pairs(place):
     with gzip.open(place / "pairs.jsonl.gz", "wt") as file:
         file.writelines(json.dumps({"chosen": one, "rejected": other}) + "\n" for one, other in dialogues)
     words = [sys.executable, recipe("hh.py", place), place / "pairs.jsonl.gz", "300"]
-    (place / "hh.jsonl").write_bytes(subprocess.run(words, check=True, capture_output=True).stdout)
+    for name in ("hh.jsonl", "short.jsonl"):
+        (place / name).write_bytes(subprocess.run(words, check=True, capture_output=True).stdout)
     return [json.loads(line) for line in (place / "hh.jsonl").read_text().splitlines()]
 
 
@@ -104,7 +105,9 @@ def test_a_chat_model_learns_from_pairs_by_a_reward_model_with_the_two_commands_
     learn = ("train", "experiment=smollm2-helpful", model, "reward.terms.learned.args.run=RM", "hydra.run.dir=RUN")
     code, _, err = rlnlp(*learn, *SMALL, "algo.mini_batch_size=null", cwd=tmp_path)
     assert code == 0, err
-    assert json.loads((tmp_path / "RUN" / "run.json").read_text())["result"]["after"]["terms"].keys() == {"learned"}
+    assert json.loads((tmp_path / "RUN" / "run.json").read_text())["result"]["after"]["terms"].keys() == {
+        "learned", "coherence",
+    }  # fmt: skip
     assert (tmp_path / "RUN" / "policy" / "adapter_config.json").exists()
 
 

@@ -1,4 +1,4 @@
-"""RLOO of TRL (1.16 is the newest) and our REINFORCE with a leave-one-out baseline on workloads S, T and L.
+"""RLOO of TRL (1.16 is the newest) and our REINFORCE with a leave-one-out baseline on workloads S, T, L and R.
 
 ``python tests/bench/reinforce.py --peer-python PYTHON --workload T``. One update per rollout, learning rate 3e-6; every
 process trains alone on the machine. The base is TRL's fastest sound configuration.
@@ -9,7 +9,7 @@ import argparse
 import side_by_side as bench
 from workload import WORKLOADS
 
-NEEDED = {"S": 1.4, "T": 1.8, "L": 3.5}
+NEEDED = {"S": 1.4, "T": 2.5, "L": 3.5, "R": 1.8}
 
 
 def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
@@ -44,7 +44,7 @@ def main() -> None:
     found = bench.alternated(tools(a), a.rounds)
     plain, half = (bench.floors(a, dtype)["reinforce"] for dtype in ("float32", "bfloat16"))
     floors = {"trl-plain": plain, "trl-tuned": plain, "apart": plain, "trl-bf16": half}
-    if a.workload != "L":  # a floor is of prompts that are not shared
+    if a.workload not in ("L", "R"):  # a floor is of prompts that are not shared
         floors |= {"float32": plain, "bfloat16": half}
     bench.table(found, WORKLOADS[a.workload].batch, floors)
     bench.verdict(found, "float32", ["trl-plain", "trl-tuned"], NEEDED[a.workload])

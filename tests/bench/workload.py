@@ -1,8 +1,8 @@
-"""Workloads S, T and L: models and prompts in a folder of their own, and the work that an iteration is.
+"""Workloads S, T, L and R: models and prompts in a folder of their own, and the work that an iteration is.
 
 S: SmolLM2-135M, 8 responses an iteration, prompts of about 24 tokens. T: a Llama of 1.6 million random weights, 64
 responses, prompts of 12 tokens. 24 new tokens in both. L: the model of T, 8 prompts of 100 to 128 tokens, 8 responses
-of 32 to each.
+of 32 to each. R: the model of T, 8 prompts of 12 tokens, 8 responses of 200 to each.
 """
 
 import json
@@ -38,6 +38,7 @@ WORKLOADS = {
     "S": Workload(8, 20, 24, 2, 512),
     "T": Workload(64, 12, 12, 4, 2048),
     "L": Workload(64, 100, 128, 8, 2048, 32),
+    "R": Workload(64, 12, 12, 8, 2048, 200),
 }
 TINY = {
     "vocab_size": 2048, "hidden_size": 160, "intermediate_size": 448, "num_hidden_layers": 4, "num_attention_heads": 5,
@@ -53,7 +54,7 @@ def made(place: Path, name: str, smollm2: Path | None) -> Path:
     import torch
     from transformers import AutoModelForSequenceClassification
 
-    if name in ("T", "L"):
+    if name in ("T", "L", "R"):
         _random_llama(folder / "policy")
     elif smollm2 is None:
         raise SystemExit(

@@ -96,11 +96,11 @@ def test_gains_are_drawn_over_the_root_of_the_kl_with_their_curves_and_the_peak(
     assert [p.x for p in later.points] == pytest.approx([2.5**0.5, 3**0.5, 3.5**0.5, 2])
     assert later.points[-1].y == pytest.approx(1.6 - 0.1), "less the first policy's reward by the same model"
     assert panel.right[2].points[-1].y == pytest.approx(0.52 - 0.4)
-    assert panel.mark == (1.2, "gold peaks: step 140, KL 6.1")
+    assert panel.mark == (1.2, "gold peaks at KL 6.1")
     assert panel.x.endswith("line: fit to round 1; crosses: later rounds")
     figure = grid([panel], "t")
     left, right = figure.axes
-    assert lines(left)["gold peaks: step 140, KL 6.1"][:, 0].tolist() == [1.2, 1.2]
+    assert lines(left)["gold peaks at KL 6.1"][:, 0].tolist() == [1.2, 1.2]
     heights = [(0 - low) / (high - low) for low, high in (left.get_ylim(), right.get_ylim())]
     assert heights[0] == pytest.approx(heights[1]), "no gain is at the same height on both axes"
 

@@ -297,9 +297,9 @@ def test_the_turn_over_is_a_record_of_the_nearest_step_and_both_curves():
         "step": 120, "kl": pytest.approx(D[3] ** 2), "d": pytest.approx(D[3]),
         "reward": pytest.approx(gains(1.0, 0.1)[3].mean()), "gold": pytest.approx(gains(1.5, 1.0)[3].mean()),
     }  # fmt: skip
-    assert over_optimization_words(record).startswith(f"gold peaked at step {record['peak']['step']}, KL 2.7 [2.")
+    assert over_optimization_words(record).startswith("gold peaked at KL 2.7 [2.")
     unsure = record | {"peak": record["peak"] | {"step": 1140, "kl": 0.5, "kl_interval": [0.4, None]}}
-    assert over_optimization_words(unsure) == "gold peaked at step 1,140, KL 0.50 [0.40, no upper end]"
+    assert over_optimization_words(unsure) == "gold peaked at KL 0.50 [0.40, no upper end], best at step 1,140"
 
 
 def test_no_turn_over_is_told_with_its_reason():

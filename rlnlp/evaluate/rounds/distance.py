@@ -66,4 +66,4 @@ def _before(rounds: Sequence[Record], record: Record, name: str) -> float | None
 
 def _mark(over: Record) -> tuple[float, str] | None:
     peak = over["peak"]
-    return None if peak is None else (peak["d"], f"gold peaks: step {peak['step']:,}, KL {nats(peak['kl'])}")
+    return None if peak is None else (peak["d"], f"gold peaks at KL {nats(peak['kl'])}")

@@ -65,13 +65,13 @@ def _finite(interval: Interval) -> list[float | None]:
 
 
 def over_optimization_words(over: Record) -> str:
-    """``gold peaked at step 140, KL 6.1``, with the interval of the KL; or that no turn-over was seen, and why."""
+    """``gold peaked at KL 6.1, best at step 140``, with the interval of the KL; or that no turn-over was seen, and why."""
     peak = over["peak"]
     if peak is None:
         return f"no turn-over seen: {over['reason']}"
     low, high = peak["kl_interval"]
     ends = f" [{nats(low)}, {nats(high)}]" if high is not None else f" [{nats(low)}, no upper end]"
-    return f"gold peaked at step {peak['step']:,}, KL {nats(peak['kl'])}{ends}"
+    return f"gold peaked at KL {nats(peak['kl'])}{ends}, best at step {peak['step']:,}"
 
 
 def nats(kl: float) -> str:
