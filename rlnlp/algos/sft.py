@@ -22,7 +22,9 @@ from rlnlp.evaluate.fit import Fit, finish_run, loss_gain, text_losses
 from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
 from rlnlp.models.policy import Policy
+from rlnlp.models.sharding import share_weights
 from rlnlp.models.tokenizer import Tokenizer
+from rlnlp.processes.rows import own
 from rlnlp.rollout.sampling import Collect, sampler
 from rlnlp.run.run import Run
 from rlnlp.types import Rollout
@@ -47,15 +49,19 @@ def train(
 
 
 def accumulate(policy: Policy, distribution: Distribution, batch: Rollout, algo: Sft) -> tuple[float, dict[str, float]]:
-    """Leave the gradient of the loss over the whole batch in the policy. Returns the loss and the mean entropy."""
+    """Leave the gradient of the loss over the whole batch in the policy. Returns the loss and the mean entropy.
+
+    Where there are several processes, the gradient is of this one's rows.
+    """
+    mine = own(batch)
 
     def loss_fn(part: Rollout) -> TokenLosses:
         out = policy(part, distribution)
         return TokenLosses(negative_log_likelihood(out.logprobs), part.mask, {"entropy": out.entropy})
 
     size, tokens = algo.micro_batch_size, algo.micro_batch_tokens
-    in_order = chunks(batch, len(batch.mask), size)
-    parts = in_order if tokens is None else micro_batches(batch, batch, size, tokens=tokens)
+    in_order = chunks(mine, len(mine.mask), size)
+    parts = in_order if tokens is None else micro_batches(mine, mine, size, tokens=tokens)
     return accumulate_gradient(parts, loss_fn, batch.mask, "tokens")
 
 
@@ -107,6 +113,7 @@ def prepare(config: SftRun, language: build.Language, run: Run) -> Prepared[SftS
 
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, table.notes)
     setup = SftSetup(policy, tokenizer, table, rows, fitted, batches, collect)
+    share_weights(config.device, policy)
     return Prepared(setup, policy, {"policy": policy}, partial(trial_step, policy, fitted, batches, algo))
 
 

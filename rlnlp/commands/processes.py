@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from rlnlp.config.algos import OnPolicy, Ppo
+from rlnlp.config.algos import Ppo
 from rlnlp.errors import Exit, Failure
 from rlnlp.processes.launch import is_started, place
 
 WAY = "torchrun --nproc-per-node 2 -m rlnlp ..."
-DIVIDED = ("reinforce", "ppo")  # the algorithms that several processes can share
+DIVIDED = ("reinforce", "ppo", "sft")  # the algorithms that several processes can share
 
 
 def check_processes(config: Any) -> None:
@@ -47,11 +47,11 @@ def _faults(config: Any) -> Iterator[str]:
         yield f"start them: {WAY} device={parallel}; or train in one: device.parallel=none"
         return
     if algo.name not in DIVIDED:
-        yield f"algo={algo.name} trains in one process: device.parallel={parallel} is for algo={' and '.join(DIVIDED)}"
+        yield f"algo={algo.name} trains in one process: device.parallel={parallel} is for {', '.join(DIVIDED)}"
         return
     if config.device.name not in ("auto", "cpu", "cuda"):
         yield f"device.name must be auto, cpu or cuda in several processes, got {config.device.name}"
-    if isinstance(algo, OnPolicy) and algo.batch_size % count:
+    if algo.batch_size % count:
         yield f"algo.batch_size must be a multiple of the {count} processes, got {algo.batch_size}"
     elif isinstance(algo, Ppo) and algo.minibatch % count:
         yield f"algo.mini_batch_size must be a multiple of the {count} processes, got {algo.minibatch}"

@@ -18,6 +18,7 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.masked import masked_mean
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
+from rlnlp.processes.rows import own, whole
 from rlnlp.run.run import Run
 
 
@@ -37,13 +38,14 @@ class Fit:
 def text_losses(
     policy: Policy, fitted: Distribution, table: TextTable, rows: Sequence[int], size: int, device: torch.device
 ) -> Tensor:
-    """The mean nats per token of each text of ``rows``, (N,), ``size`` texts at once."""
+    """The mean nats per token of each text of ``rows``, (N,), ``size`` texts at once; several processes share them."""
     losses = []
-    for start in range(0, len(rows), size):
-        batch = table.batch(rows[start : start + size], device)
+    mine = [rows[i] for i in own(torch.arange(len(rows))).tolist()]
+    for start in range(0, len(mine), size):
+        batch = table.batch(mine[start : start + size], device)
         out = policy(batch, fitted)
         losses += [masked_mean(-lp, m) for lp, m in zip(out.logprobs, batch.mask, strict=True)]
-    return torch.stack(losses).cpu()
+    return whole(torch.stack(losses), len(rows)).cpu()
 
 
 def finish_run(run: Run, before: Fit, outcome: Outcome[Fit], table: TextTable) -> None:

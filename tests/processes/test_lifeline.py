@@ -45,7 +45,12 @@ def test_the_environment_tells_which_process_this_is_and_how_to_start_as_many_ag
     [
         ("ppo", {}, "2", "2 processes were started, and device.parallel=none trains in one"),
         ("ppo", {"parallel": "ddp"}, None, "device.parallel=ddp is for several processes, and nothing has started"),
-        ("sft", {"parallel": "ddp"}, "2", "algo=sft trains in one process: device.parallel=ddp is for algo=reinforce"),
+        (
+            "rlhf",
+            {"parallel": "ddp"},
+            "2",
+            "algo=rlhf trains in one process: device.parallel=ddp is for reinforce, ppo, sft",
+        ),
         ("ppo", {"parallel": "ddp", "name": "mps"}, "2", "device.name must be auto, cpu or cuda in several processes"),
         ("ppo", {"parallel": "fsdp"}, "2", "device.share_prompts must be never with device.parallel=fsdp"),
         ("ppo", {"parallel": "ddp"}, "5", "algo.batch_size must be a multiple of the 5 processes, got"),

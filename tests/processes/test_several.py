@@ -74,6 +74,16 @@ def test_processes_with_parts_of_the_weights_go_on_with_the_checkpoint_of_one_an
     check_same(one, back)
 
 
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_fine_tuning_in_two_processes_has_the_curve_of_one(parallel, tmp_path):
+    words = asked("sft", tmp_path, "device.share_prompts=never", "algo.optimizer=adamw")
+    one = runs.run(runs.settings(words), tmp_path / "one")
+    status, _, err = several.torchrun("train", *words, f"device={parallel}", "hydra.run.dir=two", cwd=tmp_path)
+    assert status == 0, err
+    assert err.count("step 6/6") == 1
+    check_same(one, tmp_path / "two")
+
+
 def test_a_function_of_the_user_s_sees_the_whole_batch_in_the_first_process(tmp_path):
     (tmp_path / "mine.py").write_text(REWARD)
     term = f"reward.terms={{apart: {{fn: '{tmp_path}/mine.py:apart'}}, coherence: {{fn: coherence}}}}"

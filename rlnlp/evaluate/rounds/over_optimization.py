@@ -65,7 +65,7 @@ def _finite(interval: Interval) -> list[float | None]:
 
 
 def over_optimization_words(over: Record) -> str:
-    """``gold peaked at KL 6.1, best at step 140``, with the interval of the KL; or that no turn-over was seen, and why."""
+    """``gold peaked at KL 6.1, best at step 140``, with the interval of the KL; or why no turn-over was seen."""
     peak = over["peak"]
     if peak is None:
         return f"no turn-over seen: {over['reason']}"
