@@ -21,16 +21,17 @@ def tools(a: argparse.Namespace) -> dict[str, bench.Tool]:
         "float32": bench.ours(a, *settings(a)),
         "bfloat16": bench.ours(a, *settings(a), "device.dtype=bfloat16"),
         "apart": bench.ours(a, *settings(a), "device.share_prompts=never"),
+        "in-16s": bench.ours(a, *settings(a, 16)),
     }
     return {name: every[name] for name in (a.only.split(",") if a.only else every)}
 
 
-def settings(a: argparse.Namespace) -> list[str]:
-    """The same work as TRL's."""
+def settings(a: argparse.Namespace, together: int | None = None) -> list[str]:
+    """The same work as TRL's; ``together`` responses at once, or all."""
     place, work = bench.folder(a), WORKLOADS[a.workload]
     return [
         "algo=reinforce", "algo.baseline=leave-one-out", f"algo.num_generations={work.group}",
-        f"algo.batch_size={work.batch // work.group}", f"algo.micro_batch_size={work.batch}",
+        f"algo.batch_size={work.batch // work.group}", f"algo.micro_batch_size={together or work.batch}",
         f"model.path={place / 'policy'}", f"data.prompts={place / 'prompts.jsonl'}", "heldout.size=1",
         "~reward.terms", f"+reward.terms={{words: {{fn: '{bench.HERE / 'workload.py'}:distinct_words'}}}}",
         "algo.learning_rate=3e-6", "algo.kl_coef=0.05", f"sampler.max_new_tokens={work.new}",
@@ -50,6 +51,7 @@ def main() -> None:
     bench.verdict(found, "float32", ["trl-plain", "trl-tuned"], NEEDED[a.workload])
     bench.verdict(found, "bfloat16", ["trl-bf16"], NEEDED[a.workload])
     bench.verdict(found, "float32", ["apart"], 1.0)
+    bench.verdict(found, "in-16s", ["trl-plain", "trl-tuned"], NEEDED[a.workload])
 
 
 if __name__ == "__main__":
