@@ -169,6 +169,7 @@ def check_done(directory):
     assert (directory / "curves.png").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_print_goes_on_to_its_end_and_its_record_is_done(place):
     code, err = spoken(place, *small_run("reinforce", place, "real"), way="no reader of either", encoding=ASCII[2])
     assert code == 141, err

@@ -168,6 +168,7 @@ def test_a_second_interrupt_reaches_the_job_too(place, model_dir):
     check_stopped(place, "twice", err, "SIGINT", 130)
 
 
+@pytest.mark.slow
 def test_a_secret_stands_in_no_file_of_a_run_or_a_sweep(place, model_dir, tmp_path):
     (tmp_path / "keyed.py").write_text("def f(completions, api_key, place):\n    return [0.0] * len(completions)\n")
     write_prompts(tmp_path / "p.jsonl", 20)

@@ -40,6 +40,7 @@ def test_each_word_of_the_language_is_one_token_and_any_other_text_comes_back_fr
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+@pytest.mark.slow
 def test_the_reader_agrees_with_every_stored_choice(sets):
     read = corpus.reader().read
     for pair in sets["preferences"]:

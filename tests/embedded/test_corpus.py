@@ -112,6 +112,7 @@ def test_prompts_are_openings_of_acceptable_texts(reader: Reader) -> None:
             assert 2 <= len(record["prompt"].removeprefix("Comment: ").split()) <= 6
 
 
+@pytest.mark.slow
 def test_an_opening_of_a_review_leaves_open_whether_the_review_is_a_good_one() -> None:
     rng = random.Random(6)
     good: dict[str, list[bool]] = {}

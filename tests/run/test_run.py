@@ -245,6 +245,7 @@ def test_the_result_loads_with_plain_transformers_and_says_what_generate_says(ru
     assert record["response"].split() == words.decode(tokens, skip_special_tokens=True).split() != []
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_bytes_in_a_process_with_other_habits(run, given, tmp_path):
     directory, *_ = run
     before = os.umask(0o027)
