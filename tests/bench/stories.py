@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -23,12 +24,17 @@ BEGINNINGS = [
 GROUP, NEW, RATE, KL_COEF, WANTED, WINDOW = 16, 40, 1e-3, 0.05, 0.85, 5
 
 
-def compound(completions, **_):
-    """VADER's compound score of each text."""
+@cache
+def analyzer():
+    """VADER, whose word list is read once."""
     from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
-    analyzer = SentimentIntensityAnalyzer()
-    return [analyzer.polarity_scores(text)["compound"] for text in completions]
+    return SentimentIntensityAnalyzer()
+
+
+def compound(completions, **_):
+    """VADER's compound score of each text."""
+    return [analyzer().polarity_scores(text)["compound"] for text in completions]
 
 
 def main() -> None:
