@@ -222,6 +222,13 @@ def test_attention_that_does_more_to_its_scores_is_refused(name):
         group_attention(torch.nn.Identity(), query, query, query, sees, **{name: 1.0})
 
 
+def test_the_work_of_a_prompt_and_its_responses_by_hand():
+    size = Size(10, 2, 3)  # weights, layers, width
+    assert size.work(5, 4) == 5 * (4 * 10 + 2 * 2 * 2 * 3 * 16)
+    # a prompt of 4 and 3 responses of 2: 10 tokens; 16 scores in the prompt, and each of 6 tokens looks at 4 + 2
+    assert size.group_work(4, 3, 2) == 10 * 10 + 2 * 2 * 2 * 3 * (16 + 36)
+
+
 def test_what_fills_a_row_up_is_masked_and_nothing_else_is():
     whole = rollout()
     rows = [[0, 2, 5], [1, 4], [3, 6]]  # two of them lack a response
