@@ -9,6 +9,7 @@ from torch import Tensor
 from rlnlp.batching import groups_of
 from rlnlp.models.calling import positions
 from rlnlp.models.decoding import ResponseCache, response_cache
+from rlnlp.models.llama_step import LlamaStep, llama_step
 from rlnlp.models.policy import Policy
 from rlnlp.types import Prompts
 
@@ -23,6 +24,7 @@ class Decoder:
         self.policy, self.more = policy, more
         self.cache: Any = None
         self.responses: ResponseCache | None = None  # what ``cache`` is, where responses grow in room that is there
+        self.step: LlamaStep | None = None  # what goes on with the cache, once the prompts are read
         self.read: Tensor | None = None  # all tokens so far, where the model has no cache
 
     def __call__(self, tokens: Tensor, attention: Tensor) -> Tensor:
@@ -30,6 +32,8 @@ class Decoder:
 
         ``attention`` (B, L) marks the real tokens of the whole text so far.
         """
+        if self.step is not None:
+            return self.step(tokens, attention)[:, : self.policy.drawable]
         if self.cache is None and self.policy.cached and self.policy.shrinks and self.policy.sharing is not None:
             return self._each_prompt_once(tokens, attention)
         return self._logits(tokens, attention)
@@ -44,6 +48,9 @@ class Decoder:
             self.responses = response_cache(self.cache, group, self.more)
         if self.responses is None and len(first) < len(group):
             self.cache.batch_select_indices(rows)
+        if sharing is not None and sharing.steps_alone(prompts.shape[1], self.more) and self.policy.adapters is None:
+            self.step = llama_step(self.policy.lm, self.cache, self.responses, self.more, attention)
+            self.cache = None  # the step's: it is replaced as it grows
         return logits[rows] if len(first) < len(group) else logits
 
     def _logits(self, tokens: Tensor, attention: Tensor) -> Tensor:
@@ -68,7 +75,9 @@ class Decoder:
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch only."""
-        if self.read is not None:
+        if self.step is not None:
+            self.step.keys.keep(rows)
+        elif self.read is not None:
             self.read = self.read[rows]
         elif self.responses is not None:
             self.responses.keep(rows)

@@ -133,18 +133,22 @@ class ResponseCache:
             NotImplementedError: the model's attention is of another kind.
         """
         check_known(more)
-        rows, heads, _, width = query.shape
-        layer, kept = self.layers[int(module.layer_idx)], key.shape[1]  # type: ignore[arg-type]
+        layer = self.layers[int(module.layer_idx)]  # type: ignore[arg-type]
         if key is not layer.keys:
             raise NotImplementedError("attention to other keys than those of the cache")
-        keys, values = layer.prompts
+        return self.read(layer, query, attention_mask, scaling), None
+
+    def read(self, layer: ResponseLayer, query: Tensor, sees: Tensor, scaling: float | None = None) -> Tensor:
+        """What one new token reads in ``layer``, of what it ``sees``: (B, H, 1, D) -> (B, 1, H, D)."""
+        rows, heads, _, width = query.shape
+        (keys, values), key, value = layer.prompts, layer.keys, layer.values
+        kept = key.shape[1]
         asked = (query * scale_of(query, scaling)).reshape(rows, kept, heads // kept, width)
         of_prompts = self.groups.apart(self.groups.together(asked) @ keys.transpose(2, 3))
         scores = torch.cat([of_prompts, asked @ key.transpose(2, 3)], dim=-1)
-        weights = masked_weights(scores, attention_mask, value)
+        weights = masked_weights(scores, sees, value)
         of_prompts = self.groups.apart(self.groups.together(weights[..., : self.width]) @ values)
-        read = of_prompts + weights[..., self.width :] @ value
-        return read.reshape(rows, 1, heads, width), None
+        return (of_prompts + weights[..., self.width :] @ value).reshape(rows, 1, heads, width)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these responses only, and with the prompts that they have."""

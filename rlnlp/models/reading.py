@@ -12,6 +12,7 @@ from rlnlp.batching import groups_of, pad_to, trim_padding
 from rlnlp.models.block_attention import BLOCK
 from rlnlp.models.calling import positions
 from rlnlp.models.group_attention import attending
+from rlnlp.models.llama_step import has_step
 from rlnlp.models.shared_prompt import PAYS, Size, rows_of_groups, size_of, window_of
 from rlnlp.types import Rollout, take
 
@@ -24,11 +25,13 @@ class Sharing:
     """How a model that can share prompts does: by its ``size``, for texts of at most ``window`` tokens.
 
     Texts that may have ``decoding_from`` tokens are sampled with the cache of ``decoding.py``; those that have
-    ``blocks_from`` are read with the attention of ``block_attention.py``.
+    ``blocks_from`` are read with the attention of ``block_attention.py``. ``own_step``: the model's tokens are
+    sampled by ``llama_step.py``.
     """
 
     size: Size
     window: int
+    own_step: bool = False
     decoding_from: int = LONG
     blocks_from: int = LONG_READ
 
@@ -38,6 +41,10 @@ class Sharing:
         It depends on lengths alone.
         """
         return self.decoding_from <= prompt + new <= self.window
+
+    def steps_alone(self, prompt: int, new: int) -> bool:
+        """True if responses of up to ``new`` tokens to prompts of ``prompt`` are sampled by ``llama_step.py``."""
+        return self.own_step and prompt + new <= self.window
 
     def block(self, prompt: int, response: int) -> int | None:
         """How many queries to attend with at once; None for all. It depends on lengths alone."""
@@ -99,7 +106,7 @@ class Reading:
 
 def sharing_of(lm: Any, context: int) -> Sharing:
     """How a causal language model of transformers with this ``context`` shares prompts."""
-    return Sharing(size_of(lm.base_model), window_of(lm.config, context))
+    return Sharing(size_of(lm.base_model), window_of(lm.config, context), has_step(lm))
 
 
 def reading(rollout: Rollout, sharing: Sharing | None, first: int) -> Reading:

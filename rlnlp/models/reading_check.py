@@ -8,7 +8,7 @@ from torch import Tensor
 from rlnlp.errors import out_of_memory
 from rlnlp.models.decoder import Decoder
 from rlnlp.models.policy import Policy
-from rlnlp.models.reading import each_alone, grouped
+from rlnlp.models.reading import LONG, each_alone, grouped
 from rlnlp.types import Rollout, take
 
 STEPS = 3  # tokens that are decoded
@@ -30,7 +30,7 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
             read = grouped(mixed, ROWS, policy.first_position, block)
             found.append(policy.outputs(read).logits[read.order])
         found.append(policy.outputs(each_alone(mixed, policy.first_position, FEW)).logits)
-        decoded = _decoded(policy, mixed) if policy.cached and policy.shrinks else None
+        decoded = [_decoded(policy, mixed, start) for start in _starts(policy)]
     except Exception as error:  # a model that attends in its own way may raise anything
         if out_of_memory(error):
             raise
@@ -39,15 +39,22 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
         policy.sharing = None
     want = policy.outputs(each_alone(mixed, policy.first_position)).logits
     apart = max(float((got - want)[mask].abs().max()) for got in found)
-    if decoded is not None:
-        apart = max(apart, float((decoded - want[:, :STEPS])[mask[:, :STEPS]].abs().max()))
+    apart = max([apart, *(float((got - want[:, :STEPS])[mask[:, :STEPS]].abs().max()) for got in decoded)])
     return apart <= tolerance
 
 
-def _decoded(policy: Policy, rollout: Rollout) -> Tensor:
-    """The logits before the first response tokens, token by token in the cache of long texts: (B, STEPS, V)."""
+def _starts(policy: Policy) -> list[int]:
+    """From how many tokens on the cache of long texts is to be tried: always, and never if short ones differ too."""
     assert policy.sharing is not None, "it is tried"
-    policy.sharing = replace(policy.sharing, decoding_from=0)
+    if not (policy.cached and policy.shrinks):
+        return []
+    return [0, LONG] if policy.sharing.own_step else [0]
+
+
+def _decoded(policy: Policy, rollout: Rollout, start: int) -> Tensor:
+    """The logits before the first response tokens, token by token, with long texts from ``start``: (B, STEPS, V)."""
+    assert policy.sharing is not None, "it is tried"
+    policy.sharing = replace(policy.sharing, decoding_from=start)
     width, steps = rollout.prompts.mask.shape[1], min(STEPS, rollout.mask.shape[1])
     decoder, tokens = Decoder(policy, steps), rollout.prompts.tokens
     logits = []

@@ -89,6 +89,15 @@ def test_a_sound_model_is_used_with_what_it_can_do(kind):
     assert len(list(found.notes())) == (kind in ("lfm2", "mamba"))
 
 
+def test_a_model_whose_layers_do_more_than_their_weights_say_shares_no_prompts():
+    policy = made("llama")  # its tokens are sampled by the weights, without the code of its layers
+    policy.lm.model.layers[1].mlp.register_forward_hook(lambda module, given, out: 2 * out)
+    assert not check_policy(policy, "it").shares
+    policy = made("gpt2")
+    policy.lm.transformer.h[1].mlp.register_forward_hook(lambda module, given, out: 2 * out)
+    assert check_policy(policy, "it").shares
+
+
 @torch.no_grad()
 def likeliest(lm, prompt, longest):
     """The likeliest tokens, each from a pass over all before it, without cache, mask and padding."""

@@ -19,6 +19,26 @@ GROUPS = [
          "torch.arange(attention.shape[1]).expand_as(attention)[:, -tokens.shape[1] :]", "rollout/test_sampling"),
         ("short texts are sampled so too", "sharing.decodes_in_place(prompts.shape[1], self.more)", "True"),
     ]),
+    ("models/llama_step.py", (DECODER,), [
+        ("padding is read by the step", "if not bool(real.all()):", "if False:"),
+        ("a text that is left has the padding of another", "else self.hidden[rows]", "else self.hidden[: len(rows)]"),
+        ("room for a text is made for all tokens at first", "max(ROOM, self.filled // 4)", "self.most"),
+        ("the token stands one further", "attention.sum(1, keepdim=True) - 1", "attention.sum(1, keepdim=True)"),
+        ("a token is turned the other way", "-sin[..., : width // 2], sin[..", "sin[..., : width // 2], -sin[.."),
+        ("biases are lost", "if layers[0].bias is not None:", "if False:"),
+        ("wide models have a step", "known and int(lm.config.hidden_size) <= WIDEST", "known"),
+        ("a model's own code has a step", ' and type(lm).__module__.startswith("transformers.")', ""),
+        ("products are in the precision of the weights", "if torch.is_autocast_enabled(kind) else", "if False else"),
+    ]),
+    ("models/decoder.py", (DECODER,), [
+        ("the step passes adapters over", " and self.policy.adapters is None", ""),
+    ]),
+    ("models/reading.py", (DECODER,), [
+        ("the step looks past a window", "self.own_step and prompt + new <= self.window", "self.own_step"),
+    ]),
+    ("models/reading_check.py", (CHECK,), [
+        ("the step is not compared", "for start in _starts(policy)]", "for start in ()]"),
+    ]),
     ("models/reading.py", (READING,), [
         ("a window does not forbid blocks", "self.blocks_from <= prompt + response <= self.window",
          "self.blocks_from <= prompt + response"),

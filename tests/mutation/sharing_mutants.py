@@ -25,8 +25,8 @@ GROUPS = [
         ("responses do not look at the prompt", "behind * (prompt + response))", "behind * response)"),
     ]),
     ("models/decoder.py", (READING,), [
-        ("each row of a group has the first row's prompt", "batch_select_indices(rows)\n        return",
-         "batch_select_indices(rows * 0)\n        return"),
+        ("each row of a group has the first row's prompt", "batch_select_indices(rows)\n        if sharing",
+         "batch_select_indices(rows * 0)\n        if sharing"),
     ]),
     ("models/critic.py", (READING,), [
         ("a critic never shares", "        critic.sharing = policy.sharing\n", "        pass\n"),
