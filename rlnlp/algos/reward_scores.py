@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rlnlp import build
-from rlnlp.batching import AtOnce, parts_at_once
+from rlnlp.batching import AtOnce, pad_to, parts_at_once
 from rlnlp.config.reward_model import PAIRS, RewardModelFit
 from rlnlp.config.schema import RewardModelRun
 from rlnlp.data.judged_batch import JudgedBatch, row_groups
@@ -19,6 +19,7 @@ from rlnlp.maths.preferences import Normalization, normalization_overall, normal
 from rlnlp.models.reward_files import save_reward_model
 from rlnlp.models.reward_model import RewardModel, Rngs
 from rlnlp.models.text_tokens import TextReader, TextTokens, text_batch
+from rlnlp.processes.rows import is_first, own_of, process_count, whole
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 
@@ -82,13 +83,21 @@ def scores_of_rows(
     score: Scorer, batch: Callable[[Sequence[int]], JudgedBatch], table: PreferenceTable, rows: Sequence[int],
     texts: int, tokens: int | None = None,
 ) -> list[Tensor]:  # fmt: skip
-    """The members' raw scores of the answers of each of ``rows``, (M, K) each; ``texts`` at once, of ``tokens``."""
+    """The members' raw scores of the answers of each of ``rows``, (M, K) each; ``texts`` at once, of ``tokens``.
+
+    Several processes share them.
+    """
     found: dict[int, Tensor] = {}
-    for group in row_groups(table, sorted(rows, key=lambda r: table.lengths[r]), texts, tokens):
+    mine = own_of(rows)
+    for group in row_groups(table, sorted(mine, key=lambda r: table.lengths[r]), texts, tokens):
         raw = score(batch(group), None).cpu()
         parts = raw.split([len(table.rows[r].texts) for r in group], dim=1)
         found |= dict(zip(group, parts, strict=True))
-    return [found[r] for r in rows]
+    if process_count() == 1 or not rows:
+        return [found[r] for r in rows]
+    counts = [len(table.rows[r].texts) for r in rows]
+    widest = whole(torch.stack([pad_to(found[r], max(counts)) for r in mine]), len(rows))
+    return [scores[:, :count] for scores, count in zip(widest, counts, strict=True)]
 
 
 def reward_model_result(
@@ -98,7 +107,7 @@ def reward_model_result(
 
     def save() -> None:
         normalize(config, run, model, reader, table, raw)
-        if (note := save_reward_model(run.directory / REWARD_MODEL, model, reader)) is not None:
+        if is_first() and (note := save_reward_model(run.directory / REWARD_MODEL, model, reader)) is not None:
             run.log_message(note)
 
     return Result(REWARD_MODEL, model, model.device, lambda: None, save)

@@ -15,6 +15,8 @@ from rlnlp.data.judged_batch import JudgedBatch, row_groups
 from rlnlp.data.order import WINDOW, alike_rows_of_step
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.maths.preferences import bradley_terry, centering, weighted
+from rlnlp.processes.launch import place
+from rlnlp.processes.rows import joined_rows, own_of, summed
 from rlnlp.rng import stream
 
 
@@ -53,12 +55,16 @@ class Update(NamedTuple):
 
 
 def accumulate(fitting: Fitting, step: int) -> Update:
-    """Leave the gradient of the loss over the rows of ``step`` in the weights."""
+    """Leave the gradient of the loss over the rows of ``step`` in the weights.
+
+    Where there are several processes, the gradient is of this one's rows, and the figures are of all.
+    """
     algo, rows = fitting.algo, fitting.rows(step)
     total = sum(fitting.table.rows[r].row.weight for r in rows)
-    rngs = [stream(fitting.seed, "dropout", step, member) for member in range(len(fitting.counts))]
+    apart = [rank] if (rank := place().rank) else []
+    rngs = [stream(fitting.seed, "dropout", step, member, *apart) for member in range(len(fitting.counts))]
     loss_sum, texts, tokens, differences = 0.0, 0, 0, []
-    for group in row_groups(fitting.table, rows, *fitting.at_once):
+    for group in row_groups(fitting.table, own_of(rows), *fitting.at_once):
         batch = fitting.batch(group)
         raw = fitting.score(batch, rngs)
         loss = loss_of(raw, batch, fitting.counts[:, group], algo, total)
@@ -68,7 +74,9 @@ def accumulate(fitting: Fitting, step: int) -> Update:
         tokens += sum(map(len, batch.texts))
         scores = raw.detach().mean(0)
         differences.append((scores[batch.chosen] - scores[batch.rejected])[batch.target == 1])
-    return Update({"loss": loss_sum, **pair_figures(torch.cat(differences))}, texts, tokens)
+    mean, *counts = summed([loss_sum, texts, tokens])
+    figures = {"loss": mean, **pair_figures(joined_rows(torch.cat(differences)))}
+    return Update(figures, *map(int, counts))
 
 
 def pair_figures(differences: Tensor) -> dict[str, float]:

@@ -8,7 +8,8 @@ from rlnlp.errors import Exit, Failure
 from rlnlp.processes.launch import is_started, place
 
 WAY = "torchrun --nproc-per-node 2 -m rlnlp ..."
-DIVIDED = ("reinforce", "ppo", "sft")  # the algorithms that several processes can share
+SHARDED = ("reinforce", "ppo", "sft")
+DIVIDED = {"ddp": (*SHARDED, "reward-model"), "fsdp": SHARDED}  # the algorithms that several processes can share
 
 
 def check_processes(config: Any) -> None:
@@ -46,8 +47,10 @@ def _faults(config: Any) -> Iterator[str]:
         yield f"device.parallel={parallel} is for several processes, and nothing has started them"
         yield f"start them: {WAY} device={parallel}; or train in one: device.parallel=none"
         return
-    if algo.name not in DIVIDED:
-        yield f"algo={algo.name} trains in one process: device.parallel={parallel} is for {', '.join(DIVIDED)}"
+    if algo.name not in DIVIDED[parallel]:
+        yield f"device.parallel={parallel} is for {', '.join(DIVIDED[parallel])}, not for algo={algo.name}"
+        ways = [way for way, names in DIVIDED.items() if algo.name in names]
+        yield f"use device={ways[0]}" if ways else "train in one process: device.parallel=none, without torchrun"
         return
     if config.device.name not in ("auto", "cpu", "cuda"):
         yield f"device.name must be auto, cpu or cuda in several processes, got {config.device.name}"

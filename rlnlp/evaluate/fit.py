@@ -18,7 +18,7 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.masked import masked_mean
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
-from rlnlp.processes.rows import own, whole
+from rlnlp.processes.rows import own_of, whole
 from rlnlp.run.run import Run
 
 
@@ -40,7 +40,7 @@ def text_losses(
 ) -> Tensor:
     """The mean nats per token of each text of ``rows``, (N,), ``size`` texts at once; several processes share them."""
     losses = []
-    mine = [rows[i] for i in own(torch.arange(len(rows))).tolist()]
+    mine = own_of(rows)
     for start in range(0, len(mine), size):
         batch = table.batch(mine[start : start + size], device)
         out = policy(batch, fitted)

@@ -17,7 +17,7 @@ from torch import Tensor
 from rlnlp.processes.group import explained
 
 Batch = TypeVar("Batch")
-Result = TypeVar("Result")
+Item = TypeVar("Item")
 BUCKET = 2**25  # numbers of gradients that are summed at once
 
 
@@ -45,6 +45,21 @@ def whole(part: Batch, rows: int) -> Batch:
         return part
     found: Batch = _each(part, lambda x: torch.cat(_gathered(x))[:rows])
     return found
+
+
+def own_of(rows: Sequence[Item]) -> list[Item]:
+    """The same of a list."""
+    return [rows[i] for i in own(torch.arange(len(rows))).tolist()]
+
+
+def joined_rows(part: Tensor) -> Tensor:
+    """The rows of all processes one behind the other, of which each has a number of its own."""
+    if process_count() == 1:
+        return part
+    most = widest(len(part))
+    filled = torch.cat([part, part.new_zeros(most - len(part), *part.shape[1:])])
+    there = torch.arange(most, device=part.device) < len(part)
+    return torch.cat(_gathered(filled))[torch.cat(_gathered(there))]
 
 
 def widest(size: int) -> int:

@@ -8,6 +8,8 @@ GROUPS = [
         [
             ("each process does the first rows", "dist.get_rank() * each)", "0 * each)"),
             ("rows that fill up are counted", "torch.cat(_gathered(x))[:rows]", "torch.cat(_gathered(x))"),
+            ("what fills up a part is a row", "torch.cat(_gathered(filled))[torch.cat(_gathered(there))]",
+             "torch.cat(_gathered(filled))"),
             ("a sum is that of one process", "_together(lambda: dist.all_reduce(sums))", "pass"),
             ("each process decides for itself", "_together(lambda: dist.broadcast(flag, 0))", "pass"),
         ],

@@ -61,6 +61,7 @@ def divide(rank: int) -> dict:
     return {
         "own": rows.own(FIVE).tolist(), "whole": rows.whole(rows.own(FIVE), 5).tolist(), "first": rows.is_first(),
         "prompts": mine.prompts.tokens.tolist(), "mask": rows.whole(mine, 5).mask.tolist(),
+        "joined": rows.joined_rows(FIVE[: 1 + 2 * rank]).tolist(), "own_of": rows.own_of("abcde"),
         "widest": rows.widest(3 + rank), "summed": rows.summed([1.5 + rank, 2]),
         "gradients": [None if w.grad is None else w.grad.tolist() for w in weights],
         "of_first": rows.of_first(lambda: FIVE / (1 - rank)).tolist(), "agreed": rows.agreed(rank == 0),
@@ -74,10 +75,12 @@ def test_rows_are_shared_and_put_together_and_gradients_are_added(tmp_path):
     assert other["own"] == FIVE[[3, 4, 4]].tolist()
     assert (one["first"], other["first"]) == (True, False)
     assert one["prompts"] == rollout(5).prompts.tokens[:3].tolist()
-    for key in ("own", "first", "prompts"):
+    assert (one["own_of"], other["own_of"]) == (["a", "b", "c"], ["d", "e", "e"])
+    for key in ("own", "first", "prompts", "own_of"):
         del one[key], other[key]
     assert one == other
     assert one == {
+        "joined": FIVE[[0, 0, 1, 2]].tolist(),
         "whole": FIVE.tolist(), "mask": rollout(5).mask.tolist(), "widest": 4, "summed": [4.0, 4.0],
         "gradients": [[3.0, 4.0], [1.0, 1.0], None], "of_first": FIVE.tolist(), "agreed": True, "not_agreed": False,
     }  # fmt: skip

@@ -28,13 +28,13 @@ def rows(directory: Path, name: str = "metrics") -> list[dict]:
     return [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
 
 
-def check_same(one: Path, other: Path) -> None:
+def check_same(one: Path, other: Path, result: str = "policy") -> None:
     """The same steps up to rounding, the same responses, nearly the same weights."""
     for a, b in zip(rows(one), rows(other), strict=True):
         assert a.keys() == b.keys()
         assert all(math.isclose(a[key], b[key], rel_tol=2e-2, abs_tol=2e-4) for key in a), (a, b)
     assert [row["response"] for row in rows(one, "samples")] == [row["response"] for row in rows(other, "samples")]
-    kept = [load_file(directory / "policy" / "model.safetensors") for directory in (one, other)]
+    kept = [load_file(directory / result / "model.safetensors") for directory in (one, other)]
     assert max(float((kept[0][name] - kept[1][name]).abs().max()) for name in kept[0]) < 5e-4
 
 
@@ -82,6 +82,23 @@ def test_fine_tuning_in_two_processes_has_the_curve_of_one(parallel, tmp_path):
     assert status == 0, err
     assert err.count("step 6/6") == 1
     check_same(one, tmp_path / "two")
+
+
+@pytest.mark.parametrize("more", [["algo.frozen_trunk=false"], ["algo.frozen_trunk=true", "algo.ensemble_size=2"]])
+def test_a_reward_model_of_two_processes_has_the_curve_of_one_which_goes_on_with_it(more, tmp_path):
+    words = asked("reward-model", tmp_path, *more, "algo.head=linear", "algo.micro_batch_size=3", "heldout.size=5")
+    one = runs.run(runs.settings(words), tmp_path / "one")
+    status, out, err = several.torchrun("train", *words, "device=ddp", "hydra.run.dir=two", cwd=tmp_path)
+    assert status == 0, err
+    assert err.count("step 6/6") == out.count("next: rlnlp rank") == 1
+    two = tmp_path / "two"
+    check_same(one, two, "reward_model")
+    results = [json.loads((run / "run.json").read_text())["result"] for run in (one, two)]
+    for name in ("before", "after"):
+        assert results[0][name] == pytest.approx(results[1][name], rel=1e-3)
+    back = runs.broken_off(two, tmp_path / "back", 3)
+    runs.go_on(back, "device.parallel=none")
+    check_same(one, back, "reward_model")
 
 
 def test_a_function_of_the_user_s_sees_the_whole_batch_in_the_first_process(tmp_path):

@@ -17,6 +17,7 @@ from rlnlp.evaluate.preferences.short import reward_model_notes
 from rlnlp.evaluate.report import TYPED, finish, is_easy, title
 from rlnlp.evaluate.summary import FILES, Report, Row, table_row
 from rlnlp.maths.resampling import FEW
+from rlnlp.processes.rows import is_first
 from rlnlp.run.manifest import POLICY, REWARD_MODEL
 from rlnlp.run.run import Run
 
@@ -32,7 +33,9 @@ def finish_run(
     run: Run, algo: FitRewardModel, before: PairFit, outcome: Outcome[PairFit], table: PreferenceTable,
     fits: FurtherFits,
 ) -> None:  # fmt: skip
-    """Record what the reward model reached, draw the curves, write the report and print it."""
+    """Record what the reward model reached, draw the curves, write the report and print it; the first process does."""
+    if not is_first():
+        return
     after = outcome.after
     record = report_record(run, algo, after, table, fits)
     kept = {name: value for name, value in record.items() if name != "values"}
