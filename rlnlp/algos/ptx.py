@@ -25,6 +25,7 @@ from rlnlp.maths.distribution import Distribution
 from rlnlp.maths.losses import negative_log_likelihood
 from rlnlp.maths.statistics import mean_interval
 from rlnlp.models.policy import Policy
+from rlnlp.processes.rows import own
 from rlnlp.types import Rollout
 
 Ptx = Callable[[int, int], dict[str, float]]  # of an update (0, 1, ...) of a step: adds its gradient, gives figures
@@ -98,7 +99,8 @@ def mixed_in(policy: Policy, texts: PretrainingTexts | None, algo: PpoStage | Re
 
     def add(step: int, update: int) -> dict[str, float]:
         batch = texts.batch((steps_before + step - 1) * updates + update + 1, size)
-        parts = micro_batches(batch, batch, algo.micro_batch_size, tokens=algo.micro_batch_tokens)
+        mine = own(batch)
+        parts = micro_batches(mine, mine, algo.micro_batch_size, tokens=algo.micro_batch_tokens)
         return accumulate_gradient(parts, loss_fn, batch.mask, "tokens")[1]
 
     return add

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rlnlp.config.algos import Ppo
+from rlnlp.config.rlhf import Rlhf
 from rlnlp.errors import Exit, Failure
 from rlnlp.processes.launch import is_started, place
 
 WAY = "torchrun --nproc-per-node 2 -m rlnlp ..."
 SHARDED = ("reinforce", "ppo", "sft")
-DIVIDED = {"ddp": (*SHARDED, "reward-model"), "fsdp": SHARDED}  # the algorithms that several processes can share
+DIVIDED = {"ddp": (*SHARDED, "reward-model", "rlhf"), "fsdp": SHARDED}  # algorithms that several processes can share
 
 
 def check_processes(config: Any) -> None:
@@ -49,15 +50,18 @@ def _faults(config: Any) -> Iterator[str]:
         return
     if algo.name not in DIVIDED[parallel]:
         yield f"device.parallel={parallel} is for {', '.join(DIVIDED[parallel])}, not for algo={algo.name}"
-        ways = [way for way, names in DIVIDED.items() if algo.name in names]
-        yield f"use device={ways[0]}" if ways else "train in one process: device.parallel=none, without torchrun"
+        yield "use device=ddp"
         return
     if config.device.name not in ("auto", "cpu", "cuda"):
         yield f"device.name must be auto, cpu or cuda in several processes, got {config.device.name}"
-    if algo.batch_size % count:
-        yield f"algo.batch_size must be a multiple of the {count} processes, got {algo.batch_size}"
-    elif isinstance(algo, Ppo) and algo.minibatch % count:
-        yield f"algo.mini_batch_size must be a multiple of the {count} processes, got {algo.minibatch}"
+    stages = {"algo": algo}
+    if isinstance(algo, Rlhf):
+        stages = {"algo.reward_model": algo.reward_model, "algo.policy": algo.policy}
+    for key, stage in stages.items():
+        if stage.batch_size % count:
+            yield f"{key}.batch_size must be a multiple of the {count} processes, got {stage.batch_size}"
+        elif isinstance(stage, Ppo) and stage.minibatch % count:
+            yield f"{key}.mini_batch_size must be a multiple of the {count} processes, got {stage.minibatch}"
     if parallel == "fsdp":
         yield from _fsdp_faults(config)
 

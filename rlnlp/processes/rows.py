@@ -5,7 +5,8 @@ in each, the last ones repeated where they do not come out even. Statistics, adv
 the whole in every process, by the code of one process.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -18,12 +19,14 @@ from rlnlp.processes.group import explained
 
 Batch = TypeVar("Batch")
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 BUCKET = 2**25  # numbers of gradients that are summed at once
+_alone = False
 
 
 def process_count() -> int:
-    """How many processes there are."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    """How many processes there are to share work."""
+    return dist.get_world_size() if dist.is_initialized() and not _alone else 1
 
 
 def is_first() -> bool:
@@ -110,6 +113,27 @@ def of_first(function: Callable[[], Tensor]) -> Tensor:
     sent = found.to(_device()).contiguous() if is_first() else torch.empty(shape.tolist(), device=_device())
     _together(lambda: dist.broadcast(sent, 0))
     return sent.cpu()
+
+
+def told(function: Callable[[], Result]) -> Result:
+    """What ``function`` returns in the first process, which alone calls it: an object that pickles."""
+    if process_count() == 1:
+        return function()
+    found: list[Any] = [function() if is_first() else None]
+    _together(lambda: dist.broadcast_object_list(found, 0, device=_device()))
+    answer: Result = found[0]
+    return answer
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """A context in which this process does all of its work, as if there were no others."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
 
 
 def decided(here: bool) -> bool:

@@ -72,7 +72,7 @@ def _stopped(error: KeyboardInterrupt, directory: Path, progress: Progress) -> F
     except Failure as failure:
         return failure
     if isinstance(error, Paused):
-        return Failure(code, f"{error}; to go on: {command('resume', directory)}", WAITING)
+        return Failure(code, f"{error}; to go on: {again(command('resume', directory))}", WAITING)
     found = checkpoints(progress.folder)
     saved = f"step {step_of(found[-1])} is saved" if found else "no step is saved yet"
     meanwhile = f"; {error.meanwhile}" if isinstance(error, Stopped) and error.meanwhile else ""

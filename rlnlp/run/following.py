@@ -128,6 +128,11 @@ class FollowingProgress(Progress):
         self._check_finite(parts)
         tensor_files(self._kept(parts))
 
+    def settle_models(self, best: tuple[int, float] | None) -> None:
+        """The first process removes those that are not kept."""
+        self.best = {} if best is None else {"step": best[0], "value": best[1]}
+        self.keep_models = self._models_asked
+
     def _retain(self) -> None:
         """The first process removes."""
 

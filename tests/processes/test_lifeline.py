@@ -47,9 +47,15 @@ def test_the_environment_tells_which_process_this_is_and_how_to_start_as_many_ag
         ("ppo", {"parallel": "ddp"}, None, "device.parallel=ddp is for several processes, and nothing has started"),
         (
             "rlhf",
-            {"parallel": "ddp"},
+            {"parallel": "fsdp"},
             "2",
-            "device.parallel=ddp is for reinforce, ppo, sft, reward-model, not for algo=rlhf\ntrain in one process",
+            "device.parallel=fsdp is for reinforce, ppo, sft, not for algo=rlhf\nuse device=ddp",
+        ),
+        (
+            "rlhf",
+            {"parallel": "ddp"},
+            "5",
+            "algo.reward_model.batch_size must be a multiple of the 5 processes, got 16",
         ),
         (
             "reward-model",

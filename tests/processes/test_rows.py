@@ -58,7 +58,10 @@ def divide(rank: int) -> dict:
     weights[1].grad = torch.tensor([1.0, 1.0]) if rank else None
     mine = rows.own(batch)
     rows.sum_gradients(weights)
+    with rows.alone():
+        alone = rows.process_count(), rows.own_of("abcde"), rows.told(lambda: rank)
     return {
+        "alone": alone, "told": rows.told(lambda: {"one": 1 // (1 - rank)}),
         "own": rows.own(FIVE).tolist(), "whole": rows.whole(rows.own(FIVE), 5).tolist(), "first": rows.is_first(),
         "prompts": mine.prompts.tokens.tolist(), "mask": rows.whole(mine, 5).mask.tolist(),
         "joined": rows.joined_rows(FIVE[: 1 + 2 * rank]).tolist(), "own_of": rows.own_of("abcde"),
@@ -76,11 +79,12 @@ def test_rows_are_shared_and_put_together_and_gradients_are_added(tmp_path):
     assert (one["first"], other["first"]) == (True, False)
     assert one["prompts"] == rollout(5).prompts.tokens[:3].tolist()
     assert (one["own_of"], other["own_of"]) == (["a", "b", "c"], ["d", "e", "e"])
-    for key in ("own", "first", "prompts", "own_of"):
+    assert (one["alone"], other["alone"]) == ((1, [*"abcde"], 0), (1, [*"abcde"], 1))
+    for key in ("own", "first", "prompts", "own_of", "alone"):
         del one[key], other[key]
     assert one == other
     assert one == {
-        "joined": FIVE[[0, 0, 1, 2]].tolist(),
+        "joined": FIVE[[0, 0, 1, 2]].tolist(), "told": {"one": 1},
         "whole": FIVE.tolist(), "mask": rollout(5).mask.tolist(), "widest": 4, "summed": [4.0, 4.0],
         "gradients": [[3.0, 4.0], [1.0, 1.0], None], "of_first": FIVE.tolist(), "agreed": True, "not_agreed": False,
     }  # fmt: skip

@@ -19,8 +19,9 @@ from rlnlp.feedback.pairs import Standing, comparisons, judged_rows
 from rlnlp.feedback.recency import recency_weights
 from rlnlp.feedback.records import RATED, NewItem, content_sha256
 from rlnlp.feedback.selection import at_random, by_disagreement, candidates
-from rlnlp.feedback.store import Store
+from rlnlp.feedback.told import ToldStore
 from rlnlp.models.chat import Prompt
+from rlnlp.processes.rows import told
 from rlnlp.rewards.model.learned import Asked
 from rlnlp.run.run import Run
 
@@ -32,7 +33,7 @@ class Asking:
 
     def __init__(
         self,
-        store: Store,
+        store: ToldStore,
         setup: OnPolicySetup,
         model: RoundModel,
         algo: Rlhf,
@@ -42,7 +43,7 @@ class Asking:
     ) -> None:
         self.store, self.setup, self.model = store, setup, model
         self.algo, self.annotator, self.run = algo, annotator, run
-        self.id, self.shared = str(run.facts["id"]), shared
+        self.id, self.shared = told(lambda: str(run.facts["id"])), shared
 
     def compare(self, round: int) -> int:
         """Ask which of two responses of the present policy is better, as often as the settings say; how often that is.
@@ -135,7 +136,7 @@ class Asking:
         return {one.id: one.name for one in self.store.annotators()}
 
 
-def taken_up(store: Store, used: Sequence[Mapping[str, Any]]) -> list[Standing]:
+def taken_up(store: ToldStore, used: Sequence[Mapping[str, Any]]) -> list[Standing]:
     """The judgements that ``used`` identifies, in its order, whatever was said of their items since.
 
     Raises:

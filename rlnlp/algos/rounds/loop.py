@@ -32,6 +32,7 @@ from rlnlp.evaluate.rounds.over_optimization import over_optimization
 from rlnlp.feedback.annotating import Annotators
 from rlnlp.feedback.pairs import Standing, used
 from rlnlp.feedback.waiting import collect_in_run
+from rlnlp.processes.rows import alone, told
 from rlnlp.run.run import Run
 from rlnlp.run.stage import Stage
 
@@ -86,12 +87,14 @@ class Loop:
             return self.asking.compare(round)
 
     def collect(self, round: int) -> None:
-        """Let the annotators judge what is wanted.
+        """Let the annotators judge what is wanted; they are asked by the first process.
 
         Raises:
             Paused: they have left before that.
         """
-        collect_in_run(self.run, self.annotators, self.asking.store, round)
+        if (store := self.asking.store.store) is not None:
+            with alone():
+                collect_in_run(self.run, self.annotators, store, round)
 
     def take_up(self, round: int, asked: int) -> None:
         """Decide which judgements the round learns from, and see what the last reward model made of the new ones.
@@ -212,7 +215,7 @@ class Loop:
         """What the reward model of the round is worth: on held-out responses of the policy that was asked about."""
         asked = self.first if round == 1 else Draws.from_json(self.rounds.last)
         rng, width = self.run.rng("knowledge", round), self.config.annotator.tie_width
-        rows = [row for row in self.run.progress.files["metrics"].rows() if row.get("stage") == FIT]
+        rows = [row for row in told(self.run.progress.files["metrics"].rows) if row.get("stage") == FIT]
         own = self._accuracy_on(judgements, round)
         return {
             "loss": rows[-1]["loss"], "accuracy": None if own is None else own["accuracy"],

@@ -5,6 +5,7 @@ from rlnlp.algos.rounds.loop import Loop
 from rlnlp.evaluate.best import policy_result
 from rlnlp.evaluate.rounds.finish import finish_run
 from rlnlp.models.reward_files import save_reward_model
+from rlnlp.processes.rows import is_first
 from rlnlp.run.manifest import POLICY, REWARD_MODEL
 
 
@@ -19,7 +20,8 @@ def finish(loop: Loop) -> None:
             step = best
         result.settle()
         result.save()
-        if (note := save_reward_model(run.directory / REWARD_MODEL, loop.model.model, loop.model.reader)) is not None:
+        model = loop.model
+        if is_first() and (note := save_reward_model(run.directory / REWARD_MODEL, model.model, model.reader)):
             run.log_message(note)
     rows = zip(loop.first.rows(), Draws.from_json(rounds.last).rows(), strict=True)
     heldout = [

@@ -19,8 +19,9 @@ from rlnlp.algos.setup import learned_parameters, on_policy_setup
 from rlnlp.config.rates import with_stage_rates
 from rlnlp.config.schema import RlhfRun
 from rlnlp.feedback.chosen import annotators_of
-from rlnlp.feedback.store import Store
 from rlnlp.feedback.taste import taste_of
+from rlnlp.feedback.told import ToldStore
+from rlnlp.processes.rows import process_count
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.parts import Parts
 from rlnlp.run.run import Run
@@ -44,7 +45,7 @@ def rlhf_loop(config: RlhfRun, run: Run) -> Loop:
     observe = RoundObserver(config, setup, model.scores, first, rounds, run)
     optimization = policy_optimization(config.optimization, setup, model.reward(setup.table.texts), observe, run)
     path = run.directory / FEEDBACK if config.data.feedback is None else Path(config.data.feedback).expanduser()
-    store = run.keep(Store(path, config.seed, repeated=config.annotator.repeat_fraction))
+    store = run.keep(ToldStore(path, config.seed, config.annotator.repeat_fraction))
     shared = config.data.feedback is not None
     asking = Asking(store, setup, model, config.algo, config.annotator, run, shared)
     taste = taste_of(setup.terms, build.shapings(config.reward), setup.given, *config.annotator.rating_range)
@@ -65,7 +66,7 @@ def loaded(config: RlhfRun, run: Run) -> tuple[RlhfRun, build.Language, build.La
     with run.display.waiting("loading the models"):
         language = build.loaded_language(config, run)
         reading = build.reading_language(trunk, config.device, config.seed)
-    run.computes_on(language.device, config.device.threads)
+    run.computes_on(language.device, config.device.threads, process_count())
     known: dict[str, Any] = run.facts.get("decided", {})
     algo, decided = with_stage_rates(
         algo,

@@ -18,6 +18,7 @@ from rlnlp.evaluate.rounds.qualities import draw_qualities
 from rlnlp.evaluate.rounds.sentences import headline, sentences
 from rlnlp.evaluate.rounds.tables import before_after, rounds_table
 from rlnlp.evaluate.summary import FILES, Report
+from rlnlp.processes.rows import is_first
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 
@@ -30,13 +31,16 @@ def finish_run(
     run: Run, config: RlhfRun, history: Sequence[Record], over: Record, result: Mapping[str, Any],
     heldout: Sequence[Mapping[str, Any]], device: torch.device,
 ) -> None:  # fmt: skip
-    """Draw both pictures of the rounds, record their result with what ``result`` has more, and print the report.
+    """Draw both pictures of the rounds, record their result with what ``result`` has more, and print the report; the
+    first process does.
 
     ``history`` has the records of the first policy and of each round, ``over`` is that of ``over_optimization``.
     ``result`` needs "n", the prompts that were measured on, "heldout", whether none of them was trained on, and
     "policy_step", the step of the weights in policy/. ``heldout`` are the lines of heldout.jsonl, each with a "prompt"
     and "before" and "after" with their "response".
     """
+    if not is_first():
+        return
     told = History(history, read_metrics(run.directory), over)
     health = dict(round_findings(told, settings_of(config)))
     report = report_of(run, config, told, result, heldout, list(health.values()))
