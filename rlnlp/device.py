@@ -122,6 +122,17 @@ def compute_device(where: Device) -> torch.device:
     return find_device(f"cuda:{here.local}" if here.processes > 1 and name == "cuda" else where.name)
 
 
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """A context in which float32 products are float32, by the plain kernels."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def find_device(name: str) -> torch.device:
     """The device by name; nothing is set up for it.
 

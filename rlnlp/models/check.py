@@ -7,7 +7,7 @@ only forbids a shortcut turns it off.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import transformers
 from torch import Tensor
 
 from rlnlp.batching import left_padded
+from rlnlp.device import exact_products
 from rlnlp.errors import Exit, Failure, counted, describe, out_of_memory
 from rlnlp.models.calling import hidden_of
 from rlnlp.models.decoder import Decoder
@@ -87,17 +88,6 @@ def content_of(policy: Policy) -> str:
     sums = {name: float(weight.detach().sum()) for name, weight in policy.lm.named_parameters()}
     versions = [torch.__version__, transformers.__version__, policy.device.type, policy.lm.config.to_json_string()]
     return hashlib.sha256(json.dumps([versions, sums]).encode()).hexdigest()
-
-
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """A context in which float32 products are float32: a fault must stand out from rounding."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 class _Check:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from rlnlp.device import exact_products
 from rlnlp.models.block_attention import check_known, masked_weights, scale_of
 from rlnlp.models.group_attention import switched_attention
 
@@ -144,11 +145,12 @@ class ResponseCache:
         (keys, values), key, value = layer.prompts, layer.keys, layer.values
         kept = key.shape[1]
         asked = (query * scale_of(query, scaling)).reshape(rows, kept, heads // kept, width)
-        of_prompts = self.groups.apart(self.groups.together(asked) @ keys.transpose(2, 3))
-        scores = torch.cat([of_prompts, asked @ key.transpose(2, 3)], dim=-1)
-        weights = masked_weights(scores, sees, value)
-        of_prompts = self.groups.apart(self.groups.together(weights[..., : self.width]) @ values)
-        return (of_prompts + weights[..., self.width :] @ value).reshape(rows, 1, heads, width)
+        with exact_products():  # also the faster ones: others are made for more than one row
+            of_prompts = self.groups.apart(self.groups.together(asked) @ keys.transpose(2, 3))
+            scores = torch.cat([of_prompts, asked @ key.transpose(2, 3)], dim=-1)
+            weights = masked_weights(scores, sees, value)
+            of_prompts = self.groups.apart(self.groups.together(weights[..., : self.width]) @ values)
+            return (of_prompts + weights[..., self.width :] @ value).reshape(rows, 1, heads, width)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these responses only, and with the prompts that they have."""

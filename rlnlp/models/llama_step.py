@@ -10,14 +10,15 @@ Measured in float32 on one core beside another process, processor seconds of sam
 =====  ==============================  =============  ==========  ============  =====
 width  prompts                         of tokens      new tokens  transformers  this
 =====  ==============================  =============  ==========  ============  =====
-64     4, 16 responses to each         8              40          .157          .109
-128    256                             12             24          .60           .53
-160    16, 4 responses to each         12             24          .195          .181
-160    8, 8 responses to each          114            32          .297          .268
-160    8, 4 responses to each          18             200         1.28          1.11
-384    16, 4 responses to each         12             24          1.07          1.05
-384    8, 4 responses to each          100            64          2.23          2.10
-512    8, 4 responses to each          100            64          3.30          3.43
+64     4, 16 responses to each         8              40          .257          .160
+128    64                              12             24          .214          .178
+128    256                             12             24          .661          .574
+160    16, 4 responses to each         12             24          .223          .195
+160    8, 8 responses to each          114            32          .343          .299
+160    8, 4 responses to each          18             200         1.51          1.25
+384    16, 4 responses to each         12             24          1.15          1.10
+384    8, 4 responses to each          100            64          2.27          2.13
+512    8, 4 responses to each          100            64          3.22          3.13
 =====  ==============================  =============  ==========  ============  =====
 """
 
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rlnlp.device import exact_products
 from rlnlp.models.decoding import ROOM, ResponseCache
 
 KINDS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")  # of transformers
@@ -79,8 +81,9 @@ class TextKeys:
         keys[:, :, end - 1], values[:, :, end - 1] = key, value
         asked = query.to(keys.dtype).unflatten(1, (keys.shape[1], -1))  # heads that read the same keys
         hidden = None if self.hidden is None else self.hidden[:, None, None, :end]
-        found = functional.scaled_dot_product_attention(asked, keys[:, :, :end], values[:, :, :end], hidden)
-        return found.flatten(1)
+        with exact_products():  # also the faster ones: others are made for more than one row
+            read = functional.scaled_dot_product_attention(asked, keys[:, :, :end], values[:, :, :end], hidden)
+        return read.flatten(1)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these texts only."""

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlnlp.device import exact_products
 from rlnlp.errors import Exit, Failure, describe, out_of_memory
-from rlnlp.models.check import exact_products
 from rlnlp.models.reward_trunk import CausalTrunk
 from rlnlp.models.text_tokens import TextBatch, TextTokens, text_batch
 

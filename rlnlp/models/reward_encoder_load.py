@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from rlnlp.device import exact_products
 from rlnlp.errors import Exit, Failure, describe, one_line, out_of_memory
-from rlnlp.models.check import exact_products
 from rlnlp.models.fast import checkpointed
 from rlnlp.models.load import pretrained
 from rlnlp.models.reward_check import check_texts, check_trunks, same_scores
