@@ -15,6 +15,10 @@ prompts     new tokens  joined, seconds       MB          this, seconds         
 100 to 128  32          .763                  550         .455                  461
 12 to 24    200         3.67                  804         3.20                  558
 ==========  ==========  ====================  ==========  ====================  ==========
+
+With plain products for a single query, as there are now, on an AMD EPYC: the first line .238 and .223; SmolLM2-135M, 8
+prompts of 22 and 24 new tokens, 2.81 and 2.74; a Llama of width 512, 16 prompts of 12 with 4 responses of 24, 1.69 and
+1.55.
 """
 
 from collections.abc import Iterator, Sequence

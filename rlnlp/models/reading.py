@@ -16,7 +16,7 @@ from rlnlp.models.llama_step import has_step
 from rlnlp.models.shared_prompt import PAYS, Size, rows_of_groups, size_of, window_of
 from rlnlp.types import Rollout, take
 
-LONG = 64  # tokens of a text from which joining keys and values at each token is a large part of sampling
+LONG = 64  # tokens of a text from which a prompt that is kept once pays for the products that this takes
 LONG_READ = 256  # tokens of a text from which the weights of attention are a large part of the memory of learning
 
 
@@ -106,7 +106,8 @@ class Reading:
 
 def sharing_of(lm: Any, context: int) -> Sharing:
     """How a causal language model of transformers with this ``context`` shares prompts."""
-    return Sharing(size_of(lm.base_model), window_of(lm.config, context), has_step(lm))
+    own_step = has_step(lm)  # which has keys in room of their own for short texts
+    return Sharing(size_of(lm.base_model), window_of(lm.config, context), own_step, LONG if own_step else 0)
 
 
 def reading(rollout: Rollout, sharing: Sharing | None, first: int) -> Reading:

@@ -179,6 +179,8 @@ def test_the_room_of_the_responses_is_made_in_parts_and_never_larger_than_they_c
 def test_only_long_texts_are_sampled_so_and_those_that_a_window_does_not_cut():
     made, longest = Policy(small.lm(16)), LONG - 6
     made.sharing = replace(sharing_of(made.lm, 4 * LONG), own_step=False)
+    assert sharing_of(small.lm(16), 64).decoding_from == LONG
+    assert sharing_of(small.gpt2(), 64).decoding_from == 0, "without a step of its own, which has room for short texts"
     for more, expected in ((longest - 1, False), (longest, True), (4 * LONG - 6, True), (4 * LONG - 5, False)):
         _, decoder = logits(made, 1, more=more)
         assert (decoder.responses is not None) == expected

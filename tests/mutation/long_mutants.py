@@ -34,6 +34,7 @@ GROUPS = [
         ("the step passes adapters over", " and self.policy.adapters is None", ""),
     ]),
     ("models/reading.py", (DECODER,), [
+        ("short texts are joined at each token", "LONG if own_step else 0", "LONG"),
         ("the step looks past a window", "self.own_step and prompt + new <= self.window", "self.own_step"),
     ]),
     ("models/reading_check.py", (CHECK,), [
