@@ -16,20 +16,13 @@ WITHIN = 0.1  # of the gain of the best kept policy
 
 
 def gold_rewards(path, prompts, draws):
-    """The gold reward of ``draws`` responses to each prompt, by the weights of conf/reward/gold.yaml."""
+    """The gold reward of ``draws`` responses to each prompt: conf/reward/helpful.yaml."""
     found = rlnlp.load(path).generate(prompts, n=draws, seed=777)
-    texts = [each["prompt"] for each in found], [each["response"] for each in found]
-    terms = (0.4, gold.sentiment), (0.3, gold.politeness), (0.3, gold.helpfulness)
-    return sum(weight * np.array(term(*texts)) for weight, term in terms)
-
-
-SMALL_GAIN = pytest.mark.xfail(
-    reason="its gain is as small as what one policy and the next differ by: see the handbook"
-)
+    return np.array(gold.helpfulness([each["prompt"] for each in found], [each["response"] for each in found]))
 
 
 @pytest.mark.nightly
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=SMALL_GAIN), 2])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_gold_turns_down_while_the_proxy_goes_up_and_the_kept_model_is_as_good_as_the_best(tmp_path, seed):
     asked = ["train", "experiment=overoptimization", f"seed={seed}", "checkpoint.keep_models=all", "device.threads=1"]
     status, _, errors = forked.rlnlp(*asked, "hydra.run.dir=run", cwd=tmp_path, timeout=1800)

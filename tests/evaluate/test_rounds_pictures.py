@@ -105,6 +105,14 @@ def test_gains_are_drawn_over_the_root_of_the_kl_with_their_curves_and_the_peak(
     assert heights[0] == pytest.approx(heights[1]), "no gain is at the same height on both axes"
 
 
+def test_a_curve_ends_with_the_last_point_that_it_is_fitted_to():
+    over = records.over()
+    panel = by_key(records.history(1, over=over | {"gold": over["gold"] | {"points": 4}}))["distance"]
+    fitted = sorted(point["d"] for point in over["points"] if point["d"] >= 0.3)
+    assert panel.right[1].points[-1].x == pytest.approx(fitted[3])
+    assert panel.series[1].points[-1].x == pytest.approx(1.4)
+
+
 def test_an_axis_on_the_right_has_its_0_where_the_left_one_has_it_if_gains_are_negative_too():
     over = records.over()
     points = [point | {"gold": -point["gold"]} for point in over["points"]]
