@@ -86,6 +86,7 @@ def ours(a: argparse.Namespace, *settings: str) -> Tool:
             command = [
                 sys.executable, "-m", "rlnlp", "train", *settings, f"hydra.run.dir={place}/run", "device=cpu",
                 f"device.threads={a.threads}", f"algo.total_steps={a.steps}", "samples.every=0", "checkpoint.every=0",
+                "heldout.every=0",  # a peer does not measure on the way either
             ]  # fmt: skip
             _, megabytes, others = finished(command, a.threads)
             timing, metrics = (rows(Path(place) / "run" / f"{name}.jsonl") for name in ("timing", "metrics"))

@@ -80,7 +80,7 @@ def ours(a: argparse.Namespace, seed: int) -> list[tuple[float, float]]:
         (Path(place) / "prompts.txt").write_text("\n".join(BEGINNINGS))
         words = [
             "algo=reinforce", "algo.baseline=leave-one-out", f"model.path={a.model.resolve()}",
-            "data.prompts=prompts.txt", "heldout.size=1", "~reward.terms",
+            "data.prompts=prompts.txt", "heldout.size=1", "heldout.every=0", "~reward.terms",
             f"+reward.terms={{vader: {{fn: '{Path(__file__).resolve()}:compound'}}}}",
             f"algo.batch_size={len(BEGINNINGS)}", f"algo.num_generations={GROUP}", f"algo.micro_batch_size={4 * GROUP}",
             f"sampler.max_new_tokens={NEW}", f"sampler.min_new_tokens={NEW}", f"algo.learning_rate={RATE}",
