@@ -1,6 +1,8 @@
 """The memory that ``rlnlp check`` tells: of what it is made."""
 
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -23,6 +25,13 @@ def test_a_peak_is_of_what_was_held_since_it_was_restarted():
     del held
     restart_peak(CPU)
     assert peak(CPU) < start + 40 * MB
+
+
+def test_what_the_process_held_that_started_this_one_is_not_its_own():
+    shown = "import torch; from rlnlp.device import peak_memory; print(peak_memory(torch.device('cpu'))['process'])"
+    code = f"import subprocess, sys; held = b'x' * (1 << 30); subprocess.run([sys.executable, '-c', {shown!r}])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=small.ROOT, capture_output=True, text=True, check=True)
+    assert 2**26 < int(done.stdout) < 2**30
 
 
 @pytest.mark.parametrize(("held", "want"), [(0, 1000 + 2 * 4 * 20), (5000, 5000)])

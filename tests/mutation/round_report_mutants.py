@@ -31,7 +31,7 @@ GROUPS = [  # file, tests, (name, what stands there, what is put there)
     ("evaluate/rounds/distance.py", (PICTURES,), [
         ("gains over the KL and not over its root", 'root = [(math.sqrt(max(0.0, row["heldout/kl"])),',
          'root = [(max(0.0, row["heldout/kl"]),'),
-        ("a curve is drawn to the last point", '[curve["points"] - 1]', "[-1]"),
+        ("a curve is drawn to the last point", '[: curve["points"]]', ""),
         ("rewards are not gains", "Point(d, value - before)", "Point(d, value)"),
     ]),
     ("evaluate/rounds/panel.py", (PICTURES,), [

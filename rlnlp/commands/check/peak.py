@@ -6,9 +6,8 @@ import torch
 
 from rlnlp.device import peak_memory, return_freed
 
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")  # of Linux: proc(5)
+CLEAR = Path("/proc/self/clear_refs")  # of Linux: proc(5)
 RESTART = "5"  # the peak is what is held now
-KIB = 1024
 
 
 def restart_peak(device: torch.device) -> None:
@@ -25,10 +24,4 @@ def restart_peak(device: torch.device) -> None:
 
 def peak(device: torch.device) -> int:
     """The most bytes since ``restart_peak``: of a CUDA device, else of the process."""
-    if device.type == "cuda":
-        return peak_memory(device)["cuda"]
-    try:
-        lines = dict(line.split(":", 1) for line in STATUS.read_text().splitlines() if ":" in line)
-        return int(lines["VmHWM"].split()[0]) * KIB
-    except (OSError, KeyError, ValueError, IndexError):
-        return peak_memory(device)["process"]
+    return peak_memory(device)["cuda" if device.type == "cuda" else "process"]

@@ -36,8 +36,8 @@ def _series(history: History, name: str, color: str) -> list[Series]:
     points = [Point(p["d"], p[name]) for p in history.over["points"] if p[name] is not None]
     found = [Series("", points, color, "o")] if points else []
     if curve := history.over["proxy" if name == "reward" else "gold"]:
-        last = sorted(point.x for point in points if point.x >= NEAR)[curve["points"] - 1]  # behind it nothing was fitted
-        far = np.linspace(NEAR, last, CURVE)
+        fitted_to = sorted(point.x for point in points if point.x >= NEAR)[: curve["points"]]
+        far = np.linspace(NEAR, fitted_to[-1], CURVE)
         fitted = gains_at(far, curve["alpha"], curve["beta"])
         found.append(Series("", [Point(*p) for p in zip(far.tolist(), fitted.tolist(), strict=True)], color, "-"))
     found += [Series("", each, color, "x:") for each in _later(history, name)]
