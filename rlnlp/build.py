@@ -15,7 +15,7 @@ from rlnlp.config.model import Device, Model, Sampler
 from rlnlp.config.reward import Reward
 from rlnlp.config.reward_model import RewardModelFit
 from rlnlp.config.schema import GenerateRun, RewardModelRun, Trained
-from rlnlp.device import DTYPES, compute_device, importing
+from rlnlp.device import compute_device, compute_dtype, importing
 from rlnlp.errors import Exit, Failure, counted
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.adapter_weights import learn_adapter
@@ -115,7 +115,7 @@ def language(
         notes.append(f"{many} of the files not used, such as {policy.unused[0]}: is config.json of this model?")
     notes += fit_vocabulary(policy, tokenizer, words, model.resize_embeddings)
     policy.files = pretrained_files(policy, tokenizer)
-    policy.dtype = DTYPES[where.dtype]
+    policy.dtype = compute_dtype(where.dtype, device)
     if model.gradient_checkpointing:
         recompute_layers(policy, f"model '{model.path}'")
     return Language(policy, tokenizer, device, findings, tuple(notes))
@@ -205,7 +205,7 @@ def reading_language(
     if model.gradient_checkpointing:
         encoder.recompute_layers()
     notes = (tokenizer.note,) if tokenizer.note else ()
-    return EncoderLanguage(encoder, tokenizer, device, DTYPES[where.dtype], notes)
+    return EncoderLanguage(encoder, tokenizer, device, compute_dtype(where.dtype, device), notes)
 
 
 def text_reader(data: Conversations, language: Language | EncoderLanguage) -> TextReader:

@@ -124,12 +124,22 @@ def compute_device(where: Device) -> torch.device:
     """
     torch.set_num_threads(where.threads)
     keep_freed()
-    if not torch.cpu._is_amx_tile_supported():
-        # oneDNN instead of MKL: the same float32 at 2.4 times the speed on AMD. Where AMX is, it would mean bfloat16.
-        torch.set_float32_matmul_precision("medium")
     name = "cuda" if where.name == "auto" and torch.cuda.is_available() else where.name
     here = place() if where.parallel != "none" else ALONE
-    return find_device(f"cuda:{here.local}" if here.processes > 1 and name == "cuda" else where.name)
+    device = find_device(f"cuda:{here.local}" if here.processes > 1 and name == "cuda" else where.name)
+    # oneDNN instead of MKL: the same float32 at 2.4 times the speed on AMD. On a GPU, and where a CPU has AMX, it would
+    # mean products of a shorter type.
+    fast = device.type == "cpu" and not torch.cpu._is_amx_tile_supported()
+    torch.set_float32_matmul_precision("medium" if fast else "highest")
+    return device
+
+
+def compute_dtype(name: str, device: torch.device) -> torch.dtype:
+    """What products of float32 weights are computed in on ``device``: a setting's ``name``, or ``auto``."""
+    if name == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        name = "bfloat16" if fast else "float32"
+    return DTYPES[name]
 
 
 @contextmanager

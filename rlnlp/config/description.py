@@ -35,7 +35,7 @@ def description(config: Trained) -> dict[str, str]:
         steps = step_lines(config.algo, config.sampler)
     return {
         "algorithm": f"{title} ({name})",
-        "model": f"{_model(config.model)}, computed in {config.device.dtype}",
+        "model": f"{_model(config.model)}{_computed(config.device.dtype)}",
         "device": f"{one_line(config.device.name, 40)}, {counted(config.device.threads, 'thread')}",
         kind: f"{one_line(data, 120)}, {_heldout(config, kind)}",
         **loop,
@@ -100,6 +100,10 @@ def _model(model: Model) -> str:
     fresh = model.fresh
     size = f"{counted(fresh.layers, 'layer')} of width {fresh.width}"
     return f"fresh, {size}, tokenizer of {one_line(str(model.tokenizer), 120)}"
+
+
+def _computed(dtype: str) -> str:
+    return "" if dtype == "auto" else f", computed in {dtype}"
 
 
 def _adapter(lora: Lora) -> str:

@@ -120,8 +120,8 @@ class Device:
         "ddp or fsdp: processes that torchrun starts share the work; each has the weights, or a part of them",
         resume="free", verl=f"{ACTOR}.strategy",
     )  # fmt: skip
-    dtype: Literal["float32", "bfloat16"] = setting(
-        "what is computed in; weights and optimizer stay float32",
+    dtype: Literal["auto", "float32", "bfloat16"] = setting(
+        "what is computed in; auto: bfloat16 on a GPU that has it, else float32; weights and optimizer stay float32",
         trl="bf16", verl=f"{ACTOR}.fsdp_config.mixed_precision.param_dtype",
     )  # fmt: skip
 

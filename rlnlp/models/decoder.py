@@ -9,8 +9,9 @@ from torch import Tensor
 from rlnlp.batching import groups_of
 from rlnlp.models.calling import positions
 from rlnlp.models.decoding import ResponseCache, response_cache
-from rlnlp.models.llama_step import LlamaStep, llama_step
+from rlnlp.models.llama_step import LlamaStep, ResponseKeys, TextKeys, step_dtype
 from rlnlp.models.policy import Policy
+from rlnlp.models.recorded_step import RecordedStep, cuda_graph, may_be_recorded
 from rlnlp.types import Prompts
 
 
@@ -24,7 +25,7 @@ class Decoder:
         self.policy, self.more = policy, more
         self.cache: Any = None
         self.responses: ResponseCache | None = None  # what ``cache`` is, where responses grow in room that is there
-        self.step: LlamaStep | None = None  # what goes on with the cache, once the prompts are read
+        self.step: LlamaStep | RecordedStep | None = None  # what goes on with the cache, once the prompts are read
         self.read: Tensor | None = None  # all tokens so far, where the model has no cache
 
     def __call__(self, tokens: Tensor, attention: Tensor) -> Tensor:
@@ -48,10 +49,20 @@ class Decoder:
             self.responses = response_cache(self.cache, group, self.more)
         if self.responses is None and len(first) < len(group):
             self.cache.batch_select_indices(rows)
-        if sharing is not None and sharing.steps_alone(prompts.shape[1], self.more) and self.policy.adapters is None:
-            self.step = llama_step(self.policy.lm, self.cache, self.responses, self.more, attention)
+        if sharing is not None and sharing.steps_alone(prompts.shape[1], self.more):
+            with self.policy.adapted():
+                self.step = self._own_step(attention)
             self.cache = None  # the step's: it is replaced as it grows
         return logits[rows] if len(first) < len(group) else logits
+
+    def _own_step(self, attention: Tensor) -> LlamaStep | RecordedStep:
+        """What goes on after prompts that ``attention`` (B, P) marks the real tokens of."""
+        lm = self.policy.lm
+        if self.responses is None:
+            return LlamaStep(lm, TextKeys(self.cache, self.more, attention, step_dtype(lm)))
+        if may_be_recorded(lm):
+            return RecordedStep(lm, self.responses, attention, cuda_graph)
+        return LlamaStep(lm, ResponseKeys(self.responses))
 
     def _logits(self, tokens: Tensor, attention: Tensor) -> Tensor:
         if not self.policy.cached:
@@ -76,7 +87,7 @@ class Decoder:
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows of the batch only."""
         if self.step is not None:
-            self.step.keys.keep(rows)
+            self.step.keep(rows)
         elif self.read is not None:
             self.read = self.read[rows]
         elif self.responses is not None:

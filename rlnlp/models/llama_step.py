@@ -20,6 +20,10 @@ width  prompts                         of tokens      new tokens  transformers  
 384    8, 4 responses to each          100            64          2.27          2.13
 512    8, 4 responses to each          100            64          3.22          3.13
 =====  ==============================  =============  ==========  ============  =====
+
+With an adapter of rank 16, added to the weights once and not at each token: width 160, 16 prompts of 12 with 4
+responses of 24 tokens to each, .305 and .188; width 576 (SmolLM2-135M), 8 prompts of 22 with one of 24, 3.46 and 2.61,
+in bfloat16 2.85 and 1.89.
 """
 
 from collections.abc import Callable
@@ -31,9 +35,11 @@ from torch.nn import functional
 
 from rlnlp.device import exact_products
 from rlnlp.models.decoding import ROOM, ResponseCache
+from rlnlp.models.lora import weight_in_use
 
 KINDS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM")  # of transformers
 WIDEST = 384  # hidden states: in a wider model the products are nearly all of the time
+WIDEST_ADAPTED = 1024  # with an adapter, which is added to the weights once and not at each token
 
 
 class Keys(Protocol):
@@ -138,7 +144,7 @@ class Layer(NamedTuple):
 
 
 class LlamaStep:
-    """The step of ``lm`` with the weights that it has now; ``keys`` are of the texts that grow."""
+    """The step of ``lm`` with the weights, and the adapter, that it has now; ``keys`` are of the texts that grow."""
 
     def __init__(self, lm: Any, keys: Keys) -> None:
         self.lm, self.keys = lm, keys
@@ -146,12 +152,21 @@ class LlamaStep:
         self.eps = float(lm.config.rms_norm_eps)
         dtype = step_dtype(lm)
         self.layers = [_layer(each, dtype) for each in lm.model.layers]
+        self.head = _joined(dtype, lm.lm_head)
 
     def __call__(self, tokens: Tensor, attention: Tensor) -> Tensor:
         """The logits after ``tokens`` (B, 1), the last of the texts that ``attention`` (B, L) marks: (B, V)."""
         self.keys.begin(attention)
-        hidden = self.lm.model.embed_tokens(tokens[:, 0])
-        cos, sin = self.lm.model.rotary_emb(hidden, attention.sum(1, keepdim=True) - 1)
+        return self.logits(tokens[:, 0], attention.sum(1, keepdim=True) - 1)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these texts only."""
+        self.keys.keep(rows)
+
+    def logits(self, tokens: Tensor, at: Tensor) -> Tensor:
+        """The logits after ``tokens`` (B,), which stand ``at`` (B, 1) in their texts: (B, V)."""
+        hidden = self.lm.model.embed_tokens(tokens)
+        cos, sin = self.lm.model.rotary_emb(hidden, at)
         width = cos.shape[-1]
         signed = torch.cat([-sin[..., : width // 2], sin[..., width // 2 :]], dim=-1)
         queries, rotated = self.heads[0], sum(self.heads)
@@ -163,20 +178,10 @@ class LlamaStep:
             hidden = hidden + layer.out(read)
             gate, up = layer.gate_up(self._normed(hidden, layer.between)).chunk(2, -1)
             hidden = hidden + layer.down(layer.activation(gate) * up)
-        logits: Tensor = self.lm.lm_head(self._normed(hidden, self.lm.model.norm.weight))
-        return logits
+        return self.head(self._normed(hidden, self.lm.model.norm.weight))
 
     def _normed(self, hidden: Tensor, weight: Tensor) -> Tensor:
         return functional.rms_norm(hidden, weight.shape, weight, self.eps)
-
-
-def llama_step(lm: Any, cache: Any, responses: ResponseCache | None, most: int, real: Tensor) -> LlamaStep:
-    """The step of ``lm`` after prompts, of which ``real`` (B, P) marks what is no padding.
-
-    Their keys and values are in ``cache``, or are those that ``responses`` have in common.
-    """
-    keys = TextKeys(cache, most, real, step_dtype(lm)) if responses is None else ResponseKeys(responses)
-    return LlamaStep(lm, keys)
 
 
 def step_dtype(lm: Any) -> torch.dtype:
@@ -186,10 +191,14 @@ def step_dtype(lm: Any) -> torch.dtype:
     return dtype
 
 
-def has_step(lm: Any) -> bool:
-    """True if ``lm`` is of a kind whose step is known here, and small enough for it to pay."""
+def has_step(lm: Any, adapted: bool = False) -> bool:
+    """True if ``lm`` is of a kind whose step is known here, and small enough for it to pay; on a GPU any size is.
+
+    ``adapted``: with an adapter in use.
+    """
     known = type(lm).__name__ in KINDS and type(lm).__module__.startswith("transformers.")
-    return known and int(lm.config.hidden_size) <= WIDEST
+    widest = WIDEST_ADAPTED if adapted else WIDEST
+    return known and (lm.device.type == "cuda" or int(lm.config.hidden_size) <= widest)
 
 
 def _layer(layer: Any, dtype: torch.dtype) -> Layer:
@@ -203,7 +212,7 @@ def _layer(layer: Any, dtype: torch.dtype) -> Layer:
 
 
 def _joined(dtype: torch.dtype, *layers: Any) -> Weights:
-    weight, bias = _below([x.weight for x in layers]), None
+    weight, bias = _below([weight_in_use(x) for x in layers]), None
     if layers[0].bias is not None:
         bias = _below([x.bias for x in layers]).to(dtype)
     return Weights(weight.to(dtype), bias)

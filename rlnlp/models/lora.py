@@ -154,6 +154,18 @@ class WithProduct:
         return self.cast
 
 
+@torch.no_grad()
+def weight_in_use(layer: Any) -> Tensor:
+    """The weight of a linear layer with what the adapter in use adds to it, (outputs, inputs); a copy only with one."""
+    weight: Tensor = layer.weight
+    change = layer.forward
+    if not isinstance(change, WithProduct) or change.adapters.current is None:
+        return weight
+    product = change.adapters.current.products.get(change.name)
+    with torch.autocast(weight.device.type, enabled=False):
+        return weight if product is None else weight + product.delta()
+
+
 def linear_layers(lm: Any) -> dict[str, nn.Module]:
     """The linear layers of a model of transformers by their names, without the head."""
     from transformers.pytorch_utils import Conv1D

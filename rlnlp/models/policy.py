@@ -113,7 +113,7 @@ class Policy(nn.Module):
     def share_prompts(self, how: str) -> None:
         """With ``auto``, let responses share their prompt from now on, where a check allows it and it is less work."""
         if how == "auto" and self.may_share:
-            self.sharing = sharing_of(self.lm, self.context)
+            self.sharing = sharing_of(self.lm, self.context, self.adapters is not None)
 
     def recompute_layers(self) -> None:
         """Recompute layers in the backward pass from now on: less memory, more time.

@@ -13,6 +13,7 @@ from rlnlp.models.block_attention import BLOCK
 from rlnlp.models.calling import positions
 from rlnlp.models.group_attention import attending
 from rlnlp.models.llama_step import has_step
+from rlnlp.models.recorded_step import may_be_recorded
 from rlnlp.models.shared_prompt import PAYS, Size, rows_of_groups, size_of, window_of
 from rlnlp.types import Rollout, take
 
@@ -104,10 +105,11 @@ class Reading:
         return pad_to(figures if self.order is None else figures[self.order], width)
 
 
-def sharing_of(lm: Any, context: int) -> Sharing:
-    """How a causal language model of transformers with this ``context`` shares prompts."""
-    own_step = has_step(lm)  # which has keys in room of their own for short texts
-    return Sharing(size_of(lm.base_model), window_of(lm.config, context), own_step, LONG if own_step else 0)
+def sharing_of(lm: Any, context: int, adapted: bool = False) -> Sharing:
+    """How a causal language model of transformers with this ``context`` shares prompts; ``adapted`` by an adapter."""
+    own_step = has_step(lm, adapted)
+    alone = own_step and not may_be_recorded(lm)  # with keys in room of their own for short texts
+    return Sharing(size_of(lm.base_model), window_of(lm.config, context), own_step, LONG if alone else 0)
 
 
 def reading(rollout: Rollout, sharing: Sharing | None, first: int) -> Reading:

@@ -8,7 +8,7 @@ from torch import Tensor
 from rlnlp.errors import out_of_memory
 from rlnlp.models.decoder import Decoder
 from rlnlp.models.policy import Policy
-from rlnlp.models.reading import LONG, each_alone, grouped
+from rlnlp.models.reading import LONG, each_alone, grouped, sharing_of
 from rlnlp.types import Rollout, take
 
 STEPS = 3  # tokens that are decoded
@@ -24,7 +24,7 @@ def shares_prompts(policy: Policy, rollout: Rollout, tolerance: float) -> bool:
     attention = torch.cat([asked.mask, mask], dim=1)
     mixed = Rollout(asked, rollout.responses[said], mask, attention, rollout.ended[said])
     try:
-        policy.share_prompts("auto")
+        policy.sharing = sharing_of(policy.lm, policy.context, adapted=True)  # an adapter may come later
         found = []
         for block in (None, FEW):
             read = grouped(mixed, ROWS, policy.first_position, block)

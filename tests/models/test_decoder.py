@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config
@@ -9,8 +10,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.decoder import Decoder
 from rlnlp.models.decoding import ROOM
-from rlnlp.models.llama_step import WIDEST, has_step
-from rlnlp.models.lora import Adapters
+from rlnlp.models.llama_step import WIDEST, WIDEST_ADAPTED, has_step
+from rlnlp.models.lora import Adapters, let_use, linear_layers, new_adapter
 from rlnlp.models.policy import Policy
 from rlnlp.models.reading import LONG, Sharing, sharing_of
 from rlnlp.rollout.sampling import sample
@@ -53,6 +54,19 @@ def policy(kind="llama"):
             "gpt2": small.gpt2,
         }[kind]()
     return Policy(made)
+
+
+def adapted(made):
+    """The same with an adapter that has learned something."""
+    rng, adapters = np.random.default_rng(4), Adapters()
+    adapter = new_adapter(linear_layers(made.lm), 2, 4.0, rng)
+    with torch.no_grad():
+        for product in adapter.products.values():
+            b = product.lora_B.weight
+            b.copy_(torch.from_numpy(rng.normal(0, 0.3, tuple(b.shape))))
+    let_use(made.lm, adapters)
+    made.learn(adapter, adapters)
+    return made
 
 
 def in_place(made, decoding_from=0):
@@ -124,9 +138,11 @@ def test_room_for_texts_is_made_in_parts_and_never_larger_than_they_can_be():
     assert decoder.step.keys.keys[0].shape[2] == 6 + ROOM
 
 
-def test_the_own_step_is_of_small_models_of_known_kinds_without_adapters_and_within_a_window():
+def test_the_own_step_is_of_small_models_of_known_kinds_and_within_a_window():
     assert has_step(small.lm(16, width=WIDEST))
     assert not has_step(small.lm(16, width=WIDEST + 4))
+    assert has_step(small.lm(16, width=WIDEST + 4), adapted=True)
+    assert not has_step(small.lm(16, width=WIDEST_ADAPTED + 4), adapted=True)
     assert not has_step(small.gpt2())
     windowed = policy("window")
     windowed.sharing = sharing_of(windowed.lm, 4 * LONG)
@@ -134,9 +150,20 @@ def test_the_own_step_is_of_small_models_of_known_kinds_without_adapters_and_wit
     for more, expected in ((2, True), (3, False)):
         _, decoder = logits(windowed, 1, more=more)
         assert (decoder.step is not None) == expected
-    made = by_step(policy())
-    made.adapters = Adapters()
-    assert logits(made, 1)[1].step is None
+
+
+@pytest.mark.parametrize("decoding_from", [0, 10**9])
+@pytest.mark.parametrize("kind", ["llama", "biased"])
+def test_the_own_step_adds_the_adapter_in_use(kind, decoding_from):
+    made, plain = by_step(adapted(policy(kind)), decoding_from), adapted(policy(kind))
+    (got, decoder), (want, _) = logits(made, MORE, DROP_AT), logits(plain, MORE, DROP_AT)
+    assert decoder.step is not None
+    for (_, one), (_, other) in zip(got, want, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-4)
+    made.adapter = None
+    (without, _), (base, _) = logits(made, 2), logits(policy(kind), 2)
+    torch.testing.assert_close(without[1][1], base[1][1], rtol=0, atol=2e-4)
+    assert not torch.allclose(got[1][1], base[1][1], atol=0.1)
 
 
 def test_a_class_of_a_models_own_code_has_no_step():

@@ -2,7 +2,7 @@
 
 DECODER, READING, CHECK = "models/test_decoder", "models/test_reading", "models/test_check"
 BATCHING, POLICY, PEAK = "test_batching", "models/test_policy", "commands/test_peak"
-GRADIENT = "algos/test_gradient"
+GRADIENT, RECORDED = "algos/test_gradient", "models/test_recorded_step"
 GROUPS = [
     ("models/decoding.py", (DECODER,), [
         ("room that is not written is seen", "nn.functional.pad(attention, (0, room - length))",
@@ -26,15 +26,37 @@ GROUPS = [
         ("the token stands one further", "attention.sum(1, keepdim=True) - 1", "attention.sum(1, keepdim=True)"),
         ("a token is turned the other way", "-sin[..., : width // 2], sin[..", "sin[..., : width // 2], -sin[.."),
         ("biases are lost", "if layers[0].bias is not None:", "if False:"),
-        ("wide models have a step", "known and int(lm.config.hidden_size) <= WIDEST", "known"),
+        ("wide models have a step", "int(lm.config.hidden_size) <= widest)", "True)"),
+        ("a wide model with an adapter has none", "WIDEST_ADAPTED if adapted else WIDEST", "WIDEST"),
+        ("an adapter is passed over", "weight_in_use(x) for x in layers", "x.weight for x in layers"),
         ("a model's own code has a step", ' and type(lm).__module__.startswith("transformers.")', ""),
         ("products are in the precision of the weights", "if torch.is_autocast_enabled(kind) else", "if False else"),
     ]),
+    ("models/recorded_step.py", (RECORDED,), [
+        ("room is made as responses grow", "            layer.grow(responses.most)", "            layer.grow(1)"),
+        ("padding is seen by a recorded step", "nn.functional.pad(real, (0,", "nn.functional.pad(real | True, (0,"),
+        ("each token is written over the last one", "self.place.fill_(last - self.responses.width)", "pass"),
+        ("a new token is not seen", "self.sees[self.rows, 0, 0, last] = attention[:, last]", "pass"),
+        ("texts that left are counted", "self.rows = self.rows[rows]", "pass"),
+        ("each token is recorded", "if self.play is None:", "if True:"),
+        ("the step stands at the first token", "self.tokens[rows], self.at[rows] = tokens[:, 0], attention",
+         "self.tokens[rows], self.at[:1] = tokens[:, 0], attention[:1]"),
+        ("a recording has frequencies that texts change", " and lm.model.rotary_emb.rope_type in FIXED", ""),
+    ]),
     ("models/decoder.py", (DECODER,), [
-        ("the step passes adapters over", " and self.policy.adapters is None", ""),
+        ("the step is of the base", "            with self.policy.adapted():\n                self.step",
+         "            if True:\n                self.step"),
+    ]),
+    ("models/lora.py", (DECODER,), [
+        ("a weight in use is the base's", "return weight if product is None else", "return weight if True else"),
+    ]),
+    ("device.py", ("test_device",), [
+        ("a GPU computes in float32", 'fast = device.type == "cuda" and', "fast = False and"),
+        ("emulated products are taken for fast ones", "including_emulation=False", "including_emulation=True"),
+        ("float32 on a GPU is shorter", 'fast = device.type == "cpu" and not', "fast = not"),
     ]),
     ("models/reading.py", (DECODER,), [
-        ("short texts are joined at each token", "LONG if own_step else 0", "LONG"),
+        ("short texts are joined at each token", "LONG if alone else 0", "LONG"),
         ("the step looks past a window", "self.own_step and prompt + new <= self.window", "self.own_step"),
     ]),
     ("models/reading_check.py", (CHECK,), [
