@@ -20,6 +20,12 @@ for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: None)
 
 
+def pytest_configure(config):
+    """No GPU but for the tests that are about one: others compare bits, and share the machine."""
+    if config.getoption("markexpr") != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """With -n alone: half the files in each process, and then half of what the slower one has left.

@@ -25,6 +25,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workload", choices=sorted(WORKLOADS), required=True)
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--attention", required=True)
     parser.add_argument("--matmul", required=True)
     parser.add_argument("--bf16", action="store_true")
@@ -56,6 +57,7 @@ def main() -> None:
         "version": trl.__version__,
         "seconds": [after - before for before, after in zip(clock.ticks, clock.ticks[1:], strict=False)],
         "tokens": statistics.mean(clock.lengths),
+        "megabytes": torch.cuda.max_memory_allocated() / 2**20 if a.device == "cuda" else None,
         "effective": {
             "mixed_precision": trainer.accelerator.mixed_precision, "parameters": str(policy.dtype),
             "attention": policy.config._attn_implementation, "gradient_checkpointing": policy.is_gradient_checkpointing,
@@ -146,7 +148,7 @@ def common(a: argparse.Namespace) -> dict:
     """What both trainers are told: nothing saved, logged or shown."""
     return {
         "output_dir": str(Path(tempfile.gettempdir()) / "rlnlp-bench-trl"), "report_to": "none", "save_strategy": "no",
-        "logging_strategy": "no", "disable_tqdm": True, "use_cpu": True, "bf16": a.bf16, "seed": 0,
+        "logging_strategy": "no", "disable_tqdm": True, "use_cpu": a.device == "cpu", "bf16": a.bf16, "seed": 0,
         "gradient_checkpointing": False, "learning_rate": RATE, "gradient_accumulation_steps": 1,
     }  # fmt: skip
 

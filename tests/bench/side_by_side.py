@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 TICKS = os.sysconf("SC_CLK_TCK")
 NOISY = 0.3  # cores that others took while a process ran
+FLOAT32 = "device.dtype=float32"
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def options(about: str, workloads: Sequence[str] = tuple(sorted(WORKLOADS))) -> 
     parser.add_argument("--steps", type=int, default=6, help="of each process, the warm-up included")
     parser.add_argument("--warm-up", type=int, default=1, help="steps that are not counted")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="memory is that of this device")
     parser.add_argument("--only", help="the names of some tools, with commas")
     return parser
 
@@ -66,29 +69,35 @@ def peer(a: argparse.Namespace, algo: str, attention: str, matmul: str, *flags: 
     """A trainer of TRL with the given switches."""
     command = [
         a.peer_python, str(HERE / "peer_trl.py"), algo, str(folder(a)), "--workload", a.workload, "--steps",
-        str(a.steps), "--threads", str(a.threads), "--attention", attention, "--matmul", matmul, *flags,
+        str(a.steps), "--threads", str(a.threads), "--device", a.device, "--attention", attention, "--matmul", matmul,
+        *flags,
     ]  # fmt: skip
 
     def run() -> Measured:
         out, megabytes, others = finished(command, a.threads)
         said = json.loads([line for line in out.splitlines() if line.startswith("JSON ")][-1][5:])
         live = ", ".join(f"{name} {value}" for name, value in said["effective"].items())
-        return Measured(said["seconds"][a.warm_up :], said["tokens"], megabytes, others, f"{said['version']}: {live}")
+        held = said["megabytes"] or megabytes
+        return Measured(said["seconds"][a.warm_up :], said["tokens"], held, others, f"{said['version']}: {live}")
 
     return run
 
 
 def ours(a: argparse.Namespace, *settings: str) -> Tool:
-    """`rlnlp train` with the given settings."""
+    """`rlnlp train` with the given settings; in float32 if they do not say otherwise."""
+    settings = settings if any(word.startswith("device.dtype=") for word in settings) else (*settings, FLOAT32)
 
     def run() -> Measured:
         with tempfile.TemporaryDirectory() as place:
             command = [
-                sys.executable, "-m", "rlnlp", "train", *settings, f"hydra.run.dir={place}/run", "device=cpu",
-                f"device.threads={a.threads}", f"algo.total_steps={a.steps}", "samples.every=0", "checkpoint.every=0",
+                sys.executable, "-m", "rlnlp", "train", *settings, f"hydra.run.dir={place}/run",
+                f"device={a.device}", f"device.threads={a.threads}", f"algo.total_steps={a.steps}",
+                "samples.every=0", "checkpoint.every=0",
                 "heldout.every=0",  # a peer does not measure on the way either
             ]  # fmt: skip
             _, megabytes, others = finished(command, a.threads)
+            facts = json.loads((Path(place) / "run" / "run.json").read_text())
+            megabytes = facts["peak_memory_bytes"]["cuda"] / 2**20 if a.device == "cuda" else megabytes
             timing, metrics = (rows(Path(place) / "run" / f"{name}.jsonl") for name in ("timing", "metrics"))
         tokens = statistics.mean(row["response_tokens"] for row in metrics)
         return Measured([row["seconds"] for row in timing][a.warm_up :], tokens, megabytes, others, " ".join(settings))
@@ -138,7 +147,7 @@ def table(found: dict[str, list[Measured]], batch: int, floor: dict[str, float])
     """Medians over the rounds; ``floor`` holds the least seconds of a step, by tool, where they are known."""
     for name, runs in found.items():
         seconds = statistics.median(m.seconds for m in runs)
-        share = f", {floor[name] / seconds:.0%} of the floor's speed" if name in floor else ""
+        share = f", {floor[name] / seconds:.0%} of the floor's speed" if floor.get(name) else ""
         noise = sum(m.others > NOISY for m in runs)
         print(
             f"{name:15s} {seconds:8.3f} s a step, {batch / seconds:7.2f} episodes/s, {peak(runs):6.0f} MB,"
@@ -174,7 +183,9 @@ def peak(runs: list[Measured]) -> float:
 
 
 def floors(a: argparse.Namespace, dtype: str) -> dict[str, float]:
-    """The least seconds of a step on this machine, by algorithm."""
+    """The least seconds of a step on this machine's CPU, by algorithm; 0 for what computes elsewhere."""
+    if a.device != "cpu":
+        return defaultdict(float)
     out, _, _ = finished(
         [sys.executable, str(HERE / "floor.py"), str(folder(a)), a.workload, str(a.threads), dtype], a.threads
     )

@@ -1,4 +1,4 @@
-"""A step that is recorded once: with a CUDA graph where there is one, with torch's operations everywhere."""
+"""A step that is recorded once, with torch's operations for kernels; with a CUDA graph: tests/test_cuda.py."""
 
 from types import SimpleNamespace
 
@@ -16,8 +16,6 @@ from rlnlp.rollout.sampling import sample
 from rlnlp.types import Prompts, take
 from support import small
 from support.replay import replayed
-
-NO_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
 
 @pytest.fixture
@@ -106,14 +104,3 @@ def test_what_no_graph_can_hold_is_found():
     for function in (lambda: x[x > 0], lambda: x * float(x[0]), lambda: x + torch.tensor([1, 2]), lambda: x.nonzero()):
         with pytest.raises(AssertionError, match="in a recorded step"):
             replayed(function)
-
-
-@NO_GPU
-@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral", "biased", "scaled"])
-def test_a_cuda_graph_draws_what_is_drawn_without(kind):
-    plain, made = policy(kind), policy(kind)
-    for each in (plain, made):
-        each.lm.to("cuda")
-    want, got = drawn(plain, "cuda"), drawn(sharing(made), "cuda")
-    assert torch.equal(got.responses, want.responses)
-    assert torch.equal(got.mask, want.mask)
