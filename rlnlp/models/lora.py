@@ -154,16 +154,12 @@ class WithProduct:
         return self.cast
 
 
-@torch.no_grad()
-def weight_in_use(layer: Any) -> Tensor:
-    """The weight of a linear layer with what the adapter in use adds to it, (outputs, inputs); a copy only with one."""
-    weight: Tensor = layer.weight
+def product_in_use(layer: Any) -> Product | None:
+    """What the adapter in use adds to a linear layer; None without one."""
     change = layer.forward
     if not isinstance(change, WithProduct) or change.adapters.current is None:
-        return weight
-    product = change.adapters.current.products.get(change.name)
-    with torch.autocast(weight.device.type, enabled=False):
-        return weight if product is None else weight + product.delta()
+        return None
+    return change.adapters.current.products.get(change.name)
 
 
 def linear_layers(lm: Any) -> dict[str, nn.Module]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config
 
+from rlnlp.device import computing_in
 from rlnlp.maths.distribution import Distribution
 from rlnlp.models.decoder import Decoder
 from rlnlp.models.decoding import ROOM
@@ -56,14 +57,15 @@ def policy(kind="llama"):
     return Policy(made)
 
 
-def adapted(made):
-    """The same with an adapter that has learned something."""
+def adapted(made, spread=0.3, without=()):
+    """The same with an adapter that has learned something, on all layers but those ``without``."""
     rng, adapters = np.random.default_rng(4), Adapters()
-    adapter = new_adapter(linear_layers(made.lm), 2, 4.0, rng)
+    layers = {name: x for name, x in linear_layers(made.lm).items() if not name.endswith(tuple(without))}
+    adapter = new_adapter(layers, 2, 4.0, rng)
     with torch.no_grad():
         for product in adapter.products.values():
             b = product.lora_B.weight
-            b.copy_(torch.from_numpy(rng.normal(0, 0.3, tuple(b.shape))))
+            b.copy_(torch.from_numpy(rng.normal(0, spread, tuple(b.shape))))
     let_use(made.lm, adapters)
     made.learn(adapter, adapters)
     return made
@@ -152,10 +154,30 @@ def test_the_own_step_is_of_small_models_of_known_kinds_and_within_a_window():
         assert (decoder.step is not None) == expected
 
 
+def test_in_bfloat16_what_an_adapter_adds_is_not_rounded_away():
+    made = by_step(adapted(policy(), 0.001, without=("k_proj",)))
+    layer = made.lm.model.layers[0].self_attn
+    with torch.no_grad():
+        for each in (layer.q_proj, layer.k_proj, layer.v_proj):
+            each.weight.fill_(1.0)
+    with computing_in(torch.bfloat16, torch.device("cpu")):
+        step = logits(made, 1)[1].step
+        x = torch.zeros(1, 32)
+        x[0, :2] = torch.tensor([1.0, -1.0])  # the weights give 0, and the adapter's share is all there is
+        found = step.layers[0].qkv(x)[0].float()
+    q, v = (made.adapter.products[f"model.layers.0.self_attn.{name}"].delta() for name in ("q_proj", "v_proj"))
+    assert float(q.abs().max()) < 2**-9  # less than half of the last bit of 1
+    want = torch.cat([q @ x[0], torch.zeros(32), v @ x[0]])
+    torch.testing.assert_close(found, want, rtol=0.02, atol=1e-5)
+    assert float(want.abs().max()) > 1e-4
+
+
 @pytest.mark.parametrize("decoding_from", [0, 10**9])
+@pytest.mark.parametrize("without", [(), ("k_proj", "up_proj", "o_proj")])
 @pytest.mark.parametrize("kind", ["llama", "biased"])
-def test_the_own_step_adds_the_adapter_in_use(kind, decoding_from):
-    made, plain = by_step(adapted(policy(kind)), decoding_from), adapted(policy(kind))
+def test_the_own_step_adds_the_adapter_in_use(kind, without, decoding_from):
+    made, plain = (adapted(policy(kind), without=without) for _ in range(2))
+    by_step(made, decoding_from)
     (got, decoder), (want, _) = logits(made, MORE, DROP_AT), logits(plain, MORE, DROP_AT)
     assert decoder.step is not None
     for (_, one), (_, other) in zip(got, want, strict=True):
@@ -233,8 +255,6 @@ def test_responses_are_those_that_are_drawn_without():
 
 @pytest.mark.parametrize("how", [in_place, by_step])
 def test_in_bfloat16_the_products_are_of_it(how):
-    from rlnlp.device import computing_in
-
     made = how(policy())
     with computing_in(torch.bfloat16, torch.device("cpu")):
         found, decoder = logits(made, 4)

@@ -25,10 +25,13 @@ GROUPS = [
         ("room for a text is made for all tokens at first", "max(ROOM, self.filled // 4)", "self.most"),
         ("the token stands one further", "attention.sum(1, keepdim=True) - 1", "attention.sum(1, keepdim=True)"),
         ("a token is turned the other way", "-sin[..., : width // 2], sin[..", "sin[..., : width // 2], -sin[.."),
-        ("biases are lost", "if layers[0].bias is not None:", "if False:"),
+        ("biases are lost", "None if layers[0].bias is None else", "None if True else"),
         ("wide models have a step", "int(lm.config.hidden_size) <= widest)", "True)"),
         ("a wide model with an adapter has none", "WIDEST_ADAPTED if adapted else WIDEST", "WIDEST"),
-        ("an adapter is passed over", "weight_in_use(x) for x in layers", "x.weight for x in layers"),
+        ("an adapter is passed over", "    if not used:", "    if True:"),
+        ("an adapter is rounded away", "        if dtype == weight.dtype:\n            return Weights(torch.addmm(",
+         "        if True:\n            return Weights(torch.addmm("),
+        ("an adapter is not scaled", "product.scale * product.lora_B.weight", "product.lora_B.weight"),
         ("a model's own code has a step", ' and type(lm).__module__.startswith("transformers.")', ""),
         ("products are in the precision of the weights", "if torch.is_autocast_enabled(kind) else", "if False else"),
     ]),
@@ -46,9 +49,6 @@ GROUPS = [
     ("models/decoder.py", (DECODER,), [
         ("the step is of the base", "            with self.policy.adapted():\n                self.step",
          "            if True:\n                self.step"),
-    ]),
-    ("models/lora.py", (DECODER,), [
-        ("a weight in use is the base's", "return weight if product is None else", "return weight if True else"),
     ]),
     ("device.py", ("test_device",), [
         ("a GPU computes in float32", 'fast = device.type == "cuda" and', "fast = False and"),
