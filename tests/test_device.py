@@ -29,9 +29,12 @@ def test_products_are_of_bfloat16_where_a_gpu_has_it(name, where, has, wanted, m
     ("where", "amx", "precision"),
     [(CPU, False, "medium"), (CPU, True, "highest"), (CUDA, False, "highest"), (MPS, False, "highest")],
 )
-def test_float32_is_float32_everywhere(where, amx, precision, monkeypatch):
+def test_float32_is_float32_everywhere_and_a_gpu_that_is_named_is_the_current_one(where, amx, precision, monkeypatch):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     monkeypatch.setattr(device, "find_device", lambda name: where)
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
     torch.set_float32_matmul_precision("high")
     device.compute_device(Device("auto", 1, "auto", "none", "auto"))
     assert torch.get_float32_matmul_precision() == precision
+    assert current == ([where] if where.type == "cuda" else []), "a certain GPU is the current one"
