@@ -19,6 +19,8 @@ from rlnlp.evaluate.preferences.curve import CurvePoint
 from rlnlp.evaluate.preferences.fit import FurtherFits, judged_scores
 from rlnlp.evaluate.preferences.heldout import HeldoutScores
 from rlnlp.models.reward_model import RewardModel
+from rlnlp.models.sharding import in_parts, share_members
+from rlnlp.processes.sharding import whole_weights
 from rlnlp.run.run import Run
 
 
@@ -43,12 +45,15 @@ class Refit:
         score, batch = scorer(model, self.cache), batches(table, rating_scale(table), model.device)
         counts = bootstrap_weights(table.units, train, algo.ensemble_size, seed).to(model.device)
         at_once = scored_at_once(model, self.cache, algo)
-        fitting = Fitting(table, train, batch, score, at_once, counts, algo, seed)
+        where = self.config.device
+        fitting = Fitting(table, train, batch, score, at_once, counts, algo, seed, in_parts(where))
+        share_members(where, model)
         parts = optimizers(model, algo)
         for step in range(1, steps + 1):
             accumulate(fitting, step)
             descend(parts, step, algo)
-        return scores_of_rows(score, batch, table, scored, *at_once)
+        with whole_weights(model):
+            return scores_of_rows(score, batch, table, scored, *at_once)
 
 
 def fresh_model(config: RewardModelRun, language: build.Language | build.EncoderLanguage) -> Callable[[], RewardModel]:

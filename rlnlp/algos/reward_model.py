@@ -22,7 +22,9 @@ from rlnlp.evaluate.best import Views, measure_result, save_result
 from rlnlp.evaluate.preferences.finish import finish_run
 from rlnlp.evaluate.preferences.fit import PairFit, loss_gain, pair_fit
 from rlnlp.models.reward_model import RewardModel
+from rlnlp.models.sharding import in_parts, share_members
 from rlnlp.models.text_tokens import TextReader
+from rlnlp.processes.sharding import whole_weights
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 from rlnlp.run.steps import Steps
@@ -90,7 +92,9 @@ def prepare(
     counts = bootstrap_weights(table.units, table.train, algo.ensemble_size, seed).to(model.device)
     batch = batches(table, rating_scale(table), model.device)
     at_once = scored_at_once(model, cache, algo)
-    fitting = Fitting(table, table.train, batch, scorer(model, cache), at_once, counts, algo, seed)
+    fitting = Fitting(
+        table, table.train, batch, scorer(model, cache), at_once, counts, algo, seed, in_parts(config.device)
+    )
     notes = [*table.notes, *at_once_note(model, algo)]
     rows = Rows(len(table.train), len(table.heldout), table.heldout_is_separate, notes)
     refit = Refit(config, run, fresh_model(config, language), cache)
@@ -113,8 +117,11 @@ def main(config: RewardModelRun, run: Run) -> None:
     setup, model, algo = made.around, made.model, config.algo
     table, fitting = setup.table, setup.fitting
 
+    share_members(config.device, model)
+
     def raw(rows: Sequence[int]) -> list[Tensor]:
-        return scores_of_rows(fitting.score, fitting.batch, table, rows, *fitting.at_once)
+        with whole_weights(model):
+            return scores_of_rows(fitting.score, fitting.batch, table, rows, *fitting.at_once)
 
     def view(rows: list[int]) -> PairFit:
         return pair_fit(table, rows, raw(rows), algo)
@@ -134,7 +141,7 @@ def main(config: RewardModelRun, run: Run) -> None:
         config, run, model.device, setup.rows, partial(measure_result, run, views), made.parts, made.trial, made.once
     )
     train(model, optimizers(model, algo), fitting, observe, run)
-    result = reward_model_result(config, run, model, setup.reader, table, raw)
+    result = reward_model_result(config, run, model, setup.reader, table, raw, setup.refit.fresh)
     outcome = save_result(run, result, views, loss_gain)
     judged = reporting if config.chosen_by_heldout else table.heldout
     finish_run(run, algo, before, outcome, table, further_fits(setup.refit, table, algo, judged))

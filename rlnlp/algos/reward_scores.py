@@ -19,7 +19,8 @@ from rlnlp.maths.preferences import Normalization, normalization_overall, normal
 from rlnlp.models.reward_files import save_reward_model
 from rlnlp.models.reward_model import RewardModel, Rngs
 from rlnlp.models.text_tokens import TextReader, TextTokens, text_batch
-from rlnlp.processes.rows import is_first, own_of, process_count, whole
+from rlnlp.processes.rows import alone, is_first, own_of, process_count, whole
+from rlnlp.processes.sharding import full_state, is_sharded, whole_weights
 from rlnlp.run.manifest import REWARD_MODEL
 from rlnlp.run.run import Run
 
@@ -101,16 +102,34 @@ def scores_of_rows(
 
 
 def reward_model_result(
-    config: RewardModelRun, run: Run, model: RewardModel, reader: TextReader, table: PreferenceTable, raw: Raw
-) -> Result:
-    """The reward model as what the run hands over: its scores are put on their scale before it is saved."""
+    config: RewardModelRun, run: Run, model: RewardModel, reader: TextReader, table: PreferenceTable, raw: Raw,
+    fresh: Callable[[], RewardModel],
+) -> Result:  # fmt: skip
+    """The reward model as what the run hands over: its scores are put on their scale before it is saved.
+
+    ``fresh`` makes a model like it.
+    """
 
     def save() -> None:
         normalize(config, run, model, reader, table, raw)
-        if is_first() and (note := save_reward_model(run.directory / REWARD_MODEL, model, reader)) is not None:
+        whole_model = unsharded(model, fresh)
+        if is_first() and (note := save_reward_model(run.directory / REWARD_MODEL, whole_model, reader)) is not None:
             run.log_message(note)
 
     return Result(REWARD_MODEL, model, model.device, lambda: None, save)
+
+
+def unsharded(model: RewardModel, fresh: Callable[[], RewardModel]) -> RewardModel:
+    """``model`` itself; of one in parts a ``fresh`` one with its weights, in the first process."""
+    if not is_sharded(model):
+        return model
+    state = full_state(model)
+    if not is_first():
+        return model
+    with alone():
+        made = fresh()
+    made.load_state_dict(state)
+    return made
 
 
 def normalize(
@@ -170,6 +189,6 @@ def scores_of_model(
     for i, response in enumerate(policy.generate(asked, count)):
         texts.append(reader.tokens(asked[i // count], response["response"]))
     numbers = [i // count for i in range(len(texts))]
-    return model.raw_scores(
-        texts, *model.at_once(config.algo.micro_batch_size, config.algo.micro_batch_tokens)
-    ), numbers
+    at_once = model.at_once(config.algo.micro_batch_size, config.algo.micro_batch_tokens)
+    with whole_weights(model):
+        return model.raw_scores(texts, *at_once), numbers

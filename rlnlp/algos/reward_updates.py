@@ -16,7 +16,7 @@ from rlnlp.data.order import WINDOW, alike_rows_of_step
 from rlnlp.data.preference_table import PreferenceTable
 from rlnlp.maths.preferences import bradley_terry, centering, weighted
 from rlnlp.processes.launch import place
-from rlnlp.processes.rows import joined_rows, own_of, summed
+from rlnlp.processes.rows import joined_rows, own_of, summed, widest
 from rlnlp.rng import stream
 
 
@@ -26,7 +26,7 @@ class Fitting:
 
     ``rows`` gives those of a step, of ``train``; ``batch`` their texts and pairs; ``score`` the members' raw scores of
     a batch (M, B), of what is ``at_once`` together; ``counts`` (M, rows of the table) how often a row is in the sample
-    that a member is fitted to.
+    that a member is fitted to. ``in_step``: all processes make as many passes, for each has a part of the weights.
     """
 
     table: PreferenceTable
@@ -37,6 +37,7 @@ class Fitting:
     counts: Tensor
     algo: RewardModelFit
     seed: int
+    in_step: bool = False
 
     def rows(self, step: int) -> list[int]:
         """The rows of a step, of similar lengths; no more than an epoch is sorted together, so that none repeats."""
@@ -44,6 +45,11 @@ class Fitting:
         batches = max(1, min(WINDOW, len(lengths) // self.algo.batch_size))
         rows = alike_rows_of_step(lengths, self.algo.batch_size, step, self.seed, batches)
         return [self.train[i] for i in rows.tolist()]
+
+    def groups(self, rows: Sequence[int]) -> tuple[list[list[int]], int]:
+        """Those of ``rows`` that this process does, as they are read together; and how many passes it makes."""
+        found = [*row_groups(self.table, own_of(rows), *self.at_once)]
+        return found, widest(len(found)) if self.in_step else len(found)
 
 
 class Update(NamedTuple):
@@ -64,7 +70,8 @@ def accumulate(fitting: Fitting, step: int) -> Update:
     apart = [rank] if (rank := place().rank) else []
     rngs = [stream(fitting.seed, "dropout", step, member, *apart) for member in range(len(fitting.counts))]
     loss_sum, texts, tokens, differences = 0.0, 0, 0, []
-    for group in row_groups(fitting.table, own_of(rows), *fitting.at_once):
+    groups, passes = fitting.groups(rows)
+    for group in groups:
         batch = fitting.batch(group)
         raw = fitting.score(batch, rngs)
         loss = loss_of(raw, batch, fitting.counts[:, group], algo, total)
@@ -74,6 +81,8 @@ def accumulate(fitting: Fitting, step: int) -> Update:
         tokens += sum(map(len, batch.texts))
         scores = raw.detach().mean(0)
         differences.append((scores[batch.chosen] - scores[batch.rejected])[batch.target == 1])
+    for _ in range(passes - len(groups)):  # which add nothing, and in which others need this process
+        backward(0 * fitting.score(fitting.batch(groups[-1][:1]), rngs).sum())
     mean, *counts = summed([loss_sum, texts, tokens])
     figures = {"loss": mean, **pair_figures(joined_rows(torch.cat(differences)))}
     return Update(figures, *map(int, counts))

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from rlnlp.config.algos import Ppo
+from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.config.rlhf import Rlhf
 from rlnlp.errors import Exit, Failure
 from rlnlp.processes.launch import is_started, place
 
 WAY = "torchrun --nproc-per-node 2 -m rlnlp ..."
-SHARDED = ("reinforce", "ppo", "sft")
-DIVIDED = {"ddp": (*SHARDED, "reward-model", "rlhf"), "fsdp": SHARDED}  # algorithms that several processes can share
+SHARDED = ("reinforce", "ppo", "sft", "reward-model")
+DIVIDED = {"ddp": (*SHARDED, "rlhf"), "fsdp": SHARDED}  # algorithms that several processes can share
 
 
 def check_processes(config: Any) -> None:
@@ -73,7 +74,10 @@ def _fsdp_faults(config: Any) -> Iterator[str]:
         yield "model.lora.rank must be null with device.parallel=fsdp: an adapter is small, use device=ddp"
     if algo.optimizer != "adamw":
         yield f"algo.optimizer must be adamw with device.parallel=fsdp, got {algo.optimizer}"
-    if algo.micro_batch_tokens is not None:
+    if isinstance(algo, FitRewardModel):
+        if algo.frozen_trunk:
+            yield "algo.frozen_trunk must be false with device.parallel=fsdp: a head is small, use device=ddp"
+    elif algo.micro_batch_tokens is not None:
         yield "algo.micro_batch_tokens must be null with device.parallel=fsdp: processes have as many micro-batches"
     if config.device.share_prompts != "never":
         yield "device.share_prompts must be never with device.parallel=fsdp, as device=fsdp sets it"

@@ -14,7 +14,7 @@ GROUPS = [
         ("the last part is lost", "    if count:\n        yield slice(first, i + 1)", "    if False:\n        yield"),
     ]),
     ("algos/reward_updates.py", (FIT,), [
-        ("lengths do not count in a step", "own_of(rows), *fitting.at_once)", "own_of(rows), fitting.at_once.texts)"),
+        ("lengths do not count in a step", "own_of(rows), *self.at_once)", "own_of(rows), self.at_once.texts)"),
     ]),
     ("algos/reward_scores.py", (FIT,), [
         ("features that are known count as left", "self.lengths[~self.known]", "self.lengths"),

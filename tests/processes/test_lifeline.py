@@ -49,7 +49,7 @@ def test_the_environment_tells_which_process_this_is_and_how_to_start_as_many_ag
             "rlhf",
             {"parallel": "fsdp"},
             "2",
-            "device.parallel=fsdp is for reinforce, ppo, sft, not for algo=rlhf\nuse device=ddp",
+            "device.parallel=fsdp is for reinforce, ppo, sft, reward-model, not for algo=rlhf\nuse device=ddp",
         ),
         (
             "rlhf",
@@ -58,10 +58,10 @@ def test_the_environment_tells_which_process_this_is_and_how_to_start_as_many_ag
             "algo.reward_model.batch_size must be a multiple of the 5 processes, got 16",
         ),
         (
-            "reward-model",
-            {"parallel": "fsdp"},
+            "reward-model algo.frozen_trunk=true",
+            {"parallel": "fsdp", "share_prompts": "never"},
             "2",
-            "device.parallel=fsdp is for reinforce, ppo, sft, not for algo=reward-model\nuse device=ddp",
+            "algo.frozen_trunk must be false with device.parallel=fsdp: a head is small, use device=ddp",
         ),
         ("ppo", {"parallel": "ddp", "name": "mps"}, "2", "device.name must be auto, cpu or cuda in several processes"),
         ("ppo", {"parallel": "fsdp"}, "2", "device.share_prompts must be never with device.parallel=fsdp"),
@@ -69,7 +69,7 @@ def test_the_environment_tells_which_process_this_is_and_how_to_start_as_many_ag
     ],
 )
 def test_settings_that_do_not_fit_the_processes_are_refused(started, algo, change, processes, message):
-    settings = runs.settings([f"algo={algo}"])
+    settings = runs.settings(f"algo={algo}".split())
     settings["device"] |= change
     config = parse_run_config(settings)
     started(**({"RANK": "0", "WORLD_SIZE": processes} if processes else {}))

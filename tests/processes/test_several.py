@@ -1,5 +1,6 @@
 """Whole runs of two processes: the curve of one, each other's checkpoints, one message when they end."""
 
+import itertools
 import json
 import math
 import shutil
@@ -8,10 +9,11 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from torch import Tensor
 
 from rlnlp.feedback.store import Store
 from rlnlp.run.checksums import name_of
-from support import runs, several
+from support import runs, several, small
 
 pytestmark = pytest.mark.slow
 MORE = ("algo.learning_rate=1e-3", "heldout.size=3", "heldout.every=2", "algo.lr_schedule=constant")
@@ -29,6 +31,12 @@ def rows(directory: Path, name: str = "metrics") -> list[dict]:
     return [json.loads(line) for line in (directory / f"{name}.jsonl").read_text().splitlines()]
 
 
+def weights(result: Path) -> dict[tuple[str, str], Tensor]:
+    """All tensors of a result, by the file and their name."""
+    files = {str(path.relative_to(result)): load_file(path) for path in sorted(result.rglob("*.safetensors"))}
+    return {(file, name): tensor for file, tensors in files.items() for name, tensor in tensors.items()}
+
+
 def check_same(one: Path, other: Path, result: str = "policy") -> None:
     """The same steps up to rounding, the same responses, nearly the same weights."""
     for a, b in zip(rows(one), rows(other), strict=True):
@@ -37,7 +45,8 @@ def check_same(one: Path, other: Path, result: str = "policy") -> None:
         figures = a.keys() - {"stage"}
         assert all(math.isclose(a[key], b[key], rel_tol=2e-2, abs_tol=2e-4) for key in figures), (a, b)
     assert [row["response"] for row in rows(one, "samples")] == [row["response"] for row in rows(other, "samples")]
-    kept = [load_file(directory / result / "model.safetensors") for directory in (one, other)]
+    kept = [weights(directory / result) for directory in (one, other)]
+    assert kept[0].keys() == kept[1].keys()
     assert max(float((kept[0][name] - kept[1][name]).abs().max()) for name in kept[0]) < 5e-4
 
 
@@ -87,11 +96,30 @@ def test_fine_tuning_in_two_processes_has_the_curve_of_one(parallel, tmp_path):
     check_same(one, tmp_path / "two")
 
 
-@pytest.mark.parametrize("more", [["algo.frozen_trunk=false"], ["algo.frozen_trunk=true", "algo.ensemble_size=2"]])
-def test_a_reward_model_of_two_processes_has_the_curve_of_one_which_goes_on_with_it(more, tmp_path):
-    words = asked("reward-model", tmp_path, *more, "algo.head=linear", "algo.micro_batch_size=3", "heldout.size=5")
+ADAMW = ("algo.optimizer=adamw", "device.share_prompts=never")
+# Of a batch, two short rows are read at once, and two long ones are not.
+UNEVEN = ("algo.micro_batch_tokens=60", "algo.micro_batch_size=8", "data.preferences=uneven.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("parallel", "more"),
+    [
+        ("ddp", ["algo.frozen_trunk=false"]),
+        ("ddp", ["algo.frozen_trunk=true", "algo.ensemble_size=2"]),
+        ("fsdp", ["algo.frozen_trunk=false", *ADAMW]),
+        ("fsdp", ["algo.ensemble_size=2", "algo.ensemble=models", *UNEVEN, *ADAMW]),
+    ],
+)
+def test_a_reward_model_of_two_processes_has_the_curve_of_one_which_goes_on_with_it(
+    parallel, more, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    each = [(a, b, 3 + 7 * (n % 2)) for n, (a, b) in enumerate(itertools.product(small.WORDS[2:6], small.WORDS[9:13]))]
+    rows_of = [{"prompt": f"the {a} is {b}", "chosen": "good . " * n, "rejected": "the ."} for a, b, n in each]
+    (tmp_path / "uneven.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows_of))
+    words = asked("reward-model", tmp_path, "algo.head=linear", "algo.micro_batch_size=3", "heldout.size=5", *more)
     one = runs.run(runs.settings(words), tmp_path / "one")
-    status, out, err = several.torchrun("train", *words, "device=ddp", "hydra.run.dir=two", cwd=tmp_path)
+    status, out, err = several.torchrun("train", *words, f"device={parallel}", "hydra.run.dir=two", cwd=tmp_path)
     assert status == 0, err
     assert err.count("step 6/6") == out.count("next: rlnlp rank") == 1
     two = tmp_path / "two"
