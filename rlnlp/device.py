@@ -144,6 +144,11 @@ def compute_dtype(name: str, device: torch.device) -> torch.dtype:
     return DTYPES[name]
 
 
+def dtype_name(name: str, device: torch.device) -> str:
+    """The same by its name in the settings."""
+    return str(compute_dtype(name, device)).removeprefix("torch.")
+
+
 @contextmanager
 def exact_products() -> Iterator[None]:
     """A context in which float32 products are float32, by the plain kernels."""

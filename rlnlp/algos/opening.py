@@ -15,7 +15,7 @@ from rlnlp.algos.optim import state_bytes
 from rlnlp.config.algos import Optimization
 from rlnlp.config.description import description, duration, measurements, saves, thing
 from rlnlp.config.schema import OneStage, RlhfRun, Trained
-from rlnlp.device import compute_dtype, device_text, processes_text
+from rlnlp.device import device_text, dtype_name, processes_text
 from rlnlp.errors import counted
 from rlnlp.run.disk import SPARE, size_text
 from rlnlp.run.manifest import REWARD_MODEL
@@ -113,9 +113,7 @@ def modules_of(parts: Parts) -> dict[str, nn.Module]:
 def known(config: Trained, device: torch.device, rows: Rows, modules: Modules) -> dict[str, str]:
     """The description of the settings, with what only the loaded models, the data and the machine tell."""
     sizes = [f"{name} {size_in_words(module)}" for name, module in modules.items()]
-    texts = description(config)
-    dtype = str(compute_dtype(config.device.dtype, device)).removeprefix("torch.")
-    texts["model"] += f", computed in {dtype}" if config.device.dtype == "auto" else ""
+    texts = description(config, dtype_name(config.device.dtype, device))
     kind = thing(config)
     none = f"none held out, {rows.heldout:,} of them are measured on"
     held = f"{rows.heldout:,} held out" if rows.separate else none

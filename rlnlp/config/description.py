@@ -17,10 +17,11 @@ from rlnlp.errors import counted, one_line
 LABEL = 12  # columns of the labels of a block
 
 
-def description(config: Trained) -> dict[str, str]:
+def description(config: Trained, dtype: str | None = None) -> dict[str, str]:
     """What is trained, on what and in which steps: a text for each label, in the order to print. A text may have lines.
 
-    Facts that only a loaded model, the data or the machine know are added by their labels where they are known.
+    Facts that only a loaded model, the data or the machine know are added by their labels where they are known;
+    ``dtype``, what is computed in, is such a fact where the settings leave it open.
     """
     algo, kind = config.algo, thing(config)
     name = asdict(config)["algo"]["name"]
@@ -35,7 +36,7 @@ def description(config: Trained) -> dict[str, str]:
         steps = step_lines(config.algo, config.sampler)
     return {
         "algorithm": f"{title} ({name})",
-        "model": f"{_model(config.model)}{_computed(config.device.dtype)}",
+        "model": f"{_model(config.model)}{_computed(dtype or config.device.dtype)}",
         "device": f"{one_line(config.device.name, 40)}, {counted(config.device.threads, 'thread')}",
         kind: f"{one_line(data, 120)}, {_heldout(config, kind)}",
         **loop,

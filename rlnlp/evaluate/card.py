@@ -1,10 +1,9 @@
 """The model card of a trained policy, ``policy/README.md``: what it is made from, how, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rlnlp.config.description import description
 from rlnlp.config.differing import words_of
 from rlnlp.config.schema import OnPolicyRun, RlhfRun, Trained
 from rlnlp.errors import command
@@ -18,10 +17,12 @@ model = AutoModelForCausalLM.from_pretrained("policy")
 tokenizer = AutoTokenizer.from_pretrained("policy")"""
 
 
-def model_card(config: Trained, asked: Trained, report: Report, hidden: Sequence[str]) -> str:
+def model_card(
+    config: Trained, described: Mapping[str, str], asked: Trained, report: Report, hidden: Sequence[str]
+) -> str:
     """The card as Markdown with the front matter of the hub; ``asked`` are the settings before anything was decided.
 
-    The values of ``hidden`` are left out.
+    ``described`` is their description. The values of ``hidden`` are left out.
     """
     algo = asdict(config)["algo"]["name"]
     lora = config.model.lora
@@ -45,7 +46,7 @@ def model_card(config: Trained, asked: Trained, report: Report, hidden: Sequence
         *map(escaped, report.notes),
         *(f"**Warning:** {escaped(warning)}" for warning in report.warnings),
         "## Training",
-        settings_table(description(config)),
+        settings_table(described),
         fenced(command(algo, *words_of(redacted(asdict(asked), hidden)))),
         "## Use",
         *([ADAPTER] if adapter else []),

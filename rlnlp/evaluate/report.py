@@ -15,7 +15,7 @@ from rich.text import Text
 from rlnlp.config.data import names_in, path_of
 from rlnlp.config.description import description, duration, left_out_lines
 from rlnlp.config.schema import OnPolicyRun, Trained
-from rlnlp.device import peak_memory, return_freed
+from rlnlp.device import dtype_name, peak_memory, return_freed
 from rlnlp.errors import command, one_line, safe_text
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
 from rlnlp.evaluate.card import model_card
@@ -75,8 +75,10 @@ def finish(
         draw(directory, report.title, ends, unweighted(run.config), result["policy_step"])
     replace(directory / "heldout.jsonl", "".join(json.dumps(row, allow_nan=False) + "\n" for row in heldout))
     took = cost(run, memory)
-    replace(directory / "summary.md", markdown(report, description(run.config), took))
-    replace(directory / folder / "README.md", model_card(run.config, run.asked, report, tuple(run.hidden)))
+    described = description(run.config, dtype_name(run.config.device.dtype, device))
+    replace(directory / "summary.md", markdown(report, described, took))
+    card = model_card(run.config, described, run.asked, report, tuple(run.hidden))
+    replace(directory / folder / "README.md", card)
     run.facts["peak_memory_bytes"] = memory
     run.finish(**result)
     lines = report_lines(report, directory, took)

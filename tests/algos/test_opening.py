@@ -56,6 +56,9 @@ def test_every_algorithm_prints_one_block_before_its_first_step_and_logs_it(algo
     assert "algorithm" not in after
     log = (directory / "train.log").read_text()
     assert block.partition("algorithm")[2].partition("\ndisk")[0] in log
+    folder = "reward_model" if algo == "reward-model" else "policy"
+    for page in ("summary.md", f"{folder}/README.md"):
+        assert "computed in float32 |" in (directory / page).read_text(), "what device.dtype=auto came to"
     runs.go_on(runs.broken_off(directory, tmp_path / "again", 1))
     assert "algorithm   " in capsys.readouterr().err, "a resumed run says it too"
 

@@ -100,7 +100,7 @@ def test_the_command_names_terms_that_were_added_and_left_out_and_hides_secrets(
     assert "+reward.terms.mine.args.regex=ab" in words
     assert "data.prompts=***" in words
     report = Report("title", "measured", [], [], [], [], ["rlnlp generate run"])
-    assert "data.prompts=***" in model_card(config, config, report, ["data.prompts"])
+    assert "data.prompts=***" in model_card(config, {}, config, report, ["data.prompts"])
     assert not [word for word in words if word.startswith("+reward.terms.mine.floor")]
     shown = [word for word in words if not word.startswith("data.prompts")]
     assert (

@@ -6,6 +6,7 @@ from typing import Any
 from rlnlp.config.description import description
 from rlnlp.config.reward_model import FitRewardModel
 from rlnlp.data.preference_table import PreferenceTable, shown_prompt
+from rlnlp.device import dtype_name
 from rlnlp.errors import command, one_line
 from rlnlp.evaluate.advice import settings_of
 from rlnlp.evaluate.best import Outcome, outcome_facts, outcome_lines
@@ -63,7 +64,7 @@ def finish_run(
     with run.display.waiting("drawing the report"):
         more = {
             "run": str(run.directory),
-            "settings": description(run.config),
+            "settings": description(run.config, dtype_name(run.config.device.dtype, outcome.device)),
             "command": command("evaluate", run.directory),
         }
         write_preference_report({**record, **more}, run.directory)
