@@ -65,8 +65,23 @@ class Lost(KeyboardInterrupt):
     """Another process of the run is gone; the message says which. The run can be resumed, as after a signal."""
 
 
+def ended_by(error: BaseException) -> BaseException:
+    """The interrupt in whose wake ``error`` was raised; ``error`` itself without one.
+
+    A library that an interrupt leaves half done may fail in its own ``finally``, and so put an error of its own in the
+    place of the interrupt. What is raised ``from`` an interrupt says what it has to say about it.
+    """
+    each: BaseException | None = error
+    while each is not None and not isinstance(each, KeyboardInterrupt):
+        if each.__cause__ is None and isinstance(each.__context__, KeyboardInterrupt):
+            return each.__context__
+        each = each.__cause__ or each.__context__
+    return error
+
+
 def exit_code(error: BaseException) -> Exit:
     """The exit code for ``error``."""
+    error = ended_by(error)
     if isinstance(error, Lost):
         return Exit.TERMINATED
     if isinstance(error, Stopped):

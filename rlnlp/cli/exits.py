@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable
 
-from rlnlp.errors import Exit, Failure, describe, exit_code, one_line, out_of_memory, safe_text
+from rlnlp.errors import Exit, Failure, describe, ended_by, exit_code, one_line, out_of_memory, safe_text
 from rlnlp.processes.launch import follows
 
 ALIKE = 5.0  # seconds in which the first of several processes ends by the same error, and torchrun ends the others
@@ -21,26 +21,27 @@ def guarded(program: str, command: Callable[[], int]) -> int:
     """
     try:
         return command()
-    except KeyboardInterrupt as interrupt:
+    except (Exception, KeyboardInterrupt) as error:
+        return _told(program, ended_by(error))
+
+
+def _told(program: str, error: BaseException) -> int:
+    if isinstance(error, KeyboardInterrupt):
         if not follows():
             print_error(f"{program}: interrupted")
-        return exit_code(interrupt)
-    except Failure as failure:
-        _trace()
-        lines = str(failure).split("\n")
+        return exit_code(error)
+    if os.environ.get("RLNLP_TRACE") == "1":
+        traceback.print_exc()
+    if isinstance(error, Failure):
+        lines = str(error).split("\n")
         _tell(f"{program}: " + "\n  ".join(safe_text(line)[:LONGEST] for line in lines))
-        return failure.code
-    except OSError as error:
-        _trace()
+    elif isinstance(error, OSError):
         _tell(f"{program}: {describe(error)}\n  free disk space or fix the disk, then run the command again")
-        return Exit.STORAGE
-    except Exception as error:
-        _trace()
-        if out_of_memory(error):
-            _tell(f"{program}: out of memory: {one_line(str(error))}\n  use smaller batches or a smaller model")
-            return Exit.MEMORY
+    elif out_of_memory(error):
+        _tell(f"{program}: out of memory: {one_line(str(error))}\n  use smaller batches or a smaller model")
+    else:
         _tell(f"{program}: {describe(error)}\n  This is a bug in rlnlp; RLNLP_TRACE=1 shows where.")
-        return Exit.BUG
+    return exit_code(error)
 
 
 def leave_threads(status: int) -> None:
@@ -61,8 +62,3 @@ def _tell(text: str) -> None:
     if follows():
         time.sleep(ALIKE)
     print_error(text)
-
-
-def _trace() -> None:
-    if os.environ.get("RLNLP_TRACE") == "1":
-        traceback.print_exc()

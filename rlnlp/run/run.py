@@ -17,7 +17,7 @@ from rlnlp import STARTED
 from rlnlp.config.changes import steps_of_round
 from rlnlp.config.description import block
 from rlnlp.config.schema import Trained
-from rlnlp.errors import Failure, Stopped, exit_code
+from rlnlp.errors import Failure, Stopped, ended_by, exit_code
 from rlnlp.rng import stream
 from rlnlp.run import manifest
 from rlnlp.run.checkpoint import checkpoints, clear_leftovers
@@ -86,13 +86,13 @@ class Run:
         """
         self.signals.defer()
         self.display.close()
-        shown = None if error is None else self._with_advice(error)
+        shown = None if error is None else self._with_advice(error := ended_by(error))
         try:
             with self._files:
                 if error is not None and not (self._accepted or isinstance(error, Failure | KeyboardInterrupt)):
                     self._open_log(self._files)  # for the traceback of a bug; run.json stays
                 if error is not None:
-                    self._log.write("".join(traceback.format_exception(kind, error, trace)))
+                    self._log.write("".join(traceback.format_exception(error)))
                 self._record_end(shown)
         except OSError as failed:
             if shown is None:

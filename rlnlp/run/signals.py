@@ -21,6 +21,7 @@ PATIENCE = {  # by signal that ends a run: seconds that a step may go on
     signal.SIGHUP: 10.0,
 }
 GRACE = 5.0  # seconds that code of the user's may take to end once the signal has been raised in it
+SOON = 0.01  # seconds, in which the destructor is left
 RECENT = 5  # steps whose time tells that of the next one
 SHOW_CURSOR = b"\x1b[?25h\n"
 
@@ -77,6 +78,7 @@ class Signals:
         self._to_watch: SimpleQueue[tuple[str, float] | None] = SimpleQueue()  # a put interrupted by a put is safe
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._handlers = handled(self._arrive)
+        self._unraisable, self._again = sys.unraisablehook, threading.Timer(0, lambda: None)
         self._abandon, self._in_user_code, self._ending = abandon, False, threading.Lock()
         self._raised: SimpleQueue[int | None] = SimpleQueue()
         self._given: Callable[[], BaseException | None] = lambda: None
@@ -88,12 +90,17 @@ class Signals:
         self._watcher.start()
         self._last_resort.start()
         self._handlers.__enter__()
+        sys.unraisablehook = self._raise_again
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Restore the previous handlers."""
+        sys.unraisablehook = self._unraisable
+        self._again.cancel()
+        if self._again.is_alive():
+            self._again.join()
         self._to_watch.put(None)
         self._watcher.join()
         self._raised.put(None)
@@ -199,6 +206,15 @@ class Signals:
             self.check()
         elif not overdue:
             self._exit(number)
+
+    def _raise_again(self, unraisable: "sys.UnraisableHookArgs") -> None:
+        """A destructor or a callback of the interpreter, in which Python drops every error, was interrupted."""
+        error = unraisable.exc_value
+        if isinstance(error, KeyboardInterrupt):
+            self._again = threading.Timer(SOON, self.interrupt, [lambda: error])
+            self._again.start()
+        else:
+            self._unraisable(unraisable)
 
     def _rest_of_step(self) -> float | None:
         """Seconds until the step ends, by the median of recent ones; None outside a step or if nothing is known.

@@ -1,6 +1,9 @@
 """Mistakes in how a command ends: what a message tells to type, what a refused resume leaves, signals, streams."""
 
 WORDS, REFUSED, STREAMS = "cli/test_commands_to_copy", "commands/test_resume_refused", "cli/test_streams"
+WAKE = "test_an_error_in_the_wake_of_an_interrupt_is_the_interrupts_doing"
+HIDDEN = "test_an_error_that_code_raises_because_it_was_interrupted_does_not_take_the_place_of_the_signal"
+FAILED = "test_a_command_that_fails_because_it_was_interrupted_says_that_it_was"
 
 GROUPS = [
     (
@@ -10,6 +13,25 @@ GROUPS = [
             ("a newline ends a command", "if not any(_moves(character) for character in text):", "if True:"),
             ("a directory is read as a flag", 'startswith(("-", "~"))', 'startswith("~")'),
         ],
+    ),
+    (
+        "errors.py", (f"run/test_ending::{WAKE}",),
+        [
+            ("what is said of an interrupt is its wake", "if each.__cause__ is None and isinstance", "if isinstance"),
+            ("only the last error is looked at", "each = each.__cause__ or each.__context__", "break"),
+        ],
+    ),
+    (
+        "run/run.py", (f"run/test_signals::{HIDDEN}",),
+        [("an error hides the signal that it came of", "(error := ended_by(error))", "(error)")],
+    ),
+    (
+        "run/signals.py", ("run/test_signals::test_a_signal_that_python_drops_in_a_destructor_is_raised_again",),
+        [("a signal in a destructor is dropped", "            self._again.start()\n", "            pass\n")],
+    ),
+    (
+        "cli/exits.py", (f"run/test_ending::{FAILED}",),
+        [("an interrupt is told as what it has broken", "_told(program, ended_by(error))", "_told(program, error)")],
     ),
     (
         "cli/streams.py", (f"{STREAMS}::test_a_command_that_cannot_print_ends_as_it_should_and_tells_of_no_bug",),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlnlp.errors import Exit, Failure, Stopped
+from rlnlp.cli.exits import guarded
+from rlnlp.errors import Exit, Failure, Stopped, ended_by
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
 from rlnlp.run.progress import Progress
 
@@ -33,6 +34,52 @@ def progress(tmp_path):
 )
 def test_the_status_of_a_run_follows_from_its_error(error, expected):
     assert status(error) == expected
+
+
+def raised(*errors):
+    """The last of the errors, each raised while the one before was handled: a pair is raised ``from`` its second."""
+    try:
+        if len(errors) > 1:
+            raised(*errors[:-1])
+    finally:
+        error = errors[-1]
+        if isinstance(error, tuple):
+            raise error[0] from error[1]
+        raise error
+
+
+STOP, BROKEN, SAID = Stopped(signal.SIGTERM), KeyError("half done"), Failure(Exit.CONFIG, "no such setting")
+
+
+@pytest.mark.parametrize(
+    ("errors", "expected"),
+    [
+        ([BROKEN], BROKEN),
+        ([ValueError(), KeyError()], None),
+        ([STOP, BROKEN], STOP),
+        ([STOP, ValueError(), KeyError()], STOP),
+        ([STOP, BROKEN, (SAID, BROKEN)], STOP),
+        ([STOP, (SAID, STOP)], SAID),
+        ([STOP, (SAID, STOP), KeyError()], None),
+        ([BROKEN, STOP], STOP),
+        ([KeyboardInterrupt(), STOP], STOP),
+    ],
+)
+def test_an_error_in_the_wake_of_an_interrupt_is_the_interrupts_doing(errors, expected):
+    with pytest.raises(BaseException) as caught:
+        raised(*errors)
+    assert ended_by(caught.value) is (expected or caught.value)
+
+
+def test_a_command_that_fails_because_it_was_interrupted_says_that_it_was(capsys):
+    def command():
+        try:
+            raised(KeyboardInterrupt(), KeyError("half done"))
+        except Exception as error:
+            raise Failure(Exit.CONFIG, "no such setting") from error
+
+    assert guarded("rlnlp train", command) == Exit.INTERRUPT
+    assert capsys.readouterr().err == "rlnlp train: interrupted\n"
 
 
 @pytest.mark.parametrize(

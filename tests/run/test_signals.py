@@ -57,6 +57,8 @@ class During:
     step: int = AT
     hangs: bool = False  # until it is interrupted
     patience: float | None = None  # seconds for each signal, in place of the real ones
+    fails: bool = False  # with an error of its own when it is interrupted
+    dropped: bool = False  # it comes in a destructor, whose errors Python drops
 
     def __call__(self, directory):
         """Arm it in this process."""
@@ -69,11 +71,28 @@ class During:
             path = directory / "metrics.jsonl"
             if left[0] and path.exists() and path.read_text().count("\n") >= self.step - 1:
                 left[0] -= 1
-                os.kill(os.getpid(), getattr(signal, self.name))
-                time.sleep(20 if self.hangs and not left[0] else 0)
+                try:
+                    if self.dropped:
+                        Destroyed(getattr(signal, self.name))
+                    else:
+                        os.kill(os.getpid(), getattr(signal, self.name))
+                    time.sleep(20 if self.hangs and not left[0] else 0)
+                finally:
+                    assert not self.fails, "half done"
             return real(*args, **kwargs)
 
         setattr(module, self.function, call)
+
+
+@dataclass
+class Destroyed:
+    """What is left of it at once is a signal in its destructor."""
+
+    number: int
+
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+        time.sleep(0)  # where the signal is obeyed at the latest
 
 
 PHASES = {
@@ -236,6 +255,46 @@ def kind(completions):
         os.kill(os.getpid(), signal.SIGTERM)
     except BaseException:
         pass
+    return [0.0] * len(completions)
+"""
+
+
+@pytest.mark.parametrize(("phase", "name"), [("sampling", "SIGTERM"), ("evaluating", "SIGINT"), ("reward", "SIGHUP")])
+def test_an_error_that_code_raises_because_it_was_interrupted_does_not_take_the_place_of_the_signal(
+    phase, name, root, asked, children, whole
+):
+    directory = root / f"fails-{phase}"
+    ended = children.run(asked, directory, During(*PHASES[phase], name, patience=0, fails=True))
+    assert check_stopped(directory, ended, name) == AT_ONCE.get(phase, AT - 1)
+    assert "half done" not in ended.err
+    check_resumed(directory, children, asked, whole)
+
+
+@pytest.mark.parametrize("phase", ["sampling", "evaluating"])
+def test_a_signal_that_python_drops_in_a_destructor_is_raised_again(phase, root, asked, children, whole):
+    directory = root / f"dropped-{phase}"
+    ended = children.run(asked, directory, During(*PHASES[phase], "SIGINT", patience=0, hangs=True, dropped=True))
+    assert check_stopped(directory, ended, "SIGINT") == AT_ONCE.get(phase, AT - 1)
+    assert "Traceback" not in ended.err
+    check_resumed(directory, children, asked, whole)
+
+
+def test_nor_does_an_error_of_a_reward_function(root, children):
+    (root / "sulks.py").write_text(SULKS)
+    term = f"+reward.terms.own={{fn: {root}/sulks.py:kind, weight: 0.0}}"
+    ended = children.run(runs.settings(runs.words("reinforce", root, term)), root / "sulks")
+    assert ended.code == 143, ended.err
+    assert "stopped by SIGTERM after step 0" in ended.err
+
+
+SULKS = """
+import os, signal
+def kind(completions):
+    try:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException:
+        raise ValueError("not in this mood")
     return [0.0] * len(completions)
 """
 
