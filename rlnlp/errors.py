@@ -114,6 +114,8 @@ def safe_text(text: str) -> str:
     Newline and tab stay. What a model or a user wrote must not move the cursor, set the window title or reverse the
     reading direction.
     """
+    if text.isprintable():  # which nothing is that moves
+        return text
     return "".join(c if c in "\n\t" or not _moves(c) else _escape(c) for c in text)
 
 

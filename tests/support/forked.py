@@ -12,14 +12,14 @@ from unittest import mock
 
 from support.small import ROOT
 
-IMPORTED = [
+IMPORTED = [  # in this order
     "torch", "transformers.models.llama.modeling_llama", "transformers.tokenization_utils_tokenizers",
     "safetensors.torch", "hydra", "omegaconf", "matplotlib.figure", "matplotlib.backends.backend_agg", "scipy.stats",
     "torch.optim", "torch._dynamo", "support.runs", "rlnlp.algos.sft", "rlnlp.algos.reinforce", "rlnlp.algos.ppo",
     "rlnlp.algos.rlhf", "rlnlp.feedback.simulated", "rlnlp.feedback.from_file", "rlnlp.feedback.terminal.collect",
     "rlnlp.run.run", "rlnlp.cli.hydra_app", "rlnlp.cli.resume", "rlnlp.commands.check", "rlnlp.commands.compare",
     "rlnlp.commands.evaluate", "rlnlp.commands.generate", "rlnlp.commands.runs", "rlnlp.commands.check_reward",
-    "rlnlp.commands.explain.main", "rlnlp.commands.guide",
+    "rlnlp.commands.explain.main", "rlnlp.commands.guide", "support.warm",
 ]  # fmt: skip
 OFFLINE = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -30,7 +30,7 @@ def server():
 
     fork = multiprocessing.get_context("forkserver")
     fork.set_forkserver_preload(IMPORTED)
-    with mock.patch.dict(os.environ, OFFLINE):
+    with mock.patch.dict(os.environ, {**OFFLINE, "PYTHONPATH": os.pathsep.join(sys.path)}):  # for Python before 3.13
         forkserver.ensure_running()
     return fork
 
