@@ -28,6 +28,7 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
+SIGNALED = (Exit.INTERRUPT, Exit.TERMINATED, Exit.HANGUP)
 WAITING = "waits-for-judgements"  # the name of a failure after which all is well: people are to do something
 
 

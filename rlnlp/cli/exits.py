@@ -5,10 +5,12 @@ import sys
 import threading
 import time
 import traceback
+from _thread import interrupt_main
 from collections.abc import Callable
 
-from rlnlp.errors import Exit, Failure, describe, ended_by, exit_code, one_line, out_of_memory, safe_text
+from rlnlp.errors import SIGNALED, Failure, describe, ended_by, exit_code, one_line, out_of_memory, safe_text
 from rlnlp.processes.launch import follows
+from rlnlp.run.handlers import noticed, undropped, was_interrupted
 
 ALIKE = 5.0  # seconds in which the first of several processes ends by the same error, and torchrun ends the others
 LONGEST = 2**14  # characters of a line: a command to copy is printed whole, and it may hold several paths
@@ -19,10 +21,18 @@ def guarded(program: str, command: Callable[[], int]) -> int:
 
     Of several processes of a run all but the first are silent for a while: the first says the same, and ends them.
     """
-    try:
-        return command()
-    except (Exception, KeyboardInterrupt) as error:
-        return _told(program, ended_by(error))
+    with noticed():
+        try:
+            with undropped(lambda _: interrupt_main()):
+                return command()
+        except (Exception, KeyboardInterrupt) as error:
+            return _told(program, _of_interrupt(error))
+
+
+def _of_interrupt(error: BaseException) -> BaseException:
+    """The interrupt that ``error`` comes of, unless it tells of one; ``error`` where there was none."""
+    error = ended_by(error)
+    return KeyboardInterrupt() if was_interrupted() and exit_code(error) not in SIGNALED else error
 
 
 def _told(program: str, error: BaseException) -> int:
@@ -47,7 +57,7 @@ def _told(program: str, error: BaseException) -> int:
 def leave_threads(status: int) -> None:
     """End the process if a signal has ended its command, and threads that code of the user's has left would keep it."""
     left = [thread for thread in threading.enumerate() if not thread.daemon and thread != threading.main_thread()]
-    if left and status in (Exit.HANGUP, Exit.INTERRUPT, Exit.TERMINATED):
+    if left and status in SIGNALED:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -18,8 +18,8 @@ from rlnlp.config.setting import leaves
 from rlnlp.errors import Exit, Failure, Stopped
 from rlnlp.evaluate.outcome import METRICS, in_words, outcome
 from rlnlp.run.disk import replace
+from rlnlp.run.handlers import handled, held_back, release
 from rlnlp.run.manifest import read_facts, without_secrets
-from rlnlp.run.signals import handled
 
 
 class Job:
@@ -90,11 +90,12 @@ class Job:
         request = json.dumps({"settings": plain(composed), "hidden": from_environment(composed)})
         words = [sys.executable, "-m", "rlnlp.cli.job", str(directory), self.command]
         streams: Any = {"stdin": subprocess.PIPE, "stdout": output.stdout, "stderr": output.stderr}
-        with handled(forward), subprocess.Popen(words, **streams, text=True, start_new_session=True) as child:
-            running.append(child)
-            if self.stopped is not None:  # while the process was made
-                child.send_signal(self.stopped.number)
-            child.communicate(request)
+        with handled(forward):
+            with held_back():  # it may interrupt no import
+                child = subprocess.Popen(words, **streams, text=True, start_new_session=True)
+                running.append(child)
+            with child:
+                child.communicate(request)
         return child.returncode
 
 
@@ -143,6 +144,7 @@ def _reached(result: Mapping[str, Any]) -> float | None:
 
 
 def _child() -> int:
+    release()
     request = json.load(sys.stdin)
     start_or_resume(request["settings"], Path(sys.argv[1]), sys.argv[2], request["hidden"])
     return Exit.DONE

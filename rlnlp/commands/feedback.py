@@ -25,9 +25,9 @@ from rlnlp.feedback.pairs import pair_lines
 from rlnlp.feedback.store import REPEATED, Store
 from rlnlp.models.locate import without_policy
 from rlnlp.run.disk import replace
+from rlnlp.run.handlers import handled
 from rlnlp.run.lock import is_owned
 from rlnlp.run.manifest import read_config
-from rlnlp.run.signals import handled
 
 FILE = "feedback.sqlite"  # of a run
 PAIRS_ENDING = ".pairs.jsonl"

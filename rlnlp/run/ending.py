@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rlnlp.errors import (
+    SIGNALED,
     WAITING,
     Exit,
     Failure,
@@ -27,7 +28,6 @@ LESS_MEMORY = {  # by phase: the setting to lower, and more to say
     START: ("model.path", ": a smaller one"),
     "sampling": ("algo.batch_size", " or sampler.max_new_tokens"),
 }
-SIGNALED = (Exit.INTERRUPT, Exit.TERMINATED, Exit.HANGUP)
 
 
 def status(error: BaseException | None) -> tuple[str, Exit]:

@@ -19,12 +19,12 @@ from rlnlp.processes.launch import again
 from rlnlp.run import manifest
 from rlnlp.run.checkpoint import checkpoints, step_of
 from rlnlp.run.display import PlainDisplay
+from rlnlp.run.handlers import handled
 from rlnlp.run.jsonl import JsonlFile
 from rlnlp.run.manifest import ResumeInfo
 from rlnlp.run.parts import Parts, tensor_files
 from rlnlp.run.progress import Progress
 from rlnlp.run.run import Run
-from rlnlp.run.signals import handled
 
 
 @contextmanager

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from statistics import median
 from types import FrameType, TracebackType
-from typing import Any
 
 from rlnlp.errors import Exit, Stopped
+from rlnlp.run.handlers import handled, undropped, was_interrupted
 
 PATIENCE = {  # by signal that ends a run: seconds that a step may go on
     signal.SIGINT: 30.0,
@@ -21,41 +21,8 @@ PATIENCE = {  # by signal that ends a run: seconds that a step may go on
     signal.SIGHUP: 10.0,
 }
 GRACE = 5.0  # seconds that code of the user's may take to end once the signal has been raised in it
-SOON = 0.01  # seconds, in which the destructor is left
 RECENT = 5  # steps whose time tells that of the next one
 SHOW_CURSOR = b"\x1b[?25h\n"
-
-
-_replaced: dict[int, Any] = {}  # the handlers that the first ``handled`` has found
-
-
-def _in_child() -> None:
-    """A process that code of the user's forks is not the run: signals find in it what they found before."""
-    for number, handler in _replaced.items():
-        signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: Python does not know it
-
-
-os.register_at_fork(after_in_child=_in_child)
-
-
-@contextmanager
-def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """A block in which ``handler`` gets the signals that end a run; outside the main thread nothing is changed.
-
-    Signals that were ignored before (``nohup``, ``command &`` in a script) stay ignored.
-    """
-    main = threading.current_thread() is threading.main_thread()  # Python allows handlers in no other
-    obeyed = [number for number in PATIENCE if main and signal.getsignal(number) is not signal.SIG_IGN]
-    previous: dict[int, Any] = {number: signal.signal(number, handler) for number in obeyed}
-    first = {number: earlier for number, earlier in previous.items() if number not in _replaced}
-    _replaced.update(first)
-    try:
-        yield
-    finally:
-        for number in first:
-            del _replaced[number]
-        for number, earlier in previous.items():
-            signal.signal(number, earlier)
 
 
 class Signals:
@@ -78,7 +45,7 @@ class Signals:
         self._to_watch: SimpleQueue[tuple[str, float] | None] = SimpleQueue()  # a put interrupted by a put is safe
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._handlers = handled(self._arrive)
-        self._unraisable, self._again = sys.unraisablehook, threading.Timer(0, lambda: None)
+        self._undropped = undropped(lambda error: self.interrupt(lambda: error))
         self._abandon, self._in_user_code, self._ending = abandon, False, threading.Lock()
         self._raised: SimpleQueue[int | None] = SimpleQueue()
         self._given: Callable[[], BaseException | None] = lambda: None
@@ -86,21 +53,24 @@ class Signals:
         self._last_resort = threading.Thread(target=self._wait_for_user_code, daemon=True)
 
     def __enter__(self) -> "Signals":
-        """Install the handlers."""
+        """Install the handlers.
+
+        Raises:
+            Stopped: if someone has swallowed a SIGINT before.
+        """
+        if was_interrupted():
+            raise Stopped(signal.SIGINT)
         self._watcher.start()
         self._last_resort.start()
         self._handlers.__enter__()
-        sys.unraisablehook = self._raise_again
+        self._undropped.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Restore the previous handlers."""
-        sys.unraisablehook = self._unraisable
-        self._again.cancel()
-        if self._again.is_alive():
-            self._again.join()
+        self._undropped.__exit__(kind, error, trace)
         self._to_watch.put(None)
         self._watcher.join()
         self._raised.put(None)
@@ -206,15 +176,6 @@ class Signals:
             self.check()
         elif not overdue:
             self._exit(number)
-
-    def _raise_again(self, unraisable: "sys.UnraisableHookArgs") -> None:
-        """A destructor or a callback of the interpreter, in which Python drops every error, was interrupted."""
-        error = unraisable.exc_value
-        if isinstance(error, KeyboardInterrupt):
-            self._again = threading.Timer(SOON, self.interrupt, [lambda: error])
-            self._again.start()
-        else:
-            self._unraisable(unraisable)
 
     def _rest_of_step(self) -> float | None:
         """Seconds until the step ends, by the median of recent ones; None outside a step or if nothing is known.

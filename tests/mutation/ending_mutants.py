@@ -3,7 +3,7 @@
 WORDS, REFUSED, STREAMS = "cli/test_commands_to_copy", "commands/test_resume_refused", "cli/test_streams"
 WAKE = "test_an_error_in_the_wake_of_an_interrupt_is_the_interrupts_doing"
 HIDDEN = "test_an_error_that_code_raises_because_it_was_interrupted_does_not_take_the_place_of_the_signal"
-FAILED = "test_a_command_that_fails_because_it_was_interrupted_says_that_it_was"
+SAYS = "run/test_handlers::test_a_command_that_is_interrupted_says_so_and_no_more"
 
 GROUPS = [
     (
@@ -26,12 +26,31 @@ GROUPS = [
         [("an error hides the signal that it came of", "(error := ended_by(error))", "(error)")],
     ),
     (
-        "run/signals.py", ("run/test_signals::test_a_signal_that_python_drops_in_a_destructor_is_raised_again",),
-        [("a signal in a destructor is dropped", "            self._again.start()\n", "            pass\n")],
+        "run/handlers.py", (SAYS,),
+        [
+            ("an interrupt in a destructor is dropped", "            timers[-1].start()\n", "            pass\n"),
+            ("an interrupt that is swallowed is forgotten", "        _noticed.append(number)\n", ""),
+            ("an interrupt is remembered for ever", "        _noticed.clear()\n", "        pass\n"),
+            ("a job's imports are interrupted", "pthread_sigmask(signal.SIG_BLOCK, NUMBERS)", "pthread_sigmask(0, [])",
+             "run/test_handlers::test_a_job_that_is_interrupted_while_it_imports_says_so_and_no_more"),
+        ],
     ),
     (
-        "cli/exits.py", (f"run/test_ending::{FAILED}",),
-        [("an interrupt is told as what it has broken", "_told(program, ended_by(error))", "_told(program, error)")],
+        "run/signals.py", (SAYS,),
+        [
+            ("a run begins after an interrupt", "        if was_interrupted():\n", "        if False:\n",
+             "run/test_handlers::test_a_run_that_begins_after_an_interrupt_was_swallowed_does_not_begin"),
+            ("a signal in a destructor is dropped", "        self._undropped.__enter__()\n", "",
+             "run/test_signals::test_a_signal_that_python_drops_in_a_destructor_is_raised_again"),
+        ],
+    ),
+    (
+        "cli/exits.py", (SAYS,),
+        [
+            ("an interrupt is told as what it has broken", "    error = ended_by(error)\n", ""),
+            ("what is said of an interrupt is lost", " and exit_code(error) not in SIGNALED else", " else",
+             "run/test_handlers::test_what_is_said_of_an_interrupt_is_printed"),
+        ],
     ),
     (
         "cli/streams.py", (f"{STREAMS}::test_a_command_that_cannot_print_ends_as_it_should_and_tells_of_no_bug",),

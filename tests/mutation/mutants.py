@@ -407,8 +407,10 @@ MUTANTS = [
          f"{SIGNALS}::test_a_second_signal_in_the_step_stops_at_once_in_good_order"),
         ("a second interrupt waits", "if number == signal.SIGINT:\n            if sys", "if False:\n            if sys",
          f"{SIGNALS}::test_a_second_interrupt_ends_at_once_and_the_last_checkpoint_is_valid"),
-        ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None",
-         f"{SIGNALS}::test_ignored_signals_stay_ignored"),
+    ),
+    *_mutants(
+        "run/handlers.py", f"{SIGNALS}::test_ignored_signals_stay_ignored",
+        ("ignored signals are obeyed", "is not signal.SIG_IGN", "is not None"),
     ),
     *_mutants(
         "run/lock.py", f"{STORAGE}::test_the_lock_names_its_owner",

@@ -63,7 +63,7 @@ GROUPS = [
         ],
     ),
     (
-        "run/signals.py", (USER_CODE,),
+        "run/handlers.py", (USER_CODE,),
         [
             ("a forked process keeps the handlers of the run", "    for number, handler in _replaced.items():",
              "    for number, handler in ():"),

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from rlnlp.cli.exits import guarded
 from rlnlp.errors import Exit, Failure, Stopped, ended_by
 from rlnlp.run.ending import START, UPDATE, error_with_advice, status
 from rlnlp.run.progress import Progress
@@ -69,17 +68,6 @@ def test_an_error_in_the_wake_of_an_interrupt_is_the_interrupts_doing(errors, ex
     with pytest.raises(BaseException) as caught:
         raised(*errors)
     assert ended_by(caught.value) is (expected or caught.value)
-
-
-def test_a_command_that_fails_because_it_was_interrupted_says_that_it_was(capsys):
-    def command():
-        try:
-            raised(KeyboardInterrupt(), KeyError("half done"))
-        except Exception as error:
-            raise Failure(Exit.CONFIG, "no such setting") from error
-
-    assert guarded("rlnlp train", command) == Exit.INTERRUPT
-    assert capsys.readouterr().err == "rlnlp train: interrupted\n"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from rlnlp.run import signals
+from rlnlp.run import handlers, signals
 from rlnlp.run.lock import owned
 from support import runs
 from support.children import Children
@@ -94,12 +94,12 @@ def forked(work):
 
 
 def test_a_process_that_is_forked_has_the_handlers_from_before_the_run():
-    before = {number: signal.getsignal(number) for number in signals.PATIENCE}
+    before = {number: signal.getsignal(number) for number in handlers.NUMBERS}
 
     def work():
         return int(any(signal.getsignal(number) != before[number] for number in before))
 
-    with signals.handled(lambda *_: None), signals.handled(lambda *_: None):
+    with handlers.handled(lambda *_: None), handlers.handled(lambda *_: None):
         assert any(signal.getsignal(number) != before[number] for number in before)
         with forked(work) as status:
             pass
