@@ -58,7 +58,7 @@ def step(case: Case, share: str) -> dict[str, float]:
     from rlnlp.models.policy import Policy
     from rlnlp.rollout.sampling import sample
 
-    device = compute_device(Device(name="cpu", threads=1, share_prompts="auto", dtype="float32"))
+    device = compute_device(Device("cpu", 1, "auto", "none", "float32"))
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=512, hidden_size=160, intermediate_size=448, num_hidden_layers=5, num_attention_heads=5,
